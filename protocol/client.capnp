@@ -1,0 +1,129 @@
+@0xd5f0c47e1b38a96d;
+# Between a client (dialer) and a scheduler (listener).
+#
+# The scheduler sends `settings` first. The client then defines functions and submits tasks, in any number, without
+# waiting. Each task submitted ends in exactly one entry of a `results` message, except those not `wanted`.
+#
+# Order: a connection keeps it. A function is defined before a task names it, a dependency submitted before its dependent
+# (in the same Submit is early enough, also after it). Results come in the order in which tasks end.
+#
+# Loss: when the connection breaks, the scheduler keeps what the client asked for, and the results, for its client
+# timeout. A client that comes back with the same identity defines its functions and submits all its unfinished tasks
+# again, under the same numbers; the scheduler passes over those it still knows. So execution is at least once, and a
+# client that ignores a second result for a sequence has delivery exactly once.
+
+using Task = import "task.capnp";
+
+struct ClientToScheduler {
+  union {
+    unspecified @0 :Void;
+    # Never sent; closes the connection.
+    define @1 :DefineFunctions;
+    forget @2 :ForgetFunctions;
+    submit @3 :Submit;
+    cancel @4 :Cancel;
+    clear @5 :ClearTasks;
+    heartbeat @6 :ClientHeartbeat;
+    goodbye @7 :ClientGoodbye;
+    shutdown @8 :ShutdownCluster;
+  }
+}
+
+struct SchedulerToClient {
+  union {
+    unspecified @0 :Void;
+    settings @1 :ClientSettings;
+    results @2 :Task.Results;
+    heartbeat @3 :HeartbeatEcho;
+    shutdownRefused @4 :ShutdownRefused;
+    ending @5 :ClusterEnding;
+  }
+}
+
+struct DefineFunctions {
+  functions @0 :List(Task.Function);
+  # A number that is defined already is an error.
+}
+
+struct ForgetFunctions {
+  # The client will not name these functions again. Unfinished tasks that name them still run.
+  numbers @0 :Data;
+  # u32 column.
+}
+
+struct Submit {
+  # One or many tasks.
+  sequences @0 :Data;
+  # u64 column: minted by the client. A sequence that the scheduler knows already is passed over.
+  functions @1 :Data;
+  # u32 column of function numbers; one entry: the same for all.
+  payloads @2 :List(Data);
+  # The arguments of each task, written by the function's serializer. A frame has a size limit (README.md): what is larger
+  # than ClientSettings.inlineLimitBytes belongs into the object storage, and its reference here; how such a reference
+  # looks is part of the serializer.
+  optionSets @3 :List(Task.TaskOptions);
+  # The different options of this message.
+  options @4 :Data;
+  # u32 column: which option set each task has; one entry: the same for all. Empty: no options.
+  dependencyEnds @5 :Data;
+  # u32 column: where each task's dependencies end in the next column. Empty: no task has any.
+  dependencies @6 :Data;
+  # u64 column: sequences of tasks of this client whose results the task takes as input. A task starts when all of them
+  # succeeded, and ends as one of them did when that one did not. One that is unknown ends the task as `lost`.
+  wanted @7 :Data;
+  # u8 column: 1 where the client wants the result, 0 where only dependents do; such a result is dropped when the last
+  # dependent submitted so far has ended. Empty: all wanted.
+}
+
+struct Cancel {
+  # Tasks that are not to run, or to be stopped. Each wanted one that had not ended comes back as `cancelled`. What
+  # depends on them ends as `cancelled` too. Unknown and ended ones are passed over.
+  sequences @0 :Data;
+  # u64 column.
+}
+
+struct ClearTasks {
+  # Cancel all unfinished tasks of this client.
+}
+
+struct ClientHeartbeat {
+  # Sent every ClientSettings.heartbeatMilliseconds. Each is answered by HeartbeatEcho.
+  sentMicroseconds @0 :UInt64;
+  # The sender's clock, any origin; comes back in the echo.
+}
+
+struct HeartbeatEcho {
+  sentMicroseconds @0 :UInt64;
+}
+
+struct ClientGoodbye {
+  # The client leaves for good: its tasks are cancelled and its objects freed at once. It closes next.
+}
+
+struct ShutdownCluster {
+  # Stop all workers and the scheduler. A protected scheduler answers ShutdownRefused.
+}
+
+struct ShutdownRefused {
+  text @0 :Text;
+}
+
+struct ClusterEnding {
+  # The scheduler stops; nothing more is answered. Sent to clients, just before it closes.
+  text @0 :Text;
+}
+
+struct ClientSettings {
+  # Sent once, first.
+  clientNumber @0 :UInt32;
+  # Below 2^24, minted by the scheduler, valid as long as it knows the client.
+  objectStorageAddress @1 :Text;
+  # Where to put and get objects: "tcp://host:port".
+  inlineLimitBytes @2 :UInt64;
+  # Payloads larger than this go through the object storage.
+  heartbeatMilliseconds @3 :UInt64;
+  timeoutMilliseconds @4 :UInt64;
+  # A client silent, or gone, for this long is forgotten with all it has.
+  resumed @5 :Bool;
+  # Whether the scheduler still knew this client.
+}

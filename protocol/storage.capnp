@@ -1,0 +1,133 @@
+@0xb26c80f4e51d793a;
+# Between whoever uses objects (dialer, role storageUser) and an object storage server (listener).
+#
+# An object is a run of bytes under a 16-byte id. It exists as long as somebody owns it. Owners are named by 16 bytes (the
+# identity of a client). The server never looks into an object.
+#
+# Ids: of content, BLAKE2b with 16 bytes of digest over the bytes, so that the same bytes are held and sent once; or 16
+# random bytes for what is made once, such as a result.
+#
+# Chunks: bytes travel as *attachments* of `put` and `chunk` frames (README.md), at most 1 MiB each, in rising order without
+# gaps, so that other messages pass between them.
+#
+# Requests carry a number minted by the dialer, never used again on that connection; answers name it. Answers to different
+# requests come in any order.
+#
+# Loss: a put that was not answered did not happen. Objects outlive connections; they end with their owners.
+
+struct ToStorage {
+  union {
+    unspecified @0 :Void;
+    # Never sent; closes the connection.
+    put @1 :Put;
+    get @2 :Get;
+    link @3 :Link;
+    release @4 :Release;
+    releaseOwner @5 :ReleaseOwner;
+    statistics @6 :StatisticsRequest;
+    abandon @7 :Abandon;
+  }
+}
+
+struct FromStorage {
+  union {
+    unspecified @0 :Void;
+    stored @1 :Stored;
+    chunk @2 :Chunk;
+    failed @3 :StorageFailure;
+    statistics @4 :Statistics;
+  }
+}
+
+struct Put {
+  # One part of an object, with the bytes as attachment. The last part is answered by `stored`. The parts of one object
+  # have the same request number, id, owner and total.
+  request @0 :UInt64;
+  object @1 :Data;
+  owner @2 :Data;
+  totalBytes @3 :UInt64;
+  offset @4 :UInt64;
+  # Of the attachment in the object. An empty object is one part without attachment.
+}
+
+struct Stored {
+  # The object exists now, and the owner of the request owns it.
+  request @0 :UInt64;
+  alreadyThere @1 :Bool;
+  # The same id existed; the bytes sent were not needed. Answered as soon as it is known, after which the dialer need not
+  # send the parts that are left.
+}
+
+struct Get {
+  # Ask for an object, answered by `chunk`s that cover it. If it does not exist yet, the answer waits until it does.
+  request @0 :UInt64;
+  object @1 :Data;
+}
+
+struct Chunk {
+  # One part of the object asked for, as attachment. An empty object is one chunk without attachment.
+  request @0 :UInt64;
+  totalBytes @1 :UInt64;
+  offset @2 :UInt64;
+}
+
+struct Abandon {
+  # The answer to this get is not wanted any more. Chunks under way may still arrive.
+  request @0 :UInt64;
+}
+
+struct Link {
+  # Make `owner` one more owner of the object. Answered by `stored`, or by `failed` if it does not exist.
+  request @0 :UInt64;
+  object @1 :Data;
+  owner @2 :Data;
+}
+
+struct Release {
+  # `owner` needs these objects no longer. One without owners is freed. Not answered; unknown ones are passed over.
+  objects @0 :Data;
+  # 16-byte ids, one after the other.
+  owner @1 :Data;
+}
+
+struct ReleaseOwner {
+  # Release all that this owner has, and refuse its puts from now on. Sent by schedulers when a client is gone.
+  owner @0 :Data;
+}
+
+struct StorageFailure {
+  request @0 :UInt64;
+  reason @1 :StorageFailureReason;
+  text @2 :Text;
+}
+
+enum StorageFailureReason {
+  unspecified @0;
+  freed @1;
+  # The object existed and was freed.
+  unknown @2;
+  # Link: no such object.
+  ownerGone @3;
+  # Put: the owner was released.
+  tooLarge @4;
+  # Put: larger than this server takes.
+}
+
+struct StatisticsRequest {
+  request @0 :UInt64;
+}
+
+struct Statistics {
+  request @0 :UInt64;
+  objects @1 :UInt64;
+  bytes @2 :UInt64;
+  # Held now.
+  owners @3 :UInt64;
+  waitingGets @4 :UInt64;
+  puts @5 :UInt64;
+  # Since the start, as the three below.
+  gets @6 :UInt64;
+  freed @7 :UInt64;
+  putsSaved @8 :UInt64;
+  # Puts of what was there already.
+}

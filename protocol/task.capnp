@@ -1,0 +1,108 @@
+@0xe3a47b5d90c61f2b;
+# What several conversations share: tasks, functions and results.
+#
+# COLUMNS. Hot messages carry many tasks as columns, not as a list of structs. A column of integers is a `Data` field
+# that holds packed little-endian numbers without padding; the comment says how wide ("u64 column"). All columns of one
+# message that speak of the same tasks have the same number of entries, in the same order. Where the comment allows it,
+# an *empty* column means the stated default for all, and a column of *one* entry in a message of several tasks means the
+# same value for all. Any other length is an error that closes the connection.
+#
+# IDS. A client numbers its tasks (`sequence`, u64 below 2^40) and its functions (u32) itself, rising from 0 and never
+# used again while it lives. The scheduler gives each client a number (below 2^24) and calls a task by its *task id*,
+# clientNumber * 2^40 + sequence. Workers see task ids only.
+#
+# ATTEMPTS. Each time a task is given to a worker its attempt number rises by one. Whatever a worker says about a task
+# names id and attempt; what is said of an attempt that is not the present one is counted and dropped.
+
+struct Function {
+  # What tasks call. Defined before the first task that names it, on the same connection.
+  number @0 :UInt32;
+  # From a client: minted by it. To a worker or executor: minted by the scheduler, over all clients.
+  serializer @1 :Text;
+  # How the function, the arguments and the results are written: "cloudpickle" (Python: pickle protocol 5, functions by
+  # cloudpickle), or the name of a serializer that client and executor agree on. Opaque to everyone else.
+  content @2 :Data;
+  # The serialized function, when `object` is empty.
+  object @3 :Data;
+  # Object id of the serialized function in the object storage, when it is larger than Settings.inlineLimitBytes.
+  name @4 :Text;
+  # For people: log lines, monitors, errors.
+  owner @5 :Data;
+  # To workers and executors: the identity of the client, which owns the objects its tasks make. Empty from a client.
+}
+
+struct TaskOptions {
+  # What a client may ask for a task.
+  capabilities @0 :List(Text);
+  # The task runs only on a worker that offers all of these.
+  priority @1 :Int32;
+  # Greater goes first. Tasks of equal priority go in the order they came.
+  retries @2 :UInt32;
+  # How often a task that failed by an error of its own is run again before the error is delivered.
+  timeoutMilliseconds @3 :UInt64;
+  # A task that runs longer is stopped (its executor is replaced) and ends as `timedOut`. 0: no limit.
+  name @4 :Text;
+  # For people. Empty: the name of the function.
+}
+
+enum ResultStatus {
+  # How a task ended, and with that what stands in its payload. One byte in a status column.
+  unspecified @0;
+  # Never sent.
+  succeeded @1;
+  # Payload: the result, written by the task's serializer.
+  stored @2;
+  # As succeeded, but the result is in the object storage. Payload: 16 bytes object id, then u64 size in bytes.
+  failed @3;
+  # The task raised. Payload: one Failure message (a Cap'n Proto message in the standard stream encoding).
+  cancelled @4;
+  # By its client. Payload empty.
+  crashed @5;
+  # It was running in too many deaths of executors or workers. Payload: UTF-8 text that tells how each one happened.
+  timedOut @6;
+  # It ran longer than it may. Payload: UTF-8 text.
+  rejected @7;
+  # The scheduler did not take it: its queue is full. Payload: UTF-8 text.
+  lost @8;
+  # What it needs is gone: an unknown dependency or function. Payload: UTF-8 text.
+}
+
+struct Failure {
+  # The payload of a `failed` result.
+  typeName @0 :Text;
+  # Qualified name of the exception's type, "builtins.ValueError".
+  message @1 :Text;
+  # str() of the exception.
+  traceback @2 :Text;
+  # As the language prints it, several lines.
+  exception @3 :Data;
+  # The exception itself, written by the task's serializer. Empty when it cannot be written.
+}
+
+struct Results {
+  # Tasks that ended, one entry each.
+  tasks @0 :Data;
+  # u64 column. To a client: sequences. From a worker: task ids. From an executor: positions.
+  attempts @1 :Data;
+  # u32 column, from a worker. Empty elsewhere.
+  statuses @2 :Data;
+  # u8 column of ResultStatus.
+  payloads @3 :List(Data);
+  wallMicroseconds @4 :Data;
+  # u64 column: time between begin and end of the call in its executor; 0 for a task that never began.
+  cpuMicroseconds @5 :Data;
+  # u64 column: processor time of that call, all threads of the executor.
+  peakMemoryBytes @6 :Data;
+  # u64 column: the largest resident size of the executor seen up to the end of the call.
+}
+
+struct Inputs {
+  # Results of other tasks that tasks of this message take as input, in the order in which the task named its
+  # dependencies.
+  ends @0 :Data;
+  # u32 column, an entry for each task: where its inputs end in the columns below. It begins where the one before ends.
+  # Empty: no task has inputs.
+  statuses @1 :Data;
+  # u8 column, an entry for each input: succeeded or stored.
+  payloads @2 :List(Data);
+}

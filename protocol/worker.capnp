@@ -1,0 +1,167 @@
+@0xa9e1d6527cb40f83;
+# Between a worker (dialer) and a scheduler (listener).
+#
+# A worker is one process on a host, with `slots` executors that run one task each at a time. It sends `register` first;
+# the scheduler answers with `settings` and from then on gives it tasks.
+#
+# Loss: when the connection breaks, the scheduler gives the worker's tasks to others at once. The worker stops what it runs
+# and comes back as if it were new, until its own death timeout ends it.
+
+using Task = import "task.capnp";
+
+struct WorkerToScheduler {
+  union {
+    unspecified @0 :Void;
+    # Never sent; closes the connection.
+    register @1 :RegisterWorker;
+    heartbeat @2 :WorkerHeartbeat;
+    started @3 :Started;
+    results @4 :Task.Results;
+    retracted @5 :Retracted;
+    deaths @6 :ExecutorDeaths;
+    leaving @7 :WorkerLeaving;
+  }
+}
+
+struct SchedulerToWorker {
+  union {
+    unspecified @0 :Void;
+    settings @1 :WorkerSettings;
+    define @2 :DefineForWorker;
+    forget @3 :ForgetForWorker;
+    assign @4 :Assign;
+    retract @5 :Retract;
+    cancel @6 :CancelAssigned;
+    drain @7 :Drain;
+    shutdown @8 :ShutdownWorker;
+    heartbeat @9 :WorkerHeartbeatEcho;
+  }
+}
+
+struct RegisterWorker {
+  slots @0 :UInt32;
+  # How many tasks run at once; at least 1.
+  queueLimit @1 :UInt32;
+  # How many tasks may wait in the worker beyond its slots.
+  capabilities @2 :List(Text);
+  # What this worker offers, for TaskOptions.capabilities.
+  host @3 :Text;
+  pid @4 :UInt32;
+  managerName @5 :Text;
+  # The worker manager that started it; empty if none did.
+  version @6 :Text;
+  # Of the software, for people.
+}
+
+struct WorkerSettings {
+  objectStorageAddress @0 :Text;
+  inlineLimitBytes @1 :UInt64;
+  # Results larger than this go to the object storage.
+  timeoutMilliseconds @2 :UInt64;
+  # A worker silent for this long is taken for dead.
+}
+
+struct WorkerHeartbeat {
+  # Sent every heartbeat interval; answered by an echo.
+  sentMicroseconds @0 :UInt64;
+  cpuPercent @1 :Float32;
+  # Of the worker's processes together: 100 is one core.
+  residentBytes @2 :UInt64;
+  # Of the worker's processes together.
+  hostFreeBytes @3 :UInt64;
+  queued @4 :UInt32;
+  # Tasks that no executor has begun.
+  running @5 :UInt32;
+  roundTripMicroseconds @6 :UInt64;
+  # From the echo before this one; 0 at first.
+}
+
+struct WorkerHeartbeatEcho {
+  sentMicroseconds @0 :UInt64;
+}
+
+struct DefineForWorker {
+  functions @0 :List(Task.Function);
+  # Sent before the first Assign that names them.
+}
+
+struct ForgetForWorker {
+  # No task will name these functions any more.
+  numbers @0 :Data;
+  # u32 column.
+}
+
+struct Assign {
+  # Tasks to run, in this order.
+  tasks @0 :Data;
+  # u64 column of task ids.
+  attempts @1 :Data;
+  # u32 column.
+  functions @2 :Data;
+  # u32 column; one entry: the same for all.
+  payloads @3 :List(Data);
+  timeoutMilliseconds @4 :Data;
+  # u64 column, 0: no limit. Empty: no limit for any.
+  inputs @5 :Task.Inputs;
+}
+
+struct Started {
+  # These tasks have run for a while (10 ms or more) and still do. Short tasks are never reported, so that they cost
+  # nothing; a task reported here that is running when its worker dies counts that death against itself.
+  tasks @0 :Data;
+  # u64 column.
+  attempts @1 :Data;
+  # u32 column.
+}
+
+struct Retract {
+  # Give these tasks back if they have not begun. Each is answered in one Retracted message, or has ended before.
+  tasks @0 :Data;
+  # u64 column.
+  attempts @1 :Data;
+  # u32 column.
+}
+
+struct Retracted {
+  # The answer to Retract.
+  returned @0 :Data;
+  # u64 column: these never began and are forgotten by the worker.
+  returnedAttempts @1 :Data;
+  # u32 column.
+  kept @2 :Data;
+  # u64 column: these have begun, and end in Results as usual.
+  keptAttempts @3 :Data;
+  # u32 column.
+}
+
+struct CancelAssigned {
+  # Forget these tasks; stop the executor of one that runs. Not answered: the scheduler has forgotten them already.
+  tasks @0 :Data;
+  # u64 column.
+  attempts @1 :Data;
+  # u32 column.
+}
+
+struct ExecutorDeaths {
+  # These tasks were running when their executors died. The scheduler runs them again, here or elsewhere, or ends them as
+  # `crashed`.
+  tasks @0 :Data;
+  # u64 column.
+  attempts @1 :Data;
+  # u32 column.
+  stories @2 :List(Text);
+  # How each happened, for people: signal or exit code, memory, the last lines of standard error.
+}
+
+struct Drain {
+  # Take nothing new, finish what has been given, then send WorkerLeaving and end.
+}
+
+struct WorkerLeaving {
+  # The worker ends in order: it holds no task. It closes next.
+}
+
+struct ShutdownWorker {
+  # End now; tasks that run are stopped.
+  text @0 :Text;
+}

@@ -1,0 +1,68 @@
+"""Scaler runs Python functions on many processes and machines.
+
+    from scaler import Client
+
+    with Client() as client:
+        print(client.map(abs, range(-5, 5)))
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scaler.client.client import Client as Client
+    from scaler.client.future import ProfileResult as ProfileResult
+    from scaler.client.future import ScalerFuture as ScalerFuture
+    from scaler.client.object_reference import ObjectReference as ObjectReference
+    from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
+    from scaler.serialization import DefaultSerializer as DefaultSerializer
+    from scaler.serialization import Serializer as Serializer
+
+_PLACES = {
+    "Client": "scaler.client.client",
+    "ScalerFuture": "scaler.client.future",
+    "ProfileResult": "scaler.client.future",
+    "ObjectReference": "scaler.client.object_reference",
+    "SchedulerClusterCombo": "scaler.cluster.combo",
+    "Serializer": "scaler.serialization",
+    "DefaultSerializer": "scaler.serialization",
+}
+_ERRORS = (
+    "AddressError",
+    "ClientClosedError",
+    "ClusterError",
+    "ConfigurationError",
+    "ConnectionLostError",
+    "CycleError",
+    "GraphError",
+    "MissingKeyError",
+    "ObjectLostError",
+    "ObjectStorageError",
+    "ProtocolError",
+    "RefusedError",
+    "RemoteError",
+    "RemoteTraceback",
+    "ScalerError",
+    "SchedulerFullError",
+    "SerializationError",
+    "TaskCrashedError",
+    "TaskError",
+    "TaskLostError",
+    "TaskTimeoutError",
+)
+__all__ = [*_PLACES, *_ERRORS]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first used, so that `import scaler` costs next to nothing.
+    place = _PLACES.get(name) or ("scaler.errors" if name in _ERRORS else None)
+    if place is None:
+        raise AttributeError(f"module 'scaler' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(place), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

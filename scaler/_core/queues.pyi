@@ -1,0 +1,30 @@
+"""ReadyQueues: one priority FIFO per requirement class; every operation costs the same however much waits."""
+
+from array import array
+
+from typing_extensions import Buffer
+
+class ReadyQueues:
+    """Ready tasks (dense indexes) by requirement class (small dense integers) and priority (i32, greater goes first).
+
+    Within a class and priority: first in, first out. Entries carry an arrival number, so heads of different classes
+    can be compared. Operations are O(1), or O(log p) in the number p of distinct priorities of that class.
+    """
+
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def count(self, requirement_class: int) -> int: ...
+    def push(self, tasks: Buffer, requirement_class: int, priority: int) -> None:
+        """Append tasks (u32 column). Raises ValueError if one is queued already, before changing anything."""
+    def push_front(self, tasks: Buffer, requirement_class: int, priority: int) -> None:
+        """Put tasks, in this order, before all others of the same class and priority: they were here earlier."""
+    def peek(self, requirement_class: int) -> int:
+        """The next task of the class, slots.NONE where there is none."""
+    def pop(self, requirement_class: int) -> int:
+        """Take the next task of the class, slots.NONE where there is none."""
+    def remove(self, tasks: Buffer) -> int:
+        """Take these tasks out wherever they are; returns how many were queued (others are passed over)."""
+    def __contains__(self, task: int) -> bool: ...
+    def classes(self) -> array[int]:
+        """The classes that have tasks, best head first: higher priority, then earlier arrival (u32 column)."""
+    def check(self) -> None: ...

@@ -1,0 +1,391 @@
+"""Ready tasks by class and priority; queues.pyi has the contract."""
+
+from cpython cimport array as c_array
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdlib cimport free, malloc, qsort, realloc
+
+from scaler._core.columns cimport Column, column32, new32
+
+cdef uint32_t NONE = 0xFFFFFFFF
+# The bucket of a task that is about to be entered, so that one named twice is noticed.
+cdef uint32_t _ENTERING = 0xFFFFFFFE
+
+
+cdef void* _resized(void* old, size_t size) except NULL:
+    cdef void* new = realloc(old, size)
+    if new == NULL:
+        raise MemoryError
+    return new
+
+
+cdef size_t _roomier(size_t size, uint32_t index) noexcept:
+    """The size that a table gets when it has to hold this index."""
+    return max(<size_t>index + 1, size * 2, <size_t>16)
+
+
+cdef int _compare(const void* a, const void* b) noexcept nogil:
+    """For qsort; no two heads are equal."""
+    return -1 if better(<const Head*>a, <const Head*>b) else 1
+
+
+cdef class ReadyQueues:
+    def __cinit__(self):
+        self._free = NONE
+        self._random = 0x9E3779B9
+
+    def __dealloc__(self):
+        free(self._nodes)
+        free(self._buckets)
+        free(self._lines)
+
+    def __len__(self):
+        return self._count
+
+    # Room for more.
+
+    cdef int _grow(self, uint32_t task) except -1:
+        """Make room for this task."""
+        cdef size_t i, size
+        if task == NONE:
+            raise IndexError("0xFFFFFFFF is no index")
+        if task < self._size:
+            return 0
+        size = _roomier(self._size, task)
+        self._nodes = <Node*>_resized(self._nodes, size * sizeof(Node))
+        for i in range(self._size, size):
+            self._nodes[i].bucket = NONE
+        self._size = size
+        return 0
+
+    cdef int _grow_lines(self, uint32_t owner) except -1:
+        """Make room for this class."""
+        cdef size_t i, size
+        if owner == NONE:
+            raise IndexError("0xFFFFFFFF is no index")
+        if owner < self._lines_size:
+            return 0
+        size = _roomier(self._lines_size, owner)
+        self._lines = <Line*>_resized(self._lines, size * sizeof(Line))
+        for i in range(self._lines_size, size):
+            self._lines[i] = Line(NONE, NONE, 0)
+        self._lines_size = size
+        return 0
+
+    cdef int _grow_buckets(self) except -1:
+        """Make room for one more bucket."""
+        cdef size_t size
+        if self._free != NONE or self._buckets_used < self._buckets_size:
+            return 0
+        size = _roomier(self._buckets_size, self._buckets_used)
+        self._buckets = <Bucket*>_resized(self._buckets, size * sizeof(Bucket))
+        self._buckets_size = size
+        return 0
+
+    # The buckets of a class: a treap by priority, the best bucket remembered.
+
+    cdef uint32_t _merge(self, uint32_t low, uint32_t high) noexcept:
+        """One tree out of two, all priorities of the first being lower."""
+        if low == NONE:
+            return high
+        if high == NONE:
+            return low
+        if self._buckets[low].weight > self._buckets[high].weight:
+            self._buckets[low].right = self._merge(self._buckets[low].right, high)
+            return low
+        self._buckets[high].left = self._merge(low, self._buckets[high].left)
+        return high
+
+    cdef void _split(self, uint32_t root, int32_t priority, uint32_t* low, uint32_t* high) noexcept:
+        """Two trees out of one: the lower priorities and the others."""
+        while root != NONE:
+            if self._buckets[root].priority < priority:
+                low[0] = root
+                low = &self._buckets[root].right
+                root = low[0]
+            else:
+                high[0] = root
+                high = &self._buckets[root].left
+                root = high[0]
+        low[0] = NONE
+        high[0] = NONE
+
+    cdef uint32_t _find(self, uint32_t root, int32_t priority) noexcept:
+        """The bucket of this priority, NONE if there is none."""
+        while root != NONE and self._buckets[root].priority != priority:
+            root = self._buckets[root].right if self._buckets[root].priority < priority else self._buckets[root].left
+        return root
+
+    cdef uint32_t _rightmost(self, uint32_t root) noexcept:
+        """The bucket of the highest priority."""
+        while root != NONE and self._buckets[root].right != NONE:
+            root = self._buckets[root].right
+        return root
+
+    cdef uint32_t _new_bucket(self, uint32_t owner, int32_t priority) noexcept:
+        """An empty bucket that is in no tree yet; _grow_buckets came before."""
+        cdef uint32_t bucket = self._free
+        if bucket != NONE:
+            self._free = self._buckets[bucket].right
+        else:
+            bucket = self._buckets_used
+            self._buckets_used += 1
+        self._random ^= self._random << 13
+        self._random ^= self._random >> 17
+        self._random ^= self._random << 5
+        self._buckets[bucket] = Bucket(NONE, NONE, NONE, NONE, self._random, owner, priority)
+        return bucket
+
+    cdef uint32_t _bucket_for(self, uint32_t owner, int32_t priority) noexcept:
+        """The bucket of this class and priority, made if there is none."""
+        cdef Line* line = &self._lines[owner]
+        cdef uint32_t bucket = self._find(line.root, priority)
+        cdef uint32_t low = NONE
+        cdef uint32_t high = NONE
+        if bucket != NONE:
+            return bucket
+        bucket = self._new_bucket(owner, priority)
+        self._split(line.root, priority, &low, &high)
+        line.root = self._merge(self._merge(low, bucket), high)
+        if line.best == NONE or self._buckets[line.best].priority < priority:
+            line.best = bucket
+        return bucket
+
+    cdef void _drop_bucket(self, uint32_t bucket) noexcept:
+        """Take an empty bucket out of its tree and keep it for later."""
+        cdef Bucket* gone = &self._buckets[bucket]
+        cdef Line* line = &self._lines[gone.owner]
+        cdef uint32_t* link = &line.root
+        while link[0] != bucket:
+            if self._buckets[link[0]].priority < gone.priority:
+                link = &self._buckets[link[0]].right
+            else:
+                link = &self._buckets[link[0]].left
+        link[0] = self._merge(gone.left, gone.right)
+        if line.best == bucket:
+            line.best = self._rightmost(line.root)
+        gone.owner = NONE
+        gone.right = self._free
+        self._free = bucket
+
+    # Tasks.
+
+    cdef int _mark(self, const uint32_t* tasks, Py_ssize_t n) except -1:
+        """Mark these tasks as entering; raises, changing nothing, if one is queued or named twice."""
+        cdef Py_ssize_t i, done
+        for done in range(n):
+            if self._nodes[tasks[done]].bucket != NONE:
+                for i in range(done):
+                    self._nodes[tasks[i]].bucket = NONE
+                raise ValueError(f"task {tasks[done]} is queued already")
+            self._nodes[tasks[done]].bucket = _ENTERING
+        return 0
+
+    cdef int _enter(self, const uint32_t* tasks, Py_ssize_t n, uint32_t owner) except -1:
+        """All that can fail when tasks are pushed."""
+        cdef uint32_t highest = 0
+        cdef Py_ssize_t i
+        for i in range(n):
+            highest = max(highest, tasks[i])
+        self._grow(highest)
+        self._grow_lines(owner)
+        self._grow_buckets()
+        return self._mark(tasks, n)
+
+    cdef void _unlink(self, uint32_t task) noexcept:
+        """Take a queued task out."""
+        cdef Node* node = &self._nodes[task]
+        cdef Bucket* bucket = &self._buckets[node.bucket]
+        if node.prev != NONE:
+            self._nodes[node.prev].next = node.next
+        else:
+            bucket.head = node.next
+        if node.next != NONE:
+            self._nodes[node.next].prev = node.prev
+        else:
+            bucket.tail = node.prev
+        self._lines[bucket.owner].count -= 1
+        self._count -= 1
+        if bucket.head == NONE:
+            self._drop_bucket(node.bucket)
+        node.bucket = NONE
+
+    cdef bint head(self, uint32_t owner, Head* out) noexcept:
+        """Describe the next task of the class; False where there is none."""
+        cdef Bucket* bucket
+        if owner >= self._lines_size or self._lines[owner].best == NONE:
+            return False
+        bucket = &self._buckets[self._lines[owner].best]
+        out.task = bucket.head
+        out.owner = owner
+        out.priority = bucket.priority
+        out.arrival = self._nodes[bucket.head].arrival
+        return True
+
+    cdef uint32_t take(self, uint32_t owner) noexcept:
+        """Take the next task of the class, NONE where there is none."""
+        cdef uint32_t task
+        if owner >= self._lines_size or self._lines[owner].best == NONE:
+            return NONE
+        task = self._buckets[self._lines[owner].best].head
+        self._unlink(task)
+        return task
+
+    def count(self, uint32_t requirement_class):
+        """How many tasks of this class wait."""
+        return self._lines[requirement_class].count if requirement_class < self._lines_size else 0
+
+    def push(self, tasks, uint32_t requirement_class, int32_t priority):
+        """Append tasks."""
+        cdef Column chosen = column32(tasks)
+        cdef Py_ssize_t i
+        cdef uint32_t number, task
+        cdef Bucket* bucket
+        if not chosen.n:
+            return
+        self._enter(chosen.u32, chosen.n, requirement_class)
+        number = self._bucket_for(requirement_class, priority)
+        bucket = &self._buckets[number]
+        for i in range(chosen.n):
+            task = chosen.u32[i]
+            self._nodes[task] = Node(self._newest, NONE, bucket.tail, number)
+            self._newest += 1
+            if bucket.tail == NONE:
+                bucket.head = task
+            else:
+                self._nodes[bucket.tail].next = task
+            bucket.tail = task
+        self._lines[requirement_class].count += chosen.n
+        self._count += chosen.n
+
+    def push_front(self, tasks, uint32_t requirement_class, int32_t priority):
+        """Put tasks before all others of the class and priority."""
+        cdef Column chosen = column32(tasks)
+        cdef Py_ssize_t i
+        cdef uint32_t number, task
+        cdef Bucket* bucket
+        if not chosen.n:
+            return
+        self._enter(chosen.u32, chosen.n, requirement_class)
+        number = self._bucket_for(requirement_class, priority)
+        bucket = &self._buckets[number]
+        for i in range(chosen.n - 1, -1, -1):
+            task = chosen.u32[i]
+            self._oldest -= 1
+            self._nodes[task] = Node(self._oldest, bucket.head, NONE, number)
+            if bucket.head == NONE:
+                bucket.tail = task
+            else:
+                self._nodes[bucket.head].prev = task
+            bucket.head = task
+        self._lines[requirement_class].count += chosen.n
+        self._count += chosen.n
+
+    def peek(self, uint32_t requirement_class):
+        """The next task of the class."""
+        cdef Head head
+        return head.task if self.head(requirement_class, &head) else NONE
+
+    def pop(self, uint32_t requirement_class):
+        """Take the next task of the class."""
+        return self.take(requirement_class)
+
+    def remove(self, tasks):
+        """Take these tasks out wherever they are."""
+        cdef Column chosen = column32(tasks)
+        cdef size_t before = self._count
+        cdef Py_ssize_t i
+        for i in range(chosen.n):
+            if chosen.u32[i] < self._size and self._nodes[chosen.u32[i]].bucket != NONE:
+                self._unlink(chosen.u32[i])
+        return before - self._count
+
+    def __contains__(self, uint32_t task):
+        return task < self._size and self._nodes[task].bucket != NONE
+
+    def classes(self):
+        """The classes that have tasks, best head first."""
+        cdef Head* heads = <Head*>malloc((self._lines_size + 1) * sizeof(Head))
+        cdef size_t n = 0
+        cdef size_t i
+        cdef c_array.array out
+        if heads == NULL:
+            raise MemoryError
+        try:
+            for i in range(self._lines_size):
+                n += self.head(<uint32_t>i, &heads[n])
+            qsort(heads, n, sizeof(Head), _compare)
+            out = new32(n)
+            for i in range(n):
+                out.data.as_uints[i] = heads[i].owner
+        finally:
+            free(heads)
+        return out
+
+    # Checks.
+
+    cdef int _check_tree(self, uint32_t root, uint32_t owner, list found) except -1:
+        """Append the buckets of a tree in its order."""
+        cdef uint32_t child
+        if root == NONE:
+            return 0
+        if self._buckets[root].owner != owner:
+            raise AssertionError(f"bucket {root} is in the tree of class {owner}, not {self._buckets[root].owner}")
+        for child in (self._buckets[root].left, self._buckets[root].right):
+            if child != NONE and self._buckets[child].weight > self._buckets[root].weight:
+                raise AssertionError(f"bucket {child} outweighs its parent")
+        self._check_tree(self._buckets[root].left, owner, found)
+        found.append(root)
+        self._check_tree(self._buckets[root].right, owner, found)
+        return 0
+
+    cdef size_t _check_bucket(self, uint32_t bucket) except? 0:
+        """Count the tasks of a bucket."""
+        cdef size_t n = 0
+        cdef uint32_t before = NONE
+        cdef uint32_t task = self._buckets[bucket].head
+        while task != NONE:
+            if self._nodes[task].bucket != bucket or self._nodes[task].prev != before:
+                raise AssertionError(f"task {task} is not linked as it should be")
+            if before != NONE and self._nodes[before].arrival >= self._nodes[task].arrival:
+                raise AssertionError(f"task {task} did not arrive after task {before}")
+            if not self._oldest <= self._nodes[task].arrival < self._newest:
+                raise AssertionError(f"task {task} has an arrival number from outside")
+            before = task
+            task = self._nodes[task].next
+            n += 1
+        if not n or self._buckets[bucket].tail != before:
+            raise AssertionError(f"bucket {bucket} is empty or ends elsewhere")
+        return n
+
+    def check(self):
+        """Walk through everything."""
+        cdef size_t i, n, queued
+        cdef size_t total = 0
+        cdef size_t used = 0
+        cdef uint32_t bucket
+        for i in range(self._lines_size):
+            found = []
+            self._check_tree(self._lines[i].root, <uint32_t>i, found)
+            priorities = [self._buckets[<uint32_t>b].priority for b in found]
+            if priorities != sorted(set(priorities)):
+                raise AssertionError(f"the buckets of class {i} are out of order")
+            if self._lines[i].best != self._rightmost(self._lines[i].root):
+                raise AssertionError(f"the best bucket of class {i} is another one")
+            n = 0
+            for bucket in found:
+                n += self._check_bucket(bucket)
+            if n != self._lines[i].count:
+                raise AssertionError(f"class {i} has {n} tasks, not {self._lines[i].count}")
+            total += n
+            used += len(found)
+        queued = 0
+        for i in range(self._size):
+            queued += self._nodes[i].bucket != NONE
+        if total != self._count or total != queued:
+            raise AssertionError(f"{total} tasks are linked, {queued} have a bucket, {self._count} are counted")
+        bucket = self._free
+        while bucket != NONE:
+            used += 1
+            bucket = self._buckets[bucket].right
+        if used != self._buckets_used:
+            raise AssertionError(f"{used} buckets are found of {self._buckets_used}")

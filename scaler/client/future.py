@@ -1,0 +1,175 @@
+"""Futures: those of concurrent.futures in full, awaitable, with results that are read when they are asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scaler import serialization
+from scaler.errors import (
+    RemoteError,
+    RemoteTraceback,
+    SchedulerFullError,
+    TaskCrashedError,
+    TaskLostError,
+    TaskTimeoutError,
+)
+from scaler.messages import ResultStatus
+
+if TYPE_CHECKING:
+    from scaler.client.service import ClientService
+
+_ERRORS = {
+    ResultStatus.crashed: TaskCrashedError,
+    ResultStatus.timed_out: TaskTimeoutError,
+    ResultStatus.rejected: SchedulerFullError,
+    ResultStatus.lost: TaskLostError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileResult:
+    """What a task took."""
+
+    duration_s: float
+    """Seconds from the begin to the end of the call."""
+    memory_peak: int
+    """Bytes: the largest resident size of its executor up to the end of the call."""
+    cpu_time_s: float
+    """Seconds of processor time."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a task ended, not yet read."""
+
+    status: int
+    payload: bytes
+    wall_us: int = 0
+    cpu_us: int = 0
+    peak_bytes: int = 0
+
+
+def read_outcome(outcome: Outcome, service: ClientService) -> tuple[Any, BaseException | None]:
+    """(result, None) or (None, exception) of a task that ended."""
+    status, payload = outcome.status, outcome.payload
+    try:
+        if status == ResultStatus.stored:
+            payload = service.take_object(serialization.REFERENCE.unpack(payload)[0])
+        if status in (ResultStatus.succeeded, ResultStatus.stored):
+            return serialization.read(service.serializer, payload, "the result"), None
+    except Exception as error:
+        return None, error
+    if status == ResultStatus.failed:
+        return None, _remote_exception(payload, service.serializer)
+    error_type = _ERRORS.get(ResultStatus(status), TaskLostError)
+    return None, error_type(payload.decode(errors="replace"))
+
+
+def _remote_exception(payload: bytes, serializer: serialization.Serializer) -> BaseException:
+    """The task's exception as itself, its traceback as the cause; a RemoteError where it cannot be read."""
+    failure = serialization.read_failure(payload)
+    if failure.exception:
+        try:
+            error = serializer.deserialize(failure.exception)
+            if isinstance(error, BaseException):
+                error.__cause__ = RemoteTraceback(failure.traceback)
+                return error
+        except Exception:
+            pass  # RemoteError tells all there is to tell.
+    return RemoteError(failure.type_name, failure.message, failure.traceback)
+
+
+class ScalerFuture(Future):  # type: ignore[type-arg]
+    """The result of one task. ``concurrent.futures.wait`` and ``as_completed`` take it; ``await`` works too."""
+
+    def __init__(self, service: ClientService, sequence: int, name: str) -> None:
+        super().__init__()
+        self._service = service
+        self._sequence = sequence
+        self._name = name
+        self._read: tuple[Any, BaseException | None] | None = None
+
+    @property
+    def task_id(self) -> int:
+        """The number this client gave the task."""
+        return self._sequence
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The task's result, or its exception raised. Raises TimeoutError, CancelledError as the standard library does."""
+        value, error = self._outcome(timeout)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # Break the cycle between the exception's traceback and this frame.
+                self = None  # type: ignore[assignment]  # noqa: PLW0642
+        return value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The task's exception, or None."""
+        return self._outcome(timeout)[1]
+
+    def _outcome(self, timeout: float | None) -> tuple[Any, BaseException | None]:
+        if self._read is None:
+            outcome = super().result(timeout)
+            self._read = (None, outcome) if isinstance(outcome, BaseException) else read_outcome(outcome, self._service)
+        return self._read
+
+    def cancel(self, timeout: float | None = None) -> bool:
+        """Cancel the task, also a running one (its executor is replaced). False when it has ended already.
+
+        ``timeout`` is accepted for compatibility: the future is cancelled at once.
+        """
+        if not super().cancel():
+            return False
+        self.set_running_or_notify_cancel()
+        self._service.cancel([self._sequence])
+        return True
+
+    def profiling_info(self) -> ProfileResult:
+        """What the task took; waits for it. Raises CancelledError for a cancelled task."""
+        outcome = super().result()
+        if isinstance(outcome, BaseException):
+            return ProfileResult(0.0, 0, 0.0)
+        return ProfileResult(outcome.wall_us / 1e6, outcome.peak_bytes, outcome.cpu_us / 1e6)
+
+    def finish_task(self, sequence: int, outcome: Outcome | BaseException) -> None:
+        """As the client's service calls it: a future has one task."""
+        self.finish(outcome)
+
+    def finish(self, outcome: Outcome | BaseException) -> None:
+        """The task ended. Called by the client; nothing happens if it was cancelled before."""
+        if self.done():
+            self._discard(outcome)
+            return
+        if isinstance(outcome, Outcome) and outcome.status == ResultStatus.cancelled:
+            if super().cancel():
+                self.set_running_or_notify_cancel()
+            return
+        try:
+            self.set_result(outcome)
+        except Exception:  # cancelled by another thread in this moment
+            self._discard(outcome)
+
+    def _discard(self, outcome: Any) -> None:
+        if isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored:
+            self._service.release_object(serialization.REFERENCE.unpack(outcome.payload)[0])
+
+    def __del__(self) -> None:
+        # A large result that nobody fetched is freed with its last future.
+        outcome = getattr(self, "_result", None)
+        if getattr(self, "_read", self) is None and isinstance(outcome, Outcome):
+            self._discard(outcome)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return asyncio.wrap_future(self).__await__()
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self.cancelled() else "finished" if self.done() else "pending"
+        return f"<ScalerFuture {self._sequence} {self._name} {state}>"
+
+

@@ -1,0 +1,26 @@
+"""A reference to an object in the object storage, usable as an argument anywhere arguments go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from scaler import serialization
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectReference:
+    """What ``Client.send_object`` returns. In a task it has become the object itself; elsewhere it stays a reference."""
+
+    object_id: bytes
+    size: int
+    """In bytes, as serialized."""
+    name: str = ""
+    tag: str = serialization.DEFAULT_TAG
+    """How it is written."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return serialization.resolve, (self.object_id, self.size, self.name, self.tag)
+
+    def __repr__(self) -> str:
+        return f"ObjectReference({self.name or self.object_id.hex()[:8]}, {self.size} bytes)"

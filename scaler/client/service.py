@@ -1,0 +1,367 @@
+"""The client's service: one thread with an event loop that carries what the client's state decides.
+
+Users' threads put what they want into an inbox and wake the loop; they never wait for it, except for results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from scaler import serialization
+from scaler.client.future import Outcome
+from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Refusal, Task
+from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
+from scaler.ids import Address, content_object_id, new_identity, u64
+from scaler.machine import Output, Stop
+from scaler.messages import ClientSettings, Function, ResultStatus, Role, TaskOptions
+from scaler.net.driver import Driver, new_event_loop
+from scaler.storage.client import StorageClient
+
+log = logging.getLogger("scaler")
+
+KNOWN_FUNCTIONS = 1024
+"""How many functions are remembered by identity; the least recently used is forgotten first."""
+
+
+class Waiter(Protocol):
+    """Who wants to know how a task ended: a future, or a batch that has a number for each of its tasks."""
+
+    def finish_task(self, sequence: int, outcome: Outcome | BaseException) -> None: ...
+
+
+class ClientService:
+    """What a Client does below its face: connection, functions, objects, sequences."""
+
+    def __init__(
+        self,
+        address: Address,
+        storage_address: Address | None,
+        serializer: serialization.Serializer,
+        name: str,
+        heartbeat_seconds: float,
+        timeout_seconds: float,
+    ) -> None:
+        self.address = address
+        self.serializer = serializer
+        self.identity = new_identity()
+        self.settings: ClientSettings | None = None
+        self.closed: BaseException | None = None
+        self._name = name
+        self._timeout_seconds = timeout_seconds
+        self._storage_address = storage_address
+        self._state = ClientState(heartbeat_seconds, timeout_seconds)
+        self._next_sequence = 0
+        self._inbox: deque[Callable[[], None] | list[Task]] = deque()
+        self._waiters: dict[int, Waiter] = {}
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._woken = False
+        self._functions: OrderedDict[int, tuple[Any, int]] = OrderedDict()
+        self._by_content: dict[bytes, int] = {}
+        self._content_of: dict[int, tuple[bytes, bytes]] = {}
+        self._names: Counter[int] = Counter()
+        self._function_numbers = itertools.count()
+        self._objects: Counter[bytes] = Counter()
+        self._storage: StorageClient | None = None
+        self.sent_objects: list[bytes] = []
+        """What send_object() put."""
+        self._connected = threading.Event()
+        self._answer: threading.Event = threading.Event()
+        self._refusal: str | None = None
+        self._loop = new_event_loop()
+        self._driver: Driver
+        self._thread = threading.Thread(target=self._run, name="scaler-client", daemon=True)
+        self._thread.start()
+        self._wait_until_connected()
+
+    def _wait_until_connected(self) -> None:
+        self._connected.wait()
+        if self.closed is not None:
+            raise self.closed
+
+    # ---- the thread
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._main())
+        finally:
+            self._loop.close()
+
+    async def _main(self) -> None:
+        self._driver = Driver(
+            self._state, self.identity, f"client {self._name}".strip(), self._carry_out, random_bytes=os.urandom
+        )
+        self._driver.dial(self.address, Role.client, "the scheduler", self._timeout_seconds)
+        outcome = await self._driver.stopped
+        await self._driver.close()
+        reason = ConnectionLostError(outcome.reason) if outcome.exit_code else ClientClosedError("the client was closed")
+        self._give_up(reason)
+
+    def _give_up(self, reason: BaseException) -> None:
+        """Every future ends, and says why."""
+        with self._lock:
+            self.closed = self.closed or reason
+            self._take_inbox()
+        waiters, self._waiters = self._waiters, {}
+        for sequence, waiter in waiters.items():
+            waiter.finish_task(sequence, self.closed)
+        self._connected.set()
+        self._answer.set()
+
+    def _wake(self) -> None:
+        """Have the loop look into the inbox; called with something in it."""
+        with self._lock:
+            if self._woken or self.closed is not None:
+                return
+            self._woken = True
+        self._loop.call_soon_threadsafe(self._turn)
+
+    def _turn(self) -> None:
+        with self._lock:
+            self._woken = False
+        self._take_inbox()
+        self._driver.wake()
+
+    def _take_inbox(self) -> None:
+        inbox = self._inbox
+        while inbox:
+            entry = inbox.popleft()
+            if isinstance(entry, list):
+                self._state.submit(entry)
+            else:
+                entry()
+
+    def _carry_out(self, output: Output) -> None:
+        if isinstance(output, Ended):
+            self._ended(output)
+        elif isinstance(output, Connected):
+            self.settings = output.settings
+            self._connected.set()
+        elif isinstance(output, Refusal):
+            self._refusal = output.text
+            self._answer.set()
+        elif isinstance(output, ClusterEnded):
+            self._driver.stop(Stop(f"the scheduler at {self.address} ended: {output.text}", 1))
+
+    def _ended(self, output: Ended) -> None:
+        results = output.results
+        waiters = self._waiters
+        for sequence, task, status, payload, wall, cpu, peak in zip(
+            u64(results.tasks),
+            output.tasks,
+            results.statuses,
+            results.payloads,
+            u64(results.wall_microseconds),
+            u64(results.cpu_microseconds),
+            u64(results.peak_memory_bytes),
+            strict=True,
+        ):
+            if task is None:
+                continue
+            waiter = waiters.pop(sequence, None)
+            if waiter is not None:
+                waiter.finish_task(sequence, Outcome(status, payload, wall, cpu, peak))
+            if task.object_id:
+                self._drop_object(task.object_id)
+
+    # ---- for users' threads
+
+    def check_open(self) -> None:
+        """Raises ClientClosedError when this client cannot be used here, or any more."""
+        if os.getpid() != self._pid:
+            raise ClientClosedError("this client was made in another process; make a new one after fork")
+        if self.closed is not None:
+            if isinstance(self.closed, ConnectionLostError):
+                raise ConnectionLostError(str(self.closed))
+            raise ClientClosedError(str(self.closed))
+
+    def sequences(self, count: int) -> range:
+        """Numbers for so many tasks."""
+        with self._lock:
+            first = self._next_sequence
+            self._next_sequence += count
+        return range(first, first + count)
+
+    def submit(self, tasks: list[Task], waiters: Iterable[tuple[int, Waiter]]) -> None:
+        """Send tasks; ``waiters`` hear how those they name end."""
+        self._waiters.update(waiters)
+        self._inbox.append(tasks)
+        self._wake()
+        if self.closed is not None:
+            self._give_up(self.closed)
+
+    def _later(self, work: Callable[[], None]) -> None:
+        self._inbox.append(work)
+        self._wake()
+
+    def cancel(self, sequences: Iterable[int]) -> None:
+        """Have these stopped."""
+        chosen = list(sequences)
+        for sequence in chosen:
+            self._waiters.pop(sequence, None)
+        self._later(lambda: self._state.cancel(chosen))
+
+    def clear(self) -> None:
+        """Have all stopped; every future of now ends as cancelled."""
+        waiters, self._waiters = self._waiters, {}
+        self._later(self._state.clear)
+        for sequence, waiter in waiters.items():
+            waiter.finish_task(sequence, Outcome(ResultStatus.cancelled, b""))
+        sent, self.sent_objects = self.sent_objects, []
+        for object_id in sent:
+            self._drop_object(object_id)
+
+    def ask_for_shutdown(self) -> str | None:
+        """Have the cluster stopped; returns why not, None when it stops."""
+        self._refusal = None
+        self._answer.clear()
+        self._later(self._state.shutdown)
+        self._answer.wait(self._timeout_seconds)
+        return self._refusal
+
+    def close(self) -> None:
+        """Leave the scheduler; futures that are open end as cancelled."""
+        if self.closed is None and os.getpid() == self._pid:
+            waiters, self._waiters = self._waiters, {}
+            for sequence, waiter in waiters.items():
+                waiter.finish_task(sequence, Outcome(ResultStatus.cancelled, b""))
+            self._later(self._leave)
+            self._thread.join(10)
+        if self._storage is not None and os.getpid() == self._pid:
+            self._storage.close()
+
+    def _leave(self) -> None:
+        self._state.goodbye()
+        self._loop.call_soon(self._loop.call_soon, self._driver.stop, Stop("left"))
+
+    # ---- functions and objects
+
+    def function(self, function: Callable[..., Any], reserialize: bool = False) -> int:
+        """The number of a function, which is serialized and defined when it is new, by identity and by content.
+
+        Raises SerializationError, naming it, when it cannot be serialized.
+        """
+        known = self._functions.get(id(function))
+        if known is not None and known[0] is function and not reserialize:
+            return known[1]
+        tag, content = serialization.write_function(self.serializer, function)
+        key = content_object_id(tag.encode() + content)
+        with self._lock:
+            number = self._by_content.get(key)
+        if number is None:
+            number = self._define(function, tag, content, key)
+        self._remember(function, number)
+        return number
+
+    def _define(self, function: Any, tag: str, content: bytes, key: bytes) -> int:
+        definition = Function(0, tag, content, b"", serialization.name_of(function))
+        if len(content) > self.inline_limit:
+            definition.object, definition.content = self.put_object(content), b""
+        with self._lock:
+            number = self._by_content.get(key)
+            if number is not None:
+                return number
+            definition.number = number = next(self._function_numbers)
+            self._by_content[key] = number
+            self._content_of[number] = key, definition.object
+        self._later(lambda: self._state.define(definition))
+        return number
+
+    def _remember(self, function: Any, number: int) -> None:
+        with self._lock:
+            before = self._functions.pop(id(function), None)
+            self._functions[id(function)] = function, number
+            self._names[number] += 1
+            forgotten = [before] if before is not None else []
+            if len(self._functions) > KNOWN_FUNCTIONS:
+                forgotten.append(self._functions.popitem(last=False)[1])
+            for _, old in forgotten:
+                self._names[old] -= 1
+                if not self._names[old]:
+                    self._retire(old)
+
+    def _retire(self, number: int) -> None:
+        """Forget a function; the scheduler hears of it when no task names it any more."""
+        key, object_id = self._content_of.pop(number)
+        del self._by_content[key], self._names[number]
+        self._inbox.append(lambda: self._state.retire(number))
+        if object_id:
+            self._inbox.append(lambda: self._drop_object(object_id))
+
+    @property
+    def inline_limit(self) -> int:
+        """Payloads larger than this, in bytes, go through the object storage."""
+        assert self.settings is not None
+        return self.settings.inline_limit_bytes
+
+    def payload(self, kind: bytes, content: bytes) -> tuple[bytes, bytes]:
+        """(payload, object id) of a task's serialized arguments; the id is empty where they travel inline."""
+        if len(content) <= self.inline_limit:
+            return kind + content, b""
+        object_id = self.put_object(kind + content)
+        return serialization.STORED + serialization.REFERENCE.pack(object_id, len(content) + 1), object_id
+
+    def put_object(self, content: bytes) -> bytes:
+        """Put bytes into the object storage, once more counted for this client; returns their id."""
+        object_id = content_object_id(content)
+        with self._lock:
+            self._objects[object_id] += 1
+            if self._objects[object_id] > 1:
+                return object_id
+        try:
+            self._storage_client().put(object_id, content, self.identity)
+        except ScalerError:
+            with self._lock:
+                self._objects.pop(object_id, None)
+            raise
+        return object_id
+
+    def _drop_object(self, object_id: bytes) -> None:
+        """One use less of an object this client put."""
+        with self._lock:
+            self._objects[object_id] -= 1
+            if self._objects[object_id] > 0:
+                return
+            self._objects.pop(object_id, None)
+        self.release_object(object_id)
+
+    def take_object(self, object_id: bytes) -> bytes:
+        """Fetch a result and free it."""
+        storage = self._storage_client()
+        content = storage.get(object_id)
+        storage.release([object_id], self.identity)
+        return content  # type: ignore[return-value]
+
+    def release_object(self, object_id: bytes) -> None:
+        """Free a result that nobody wants."""
+        if self.closed is None and self._storage_known():
+            try:
+                self._storage_client().release([object_id], self.identity)
+            except ScalerError as error:
+                log.debug("an object could not be released: %s", error)
+
+    def _storage_known(self) -> bool:
+        return self.settings is not None
+
+    def _storage_client(self) -> StorageClient:
+        self.check_open()
+        with self._lock:
+            if self._storage is None:
+                assert self.settings is not None
+                address = self._storage_address or Address.parse(self.settings.object_storage_address)
+                self._storage = StorageClient(
+                    address, new_identity(), f"client {self._name}", timeout_seconds=self._timeout_seconds
+                )
+            return self._storage
+
+    def options(self, **given: Any) -> TaskOptions | None:
+        """The options of a task, None for those of most."""
+        options = TaskOptions(**given)
+        return None if options == TaskOptions() else options

@@ -1,0 +1,300 @@
+"""The client's decisions: what to tell the scheduler, and what to tell it again after a lost connection."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from scaler.ids import u32, u64
+from scaler.machine import Outbox, Output, Peer
+from scaler.messages import (
+    Cancel,
+    ClearTasks,
+    ClientGoodbye,
+    ClientHeartbeat,
+    ClientSettings,
+    ClusterEnding,
+    DefineFunctions,
+    ForgetFunctions,
+    Function,
+    HeartbeatEcho,
+    Message,
+    Results,
+    ShutdownCluster,
+    ShutdownRefused,
+    Submit,
+    TaskOptions,
+)
+
+MESSAGE_BYTES = 8 << 20
+MESSAGE_TASKS = 20_000
+
+
+@dataclass(slots=True)
+class Group:
+    """Tasks that are kept for a second offer until all that were asked for among them have ended."""
+
+    open_targets: int
+    members: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """A task as the scheduler is told of it."""
+
+    sequence: int
+    function: int
+    payload: bytes
+    options: TaskOptions | None = None
+    dependencies: tuple[int, ...] = ()
+    wanted: bool = True
+    group: Group | None = None
+    object_id: bytes = b""
+    """Where its arguments are, when they are in the object storage."""
+
+
+@dataclass(slots=True)
+class Ended:
+    """Tasks ended: the results, and those of them that are news."""
+
+    results: Results
+    tasks: list[Task | None]
+    """In the order of the results; None for what had ended before."""
+
+
+@dataclass(slots=True)
+class Connected:
+    """The scheduler told its settings."""
+
+    settings: ClientSettings
+
+
+@dataclass(slots=True)
+class Refusal:
+    """The cluster is not to be shut down by clients."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class ClusterEnded:
+    """The scheduler stops; nothing will be answered."""
+
+    text: str
+
+
+class ClientState:
+    """See scaler.machine.State for the contract."""
+
+    def __init__(self, heartbeat_seconds: float = 2.0, timeout_seconds: float = 60.0) -> None:
+        self._heartbeat_seconds = heartbeat_seconds
+        self._timeout_seconds = timeout_seconds
+        self._out = Outbox()
+        self._scheduler: int | None = None
+        self._heard = 0.0
+        self._heartbeat_at: float | None = None
+        self._functions: dict[int, Function] = {}
+        self._uses: Counter[int] = Counter()
+        self._retired: set[int] = set()
+        self._unfinished: dict[int, Task] = {}
+        self._fresh: list[Task] = []
+        """Submitted since the last drain."""
+        self._said: list[Message] = []
+        """Everything else to say, in order, since the last drain."""
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            ClientSettings: lambda message: self._out.add(Connected(message)),
+            Results: self._results,
+            HeartbeatEcho: lambda message: None,
+            ShutdownRefused: lambda message: self._out.add(Refusal(message.text)),
+            ClusterEnding: self._ending,
+        }
+
+    # ---- told by the user's threads, through the service
+
+    def define(self, function: Function) -> None:
+        """A function that tasks will name."""
+        self._functions[function.number] = function
+        self._say(DefineFunctions([function]))
+
+    def retire(self, number: int) -> None:
+        """No more tasks will name this function."""
+        self._retired.add(number)
+        self._forget_if_unused(number)
+
+    def submit(self, tasks: Iterable[Task]) -> None:
+        """New tasks. Their sequences are new."""
+        for task in tasks:
+            self._unfinished[task.sequence] = task
+            self._uses[task.function] += 1
+            self._fresh.append(task)
+
+    def cancel(self, sequences: Iterable[int]) -> None:
+        """Stop these, as far as they have not ended."""
+        open_ones = array("Q", [sequence for sequence in sequences if sequence in self._unfinished])
+        if open_ones:
+            self._say(Cancel(open_ones))
+
+    def clear(self) -> None:
+        """Stop all."""
+        self._say(ClearTasks())
+
+    def goodbye(self) -> None:
+        """Leave for good."""
+        self._say(ClientGoodbye())
+
+    def shutdown(self) -> None:
+        """Stop the cluster; answered by ClusterEnded or Refusal."""
+        self._say(ShutdownCluster())
+
+    def _say(self, message: Message) -> None:
+        # What was submitted before goes before.
+        self._offer(self._fresh)
+        self._fresh = []
+        self._said.append(message)
+
+    # ---- told by the driver
+
+    def peer_connected(self, peer: int, who: Peer, now: float) -> None:
+        """Offer everything that is unfinished, again or for the first time."""
+        self._scheduler, self._heard = peer, now
+        self._heartbeat_at = now + self._heartbeat_seconds
+        self._fresh = []
+        goodbyes = [message for message in self._said if isinstance(message, ClientGoodbye | ShutdownCluster)]
+        cancels = [message for message in self._said if isinstance(message, Cancel | ClearTasks)]
+        self._said = []
+        if self._functions:
+            self._said.append(DefineFunctions(list(self._functions.values())))
+        self._offer(list(self._unfinished.values()))
+        self._said += cancels + goodbyes
+
+    def receive(self, peer: int, message: Message, now: float, attachment: bytes = b"") -> None:
+        handler = self._handlers.get(type(message))
+        if peer == self._scheduler and handler is not None:
+            self._heard = now
+            handler(message)
+
+    def peer_lost(self, peer: int, reason: str, now: float) -> None:
+        if peer == self._scheduler:
+            self._scheduler = self._heartbeat_at = None
+
+    def tick(self, now: float) -> None:
+        if self._heartbeat_at is None or now < self._heartbeat_at or self._scheduler is None:
+            return
+        self._heartbeat_at = now + self._heartbeat_seconds
+        if now - self._heard > self._timeout_seconds:
+            peer, self._scheduler = self._scheduler, None
+            self._heartbeat_at = None
+            self._out.log(30, f"the scheduler was silent for {now - self._heard:.0f} s; connecting again")
+            self._out.close(peer, "silent for too long")
+        else:
+            self._out.send(self._scheduler, ClientHeartbeat(int(now * 1e6)))
+
+    def drain(self, now: float) -> list[Output]:
+        if self._scheduler is not None:
+            self._offer(self._fresh)
+            self._fresh = []
+            for message in self._said:
+                self._out.send(self._scheduler, message)
+            self._said = []
+        return self._out.take()
+
+    def next_deadline(self) -> float | None:
+        return self._heartbeat_at
+
+    # ---- inside
+
+    def _offer(self, tasks: list[Task]) -> None:
+        first = size = 0
+        for i, task in enumerate(tasks):
+            size += len(task.payload)
+            if size > MESSAGE_BYTES or i - first >= MESSAGE_TASKS:
+                if i > first:
+                    self._said.append(_submission(tasks[first:i]))
+                first, size = i, len(task.payload)
+        if first < len(tasks):
+            self._said.append(_submission(tasks[first:]))
+
+    def _results(self, message: Results) -> None:
+        tasks = [self._unfinished.pop(sequence, None) for sequence in u64(message.tasks)]
+        for task in tasks:
+            if task is not None:
+                self._uses[task.function] -= 1
+                if task.group is not None:
+                    self._one_target_less(task.group)
+        self._out.add(Ended(message, tasks))
+        for number in list(self._retired):
+            self._forget_if_unused(number)
+
+    def _one_target_less(self, group: Group) -> None:
+        group.open_targets -= 1
+        if group.open_targets:
+            return
+        for sequence in group.members:
+            task = self._unfinished.pop(sequence, None)
+            if task is not None:
+                self._uses[task.function] -= 1
+
+    def _forget_if_unused(self, number: int) -> None:
+        if not self._uses[number] and number in self._functions:
+            self._retired.discard(number)
+            del self._functions[number], self._uses[number]
+            self._say(ForgetFunctions(array("I", [number])))
+
+    def _ending(self, message: ClusterEnding) -> None:
+        self._out.add(ClusterEnded(message.text))
+
+    # ---- asked
+
+    @property
+    def unfinished(self) -> int:
+        """How many tasks have not ended."""
+        return len(self._unfinished)
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "connected": self._scheduler is not None,
+            "unfinished": len(self._unfinished),
+            "functions": len(self._functions),
+        }
+
+    def check(self) -> None:
+        uses = Counter(task.function for task in self._unfinished.values())
+        assert +self._uses == uses
+        assert uses.keys() <= self._functions.keys()
+
+
+def _submission(tasks: list[Task]) -> Submit:
+    """One message of columns."""
+    functions = array("I", [task.function for task in tasks])
+    if functions.count(functions[0]) == len(functions):
+        functions = functions[:1]
+    submit = Submit(
+        array("Q", [task.sequence for task in tasks]), u32(functions), [task.payload for task in tasks]
+    )
+    if any(task.options is not None for task in tasks):
+        _add_options(submit, tasks)
+    if any(task.dependencies for task in tasks):
+        ends, dependencies = array("I"), array("Q")
+        for task in tasks:
+            dependencies.extend(task.dependencies)
+            ends.append(len(dependencies))
+        submit.dependency_ends, submit.dependencies = ends, dependencies
+    if not all(task.wanted for task in tasks):
+        submit.wanted = bytes(task.wanted for task in tasks)
+    return submit
+
+
+def _add_options(submit: Submit, tasks: list[Task]) -> None:
+    none = TaskOptions()
+    numbers: dict[int, int] = {}
+    column = array("I")
+    for task in tasks:
+        options = task.options or none
+        if id(options) not in numbers:
+            numbers[id(options)] = len(submit.option_sets)
+            submit.option_sets.append(options)
+        column.append(numbers[id(options)])
+    submit.options = column[:1] if len(submit.option_sets) == 1 else column

@@ -1,0 +1,114 @@
+"""SchedulerClusterCombo: a local cluster under the names that users of OpenGRIS Scaler know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scaler.cluster.local import LocalCluster
+from scaler.cluster.stack import LocalStack
+from scaler.scheduler.policy import parse_policy
+
+_ANY = "tcp://127.0.0.1:0"
+
+
+class SchedulerClusterCombo:
+    """Storage, scheduler and workers as child processes of this one, ready when the constructor returns.
+
+    Args:
+        n_workers: how many tasks run at once.
+        address, object_storage_address, monitor_address: where to listen; any free port of 127.0.0.1 by default.
+        per_worker_capabilities: what the workers offer, as names (values are accepted and not counted).
+        max_number_of_tasks_waiting: the scheduler refuses more than these; -1 for no limit.
+        heartbeat_interval_seconds, client_timeout_seconds, worker_timeout_seconds, task_timeout_seconds,
+        death_timeout_seconds: as the options of the same name of the commands.
+        per_worker_task_queue_size: how many tasks may wait at the worker for each slot.
+        protected: whether clients may not shut the cluster down.
+        scaler_policy: engine and content; the allocation is checked, scaling does not apply to a fixed cluster.
+        event_loop: "uvloop" or "builtin".
+        logging_paths, logging_level, logging_config_file: where the log goes.
+        worker_manager_id: what monitors call the origin of the workers.
+
+    These mean nothing here and are accepted: worker_io_threads, scheduler_io_threads (there is one thread and it is not
+    short), object_retention_seconds (objects are counted, not timed), load_balance_seconds and
+    load_balance_trigger_times (balancing is continuous), garbage_collect_interval_seconds and
+    trim_memory_threshold_bytes (executors leave it to Python), hard_processor_suspend, security_config.
+
+    Raises ClusterError when it does not start, ConfigurationError for a policy that is none.
+    """
+
+    def __init__(
+        self,
+        n_workers: int,
+        address: str | None = None,
+        object_storage_address: str | None = None,
+        monitor_address: str | None = None,
+        per_worker_capabilities: Mapping[str, int] | None = None,
+        worker_io_threads: int = 1,
+        scheduler_io_threads: int = 1,
+        max_number_of_tasks_waiting: int = -1,
+        heartbeat_interval_seconds: float = 2,
+        client_timeout_seconds: float = 60,
+        worker_timeout_seconds: float = 60,
+        object_retention_seconds: float = 60,
+        task_timeout_seconds: float = 0,
+        death_timeout_seconds: float = 300,
+        load_balance_seconds: float = 1,
+        load_balance_trigger_times: int = 2,
+        garbage_collect_interval_seconds: float = 30,
+        trim_memory_threshold_bytes: int = 1 << 30,
+        per_worker_task_queue_size: int = 1000,
+        hard_processor_suspend: bool = False,
+        protected: bool = True,
+        scaler_policy: tuple[str, str] = ("simple", "allocate=even_load; scaling=vanilla"),
+        event_loop: str = "uvloop",
+        logging_paths: tuple[str, ...] = ("/dev/stdout",),
+        logging_level: str = "INFO",
+        logging_config_file: str | None = None,
+        worker_manager_id: str = "combo",
+        security_config: Any = None,
+    ) -> None:
+        parse_policy(*scaler_policy)
+        stack = LocalStack(
+            n_workers,
+            address or _ANY,
+            object_storage_address or _ANY,
+            monitor_address or (None if address else _ANY),
+            tuple(sorted(per_worker_capabilities or ())),
+            per_worker_task_queue_size,
+            max_number_of_tasks_waiting,
+            heartbeat_interval_seconds,
+            client_timeout_seconds,
+            worker_timeout_seconds,
+            task_timeout_seconds,
+            death_timeout_seconds,
+            protected,
+            event_loop,
+            worker_manager_id,
+        )
+        self._cluster = LocalCluster(n_workers, stack, logging_level, logging_paths, logging_config_file)
+
+    def get_address(self) -> str:
+        """The scheduler's, for Client(address=…)."""
+        return self._cluster.address
+
+    def get_object_storage_address(self) -> str:
+        return self._cluster.object_storage_address
+
+    def get_monitor_address(self) -> str:
+        return self._cluster.monitor_address
+
+    def shutdown(self) -> None:
+        """End all its processes; returns when they have ended."""
+        self._cluster.shutdown()
+
+    def __enter__(self) -> SchedulerClusterCombo:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+
+    def __repr__(self) -> str:
+        return f"<SchedulerClusterCombo at {self.get_address()}>"
+
+

@@ -1,0 +1,40 @@
+"""``python -m scaler.cluster.launcher``: a local cluster for a parent process.
+
+Reads one line of JSON on standard input, tells the addresses as one line of JSON on the descriptor it names, and lives as
+long as standard input stays open.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from scaler.cluster.stack import LocalStack, start_stack
+from scaler.cluster.supervisor import Supervisor
+from scaler.errors import ScalerError
+from scaler.logs import set_up_logging
+
+
+def main() -> int:
+    """See the module."""
+    asked: dict[str, Any] = json.loads(sys.stdin.buffer.raw.readline())  # type: ignore[attr-defined]
+    answer = os.fdopen(asked["answer"], "w")
+    set_up_logging(asked["logging_level"], tuple(asked["logging_paths"]), asked["logging_config_file"])
+    supervisor = Supervisor()
+    supervisor.prepare()
+    try:
+        told = start_stack(supervisor, LocalStack(**asked["stack"]))
+    except (ScalerError, ValueError) as error:
+        told = {"error": str(error)}
+    json.dump(told, answer)
+    answer.write("\n")
+    answer.close()
+    code = 1 if "error" in told else supervisor.wait(sys.stdin.fileno())
+    supervisor.stop()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Storage, scheduler and workers as children of one supervisor: what a local cluster consists of."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+
+from scaler.cluster.supervisor import Ready, Supervisor
+from scaler.config import version
+from scaler.ids import Address
+from scaler.net.daemon import run_daemon
+from scaler.scheduler.service import SchedulerService
+from scaler.scheduler.state import SchedulerSettings
+from scaler.storage.service import StorageService
+from scaler.worker.service import run_worker
+from scaler.worker.state import WorkerOptions
+
+
+@dataclass(slots=True)
+class LocalStack:
+    """What to start. Times in seconds; port 0 in an address means any free port."""
+
+    slots: int
+    address: str = "tcp://127.0.0.1:0"
+    object_storage_address: str = "tcp://127.0.0.1:0"
+    monitor_address: str | None = "tcp://127.0.0.1:0"
+    capabilities: tuple[str, ...] = ()
+    queue_limit_per_slot: int = 1000
+    max_waiting_tasks: int = -1
+    heartbeat_seconds: float = 2.0
+    client_timeout_seconds: float = 60.0
+    worker_timeout_seconds: float = 60.0
+    task_timeout_seconds: float = 0.0
+    death_timeout_seconds: float = 300.0
+    protected: bool = True
+    event_loop: str = "uvloop"
+    manager_name: str = ""
+
+
+def available_cpus() -> int:
+    """How many CPUs this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
+    """Start all three; returns their addresses. Raises ClusterError if one does not start."""
+    storage = supervisor.start("the object storage server", lambda ready: _run_storage(stack, ready))
+    addresses = supervisor.start("the scheduler", lambda ready: _run_scheduler(stack, storage, ready)).split()
+    scheduler, monitor = addresses
+    supervisor.start("the worker", lambda ready: _run_worker(stack, scheduler), wait=False)
+    return {"address": scheduler, "object_storage_address": storage, "monitor_address": monitor}
+
+
+def _run_storage(stack: LocalStack, ready: Ready) -> int:
+    service = StorageService(Address.parse(stack.object_storage_address))
+    return run_daemon("ObjectStorageServer", service, stack.event_loop, lambda: ready(str(service.address)))
+
+
+def _run_scheduler(stack: LocalStack, storage: str, ready: Ready) -> int:
+    settings = SchedulerSettings(
+        storage,
+        stack.protected,
+        stack.max_waiting_tasks,
+        stack.client_timeout_seconds,
+        stack.worker_timeout_seconds,
+        stack.heartbeat_seconds,
+    )
+    monitor = Address.parse(stack.monitor_address) if stack.monitor_address else None
+    service = SchedulerService(settings, Address.parse(stack.address), Address.parse(storage), monitor)
+    return run_daemon(
+        "Scheduler", service, stack.event_loop, lambda: ready(f"{service.address} {service.monitor_address}")
+    )
+
+
+def _run_worker(stack: LocalStack, scheduler: str) -> int:
+    options = WorkerOptions(
+        stack.slots,
+        stack.queue_limit_per_slot * stack.slots,
+        tuple(stack.capabilities),
+        platform.node(),
+        os.getpid(),
+        stack.manager_name,
+        version(),
+        stack.heartbeat_seconds,
+        stack.task_timeout_seconds,
+        stack.death_timeout_seconds,
+        scheduler,
+    )
+    return run_worker(options, scheduler, stack.event_loop)

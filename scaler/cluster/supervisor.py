@@ -1,0 +1,135 @@
+"""The supervisor: forks daemons off one process that has everything loaded, and ends them all when one ends.
+
+A process that only forks and waits: it has no event loop and no threads. Its children die with it, even if it is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from scaler.errors import ClusterError
+from scaler.worker.fork_server import die_with_parent
+
+log = logging.getLogger("scaler")
+
+PATIENCE_SECONDS = 5.0
+START_SECONDS = 30.0
+Ready = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Child:
+    name: str
+    pid: int
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Children in the order of their start; they are ended in the opposite order."""
+
+    children: list[Child] = field(default_factory=list)
+    _signals: tuple[socket.socket, socket.socket] = field(default_factory=socket.socketpair)
+
+    def prepare(self) -> None:
+        """Once, before the first start()."""
+        for end in self._signals:
+            end.setblocking(False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, frame: None)
+        signal.set_wakeup_fd(self._signals[1].fileno(), warn_on_full_buffer=False)
+        gc.collect()
+        gc.freeze()
+
+    def start(self, name: str, run: Callable[[Ready], int], wait: bool = True) -> str:
+        """Fork a daemon. With ``wait`` returns what it told ready(); raises ClusterError if it ends before."""
+        read, write = os.pipe()
+        parent = os.getpid()
+        pid = os.fork()
+        if not pid:
+            os.close(read)
+            self._become(run, write, parent)
+        os.close(write)
+        self.children.append(Child(name, pid))
+        with os.fdopen(read, "rb") as told:
+            if not wait:
+                return ""
+            ready, _, _ = select.select([told], [], [], START_SECONDS)
+            text = told.readline().decode().strip() if ready else ""
+        if not text:
+            raise ClusterError(f"{name} did not start")
+        return text
+
+    def _become(self, run: Callable[[Ready], int], write: int, parent: int) -> None:
+        code = 1
+        try:
+            die_with_parent(parent)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for end in self._signals:
+                end.close()
+
+            def ready(text: str) -> None:
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(write, text.encode() + b"\n")
+                os.close(write)
+
+            code = run(ready)
+        except Exception:
+            log.exception("a daemon failed")
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def wait(self, lifeline: int | None = None) -> int:
+        """Until told to end by a signal, by the end of ``lifeline`` (a descriptor), or by a child that ends."""
+        reading = [self._signals[0].fileno()] + ([lifeline] if lifeline is not None else [])
+        while True:
+            ready, _, _ = select.select(reading, [], [])
+            if lifeline in ready and not os.read(lifeline, 4096):
+                return 0
+            if self._signals[0].fileno() in ready:
+                numbers = self._signals[0].recv(4096)
+                if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+                    return 0
+                ended = self._reap()
+                if ended is not None:
+                    return ended
+
+    def _reap(self) -> int | None:
+        for child in list(self.children):
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid:
+                self.children.remove(child)
+                code = os.waitstatus_to_exitcode(status)
+                if code:
+                    log.error("%s ended with exit code %d; stopping the others", child.name, code)
+                return 1 if code else 0
+        return None
+
+    def stop(self) -> None:
+        """SIGTERM to the children, last started first; SIGKILL to those that take too long."""
+        for child in reversed(self.children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        for child in reversed(self.children):
+            while not os.waitpid(child.pid, os.WNOHANG)[0]:
+                if time.monotonic() > deadline:
+                    os.kill(child.pid, signal.SIGKILL)
+                    os.waitpid(child.pid, 0)
+                    break
+                select.select([], [], [], 0.005)
+        self.children.clear()

@@ -1,0 +1,194 @@
+"""Options: each is defined once, and can be given as a flag, in the environment, in a TOML file, in this order of weight.
+
+In the environment an option ``--max-waiting`` of the command with section ``scheduler`` is ``SCALER_SCHEDULER_MAX_WAITING``;
+in a TOML file it is ``max_waiting`` in the table ``[scheduler]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NoReturn
+
+from scaler.errors import ConfigurationError
+from scaler.ids import Address
+
+SECTIONS = ("object_storage_server", "scheduler", "cluster", "worker_manager", "gui", "top")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of one command."""
+
+    name: str
+    """In snake case; the flag is made of it."""
+    help: str
+    default: Any = None
+    kind: Callable[[str], Any] = str
+    short: str = ""
+    positional: bool = False
+    choices: tuple[str, ...] = ()
+    many: bool = False
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+def address(text: str) -> Address:
+    """An option's type: ``tcp://host:port``."""
+    return Address.parse(text)
+
+
+def capabilities(text: str) -> tuple[str, ...]:
+    """An option's type: ``linux,cpu=4`` -> the names that are offered, sorted. Numbers are accepted and not counted."""
+    return tuple(sorted({part.split("=")[0].strip() for part in text.split(",") if part.strip()}))
+
+
+def boolean(text: str) -> bool:
+    """An option's type: yes or no."""
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(f"{text!r} is neither yes nor no")
+
+
+def natural(text: str) -> int:
+    """An option's type: a whole number of 1 or more."""
+    if int(text) < 1:
+        raise ValueError(f"{text} is less than 1")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """An option's type: a time of 0 s or more."""
+    if not float(text) >= 0:
+        raise ValueError(f"{text} is no time")
+    return float(text)
+
+
+def version() -> str:
+    """Of the installed package."""
+    try:
+        return metadata.version("opengris-scaler")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends with exit code 2 and one line on bad usage; with the nearest flag for an unknown one."""
+
+    flags: Sequence[str] = ()
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: "):
+            wrong = message.removeprefix("unrecognized arguments: ").split()[0]
+            message = f"unknown argument {wrong}{nearest(wrong.split('=')[0], self.flags)}"
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str:
+    """``; did you mean X?`` where something is alike, else nothing."""
+    found = difflib.get_close_matches(wrong, list(known), 1, 0.5)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def parse(
+    program: str, description: str, section: str, options: Sequence[Option], argv: Sequence[str] | None
+) -> argparse.Namespace:
+    """The options of a command, by name. Ends the process with exit code 2 on bad usage."""
+    parser = _Parser(program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"{program} {version()}")
+    parser.add_argument("--config", "-c", metavar="FILE", help=f"a TOML file; its table [{section}] is read")
+    for option in options:
+        _add(parser, option)
+    parser.flags = [flag for action in parser._actions for flag in action.option_strings]
+    given = vars(parser.parse_args(argv))
+    try:
+        file = read_toml(given.pop("config")).get(section, {}) if given.get("config") else {}
+        if isinstance(file, list):
+            if len(file) != 1:
+                raise ConfigurationError(f"the file has {len(file)} tables [[{section}]]; run `scaler FILE` for all of them")
+            file = file[0]
+        return resolve(section, options, given, file)
+    except ConfigurationError as error:
+        parser.error(str(error))
+
+
+def _add(parser: argparse.ArgumentParser, option: Option) -> None:
+    default = "" if option.default in (None, "", ()) or option.kind is boolean else f" (default: {option.default})"
+    text = (option.help + default).replace("%", "%%")
+    if option.positional:
+        parser.add_argument(option.name, nargs="?", default=None, metavar=option.name.upper(), help=text)
+    elif option.kind is boolean:
+        names = [option.flag, *([option.short] if option.short else [])]
+        parser.add_argument(*names, action=argparse.BooleanOptionalAction, default=None, help=text, dest=option.name)
+    else:
+        names = [option.flag, *([option.short] if option.short else [])]
+        many: dict[str, Any] = {"nargs": "+"} if option.many else {}
+        parser.add_argument(*names, default=None, metavar="VALUE", help=text, dest=option.name, **many)
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """A configuration file. Raises ConfigurationError, naming file and place, for one that cannot be used."""
+    try:
+        content = tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is no valid TOML: {error}") from None
+    for name in content:
+        if name not in SECTIONS:
+            raise ConfigurationError(f"{path}: unknown section [{name}]{nearest(name, SECTIONS)}")
+    return content
+
+
+def resolve(
+    section: str, options: Sequence[Option], given: Mapping[str, Any], file: Mapping[str, Any]
+) -> argparse.Namespace:
+    """Each option from the first place that has it: flags, environment, file, default.
+
+    Raises ConfigurationError for a value of the wrong kind, an unknown key of the file, or a missing positional.
+    """
+    names = {option.name for option in options}
+    for key in file:
+        if key.replace("-", "_") not in names:
+            raise ConfigurationError(f"unknown key {key!r} in [{section}]{nearest(key, names)}")
+    known = {key.replace("-", "_"): value for key, value in file.items()}
+    return argparse.Namespace(**{option.name: _value(section, option, given, known) for option in options})
+
+
+def _value(section: str, option: Option, given: Mapping[str, Any], file: Mapping[str, Any]) -> Any:
+    variable = f"SCALER_{section}_{option.name}".upper()
+    places = (
+        (given.get(option.name), option.name.upper() if option.positional else option.flag),
+        (os.environ.get(variable), f"environment variable {variable}"),
+        (file.get(option.name), f"{option.name} in [{section}]"),
+    )
+    for value, place in places:
+        if value is not None:
+            return _convert(option, value, place)
+    if option.positional and option.default is None:
+        raise ConfigurationError(f"{option.name.upper()} is missing")
+    return option.default
+
+
+def _convert(option: Option, value: Any, place: str) -> Any:
+    try:
+        if option.many:
+            return tuple(option.kind(str(entry)) for entry in (value if isinstance(value, list) else [value]))
+        if option.kind is capabilities and isinstance(value, list):
+            value = ",".join(map(str, value))
+        converted = option.kind(str(value))
+    except ValueError as error:
+        raise ConfigurationError(f"{place}: {error}") from None
+    if option.choices and converted not in option.choices:
+        raise ConfigurationError(f"{place}: {value!r} is none of {', '.join(option.choices)}{nearest(str(value), option.choices)}")
+    return converted

@@ -1,0 +1,130 @@
+"""Every error that Scaler raises, as one tree.
+
+- ScalerError
+    - AddressError: a text that is no address (also a ValueError)
+    - ConfigurationError: an option, a file or a section that cannot be used (also a ValueError)
+    - ConnectionLostError: the scheduler cannot be reached (also a ConnectionError)
+    - ProtocolError: the peer said something it may not say
+        - RefusedError: the peer did not let us in, and said why
+    - SerializationError: a function, argument or result that cannot be written or read (also a TypeError)
+    - GraphError: a graph that cannot be computed (also a ValueError)
+        - CycleError
+        - MissingKeyError (also a KeyError)
+    - TaskError: how a task ended, other than by an exception of its own
+        - TaskCrashedError: its executor or worker died under it too often
+        - TaskTimeoutError: it ran longer than it may (also a TimeoutError)
+        - TaskLostError: something it needs is gone
+        - SchedulerFullError: the scheduler takes no more tasks
+        - RemoteError: its exception could not be brought here as itself
+    - RemoteTraceback: the traceback of a task, as the cause of its exception
+    - ClientClosedError: the client was disconnected (also a RuntimeError)
+    - ClusterError: a local cluster that did not start or end as it should (also a RuntimeError)
+    - ObjectStorageError: an object that cannot be put or fetched
+        - ObjectLostError: it was freed, or its owner is gone
+
+A cancelled task raises ``concurrent.futures.CancelledError``, as the standard library does.
+"""
+
+from __future__ import annotations
+
+
+class ScalerError(Exception):
+    """The root of the tree."""
+
+
+class AddressError(ScalerError, ValueError):
+    """A text that is no address."""
+
+
+class ConfigurationError(ScalerError, ValueError):
+    """An option, a file or a section that cannot be used."""
+
+
+class ConnectionLostError(ScalerError, ConnectionError):
+    """The scheduler cannot be reached."""
+
+
+class ProtocolError(ScalerError):
+    """The peer said something it may not say."""
+
+
+class RefusedError(ProtocolError):
+    """The peer did not let us in, and said why."""
+
+
+class SerializationError(ScalerError, TypeError):
+    """A function, argument or result that cannot be written or read; the text names the part."""
+
+
+class GraphError(ScalerError, ValueError):
+    """A graph that cannot be computed."""
+
+
+class CycleError(GraphError):
+    """Keys that depend on each other in a circle; the text shows it."""
+
+
+class MissingKeyError(GraphError, KeyError):
+    """A key that is asked for and is not in the graph."""
+
+    __str__ = Exception.__str__
+
+
+class TaskError(ScalerError):
+    """How a task ended, other than by an exception of its own."""
+
+
+class TaskCrashedError(TaskError):
+    """Executors or workers died under this task too often; the text tells how each one did."""
+
+
+class TaskTimeoutError(TaskError, TimeoutError):
+    """The task ran longer than it may."""
+
+
+class TaskLostError(TaskError):
+    """Something that the task needs is gone."""
+
+
+class SchedulerFullError(TaskError):
+    """The scheduler takes no more tasks: its limit of waiting tasks is reached."""
+
+
+class RemoteError(TaskError):
+    """A task's exception that could not be brought here as itself: its type's name, text and traceback."""
+
+    def __init__(self, type_name: str, message: str, traceback: str) -> None:
+        super().__init__(type_name, message, traceback)
+        self.type_name = type_name
+        self.message = message
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.message}\n\n{self.traceback}"
+
+
+class RemoteTraceback(ScalerError):
+    """The traceback of a task, as the ``__cause__`` of its exception."""
+
+    def __init__(self, traceback: str) -> None:
+        super().__init__(traceback)
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.traceback}"""'
+
+
+class ClientClosedError(ScalerError, RuntimeError):
+    """The client was disconnected."""
+
+
+class ClusterError(ScalerError, RuntimeError):
+    """A local cluster did not start or end as it should."""
+
+
+class ObjectStorageError(ScalerError):
+    """An object cannot be put or fetched."""
+
+
+class ObjectLostError(ObjectStorageError):
+    """The object was freed, or its owner is gone."""

@@ -1,0 +1,72 @@
+"""What things are called: identities, task ids, object ids and addresses."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from array import array
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from scaler.errors import AddressError
+
+Column: TypeAlias = "bytes | array[int]"
+"""Packed little-endian integers: see "COLUMNS" in protocol/task.capnp."""
+
+IDENTITY_BYTES = 16
+OBJECT_ID_BYTES = 16
+SEQUENCE_BITS = 40
+MAX_SEQUENCE = (1 << SEQUENCE_BITS) - 1
+MAX_CLIENT_NUMBER = (1 << 24) - 1
+
+
+def new_identity() -> bytes:
+    """16 random bytes that name this process for its life."""
+    return os.urandom(IDENTITY_BYTES)
+
+
+def content_object_id(content: bytes | memoryview) -> bytes:
+    """The id of an object named by its bytes: BLAKE2b with a digest of 16 bytes."""
+    return hashlib.blake2b(content, digest_size=OBJECT_ID_BYTES).digest()
+
+
+def task_id(client_number: int, sequence: int) -> int:
+    """The scheduler's name of a client's task, as protocol/task.capnp defines it."""
+    return client_number << SEQUENCE_BITS | sequence
+
+
+def u32(data: Column) -> array[int]:
+    """A u32 column as an array. Raises ValueError for a length that is no multiple of 4."""
+    return data if isinstance(data, array) else array("I", data)
+
+
+def u64(data: Column) -> array[int]:
+    """A u64 column as an array. Raises ValueError for a length that is no multiple of 8."""
+    return data if isinstance(data, array) else array("Q", data)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a daemon listens: ``tcp://host:port``, with IPv6 hosts in brackets."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Raises AddressError, saying what is wrong with the text, for anything but tcp://host:port."""
+        match = re.fullmatch(r"tcp://(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})/?", text.strip())
+        if match is None:
+            raise AddressError(f"{text!r} is not an address; write it as tcp://host:port, for example tcp://127.0.0.1:8516")
+        port = int(match[3])
+        if port > 65535:
+            raise AddressError(f"port {port} in {text!r} is greater than 65535")
+        return cls(match[1] or match[2], port)
+
+    def __str__(self) -> str:
+        return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
+
+    def with_port(self, port: int) -> Address:
+        """The same host at another port."""
+        return Address(self.host, port)

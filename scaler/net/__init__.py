@@ -1,0 +1,1 @@
+"""Asyncio: connections, and the one driver that runs any state over them."""

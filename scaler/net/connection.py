@@ -1,0 +1,209 @@
+"""One TCP or Unix connection: bytes to frames to messages, and back, with limits on both sides."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from scaler.errors import ProtocolError
+from scaler.machine import Peer
+from scaler.messages import Message, Role
+from scaler.wire.codec import UnionCodec
+from scaler.wire.framing import FrameReader, frame_header
+from scaler.wire.handshake import Dialer, Listener, handshake_codec
+
+HANDSHAKE_SECONDS = 10.0
+READ_BYTES = 256 << 10
+PAUSE_BYTES = 4 << 20
+DROP_BYTES = 1 << 30
+STALL_SECONDS = 30.0
+
+
+_NOBODY = Peer(Role.unspecified, b"")
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Speaks for one peer. Tells its owner what happened through the callbacks given.
+
+    ``side`` is the handshake to make, or None between a worker and its own executors, who need none.
+
+    Frames are read until the peer has 4 MiB of answers that it did not read: then reading stops until it reads. A peer
+    with more than 1 GiB unread, or that reads nothing for 30 s while more than 4 MiB wait, is dropped.
+    """
+
+    def __init__(
+        self,
+        side: Dialer | Listener | None,
+        codecs: Callable[[Peer], tuple[UnionCodec, UnionCodec]],
+        ready: Callable[[Connection, Peer], None],
+        received: Callable[[Connection, Message, bytes], None],
+        lost: Callable[[Connection, str], None],
+        paused: Callable[[Connection, bool], None] | None = None,
+    ) -> None:
+        self.number = 0
+        self.peer: Peer | None = None
+        self._side = side
+        self._codecs = codecs
+        self._ready = ready
+        self._received = received
+        self._lost = lost
+        self._paused = paused
+        self._frames = FrameReader()
+        self._buffer = bytearray(READ_BYTES)
+        self._transport: Any = None
+        self._incoming = self._outgoing = handshake_codec()
+        self._timer: asyncio.TimerHandle | None = None
+        self._pending: list[bytes | memoryview] = []
+        self._reason = ""
+        self._closing = False
+        self._over = False
+        self._finished = False
+        self.remote = "?"
+
+    # ---- asyncio.BufferedProtocol
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        if self._side is None:
+            self._frames.handshake_done()
+            self._incoming, self._outgoing = self._codecs(_NOBODY)
+            self.peer = _NOBODY
+            transport.set_write_buffer_limits(high=PAUSE_BYTES)
+            return
+        self.remote = str(transport.get_extra_info("peername") or "local")
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.set_write_buffer_limits(high=PAUSE_BYTES)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(HANDSHAKE_SECONDS, self.abort, "no handshake within 10 s")
+        if isinstance(self._side, Dialer):
+            self.send(self._side.hello)
+            self.flush()
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._frames.feed(memoryview(self._buffer)[:nbytes])
+        for message, attachment in self._frames.frames():
+            if self._closing:
+                return
+            try:
+                self._frame(self._incoming.decode(message), attachment)
+            except ProtocolError as error:
+                self._unreadable(str(error))
+        if self._frames.error is not None and not self._closing:
+            self._unreadable(str(self._frames.error))
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._transport.pause_reading()
+        self._set_timer(STALL_SECONDS, "it does not read what it is sent")
+        if self._paused is not None:
+            self._paused(self, True)
+
+    def resume_writing(self) -> None:
+        self._set_timer(None, "")
+        if not self._closing:
+            self._transport.resume_reading()
+        if self._paused is not None:
+            self._paused(self, False)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._set_timer(None, "")
+        self._finished = True
+        if self._over:
+            return
+        self._over = True
+        if not self._reason and self.peer is None and self.refusal is not None:
+            self._reason = str(self.refusal)
+        self._lost(self, self._reason or (str(error) if error else "the peer closed the connection"))
+
+    # ---- for the driver
+
+    @property
+    def refusal(self) -> ProtocolError | None:
+        """Why the handshake failed, where the peer or our side of it said so."""
+        return self._side.error if self._side is not None else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the transport is done with all that was written."""
+        return self._finished
+
+    def send(self, message: Message, attachment: bytes | memoryview = b"") -> None:
+        """Queue a message; flush() writes all that is queued at once. Raises ProtocolError if it is too large to send."""
+        if self._closing:
+            return
+        data = self._outgoing.encode(message)
+        self._pending.append(frame_header(len(data), len(attachment)))
+        self._pending.append(data)
+        if len(attachment):
+            self._pending.append(attachment)
+
+    def flush(self) -> None:
+        """Write what is queued."""
+        if self._pending and not self._closing:
+            self._transport.writelines(self._pending)
+            self._pending = []
+            if self._transport.get_write_buffer_size() > DROP_BYTES:
+                self.abort("it has more than 1 GiB of messages that it did not read")
+
+    def close(self, reason: str) -> None:
+        """Close after what is queued; the owner is not told."""
+        if self._closing:
+            return
+        self.flush()
+        self._reason = reason
+        self._closing = self._over = True
+        self._transport.close()
+        self._set_timer(STALL_SECONDS, reason)
+
+    def abort(self, reason: str) -> None:
+        """Close at once; the owner hears of it as lost."""
+        self._reason = self._reason or reason
+        self._closing = True
+        self._transport.abort()
+
+    # ---- inside
+
+    def _set_timer(self, seconds: float | None, reason: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.abort, reason)
+
+    def _frame(self, message: Message, attachment: bytes) -> None:
+        if self.peer is not None:
+            self._received(self, message, attachment)
+            return
+        assert self._side is not None
+        for answer in self._side.receive(message):
+            self.send(answer)
+        self.flush()
+        if self._side.error is not None:
+            self._reason = str(self._side.error)
+            self._closing = True
+            self._transport.close()
+        elif self._side.peer is not None:
+            self._set_timer(None, "")
+            self.peer = self._side.peer
+            self._frames.handshake_done()
+            self._incoming, self._outgoing = self._codecs(self.peer)
+            self._ready(self, self.peer)
+
+    def _unreadable(self, reason: str) -> None:
+        """The peer sent what nobody can read: say so if it may understand it, and close."""
+        if self.peer is None and isinstance(self._side, Listener):
+            for answer in self._side.refuse_unreadable():
+                self.send(answer)
+            self.flush()
+        self._reason = reason
+        self._closing = True
+        self._transport.close()

@@ -1,0 +1,83 @@
+"""What every daemon has around its driver: an event loop, signals, an identity, an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+from scaler.errors import ConfigurationError
+from scaler.ids import new_identity
+from scaler.machine import Output, State, Stop
+from scaler.net.driver import Driver, new_event_loop
+
+log = logging.getLogger("scaler")
+
+
+class Service(Protocol):
+    """A daemon's own part: it has a state, and carries out what only that state can ask for."""
+
+    @property
+    def state(self) -> State: ...
+
+    async def start(self, daemon: Daemon) -> None:
+        """Listen and dial. Raises ConfigurationError for what the user has to mend."""
+
+    def carry_out(self, output: Output) -> None:
+        """Outputs peculiar to the state."""
+
+    async def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class Daemon:
+    """A driver with signals: SIGINT and SIGTERM end it in order."""
+
+    def __init__(self, name: str, service: Service) -> None:
+        self.name = name
+        self.service = service
+        self.driver = Driver(
+            service.state, new_identity(), name, service.carry_out, random_bytes=os.urandom, logger=log
+        )
+
+    def stop(self, reason: str, exit_code: int = 0) -> None:
+        """End in order; the reason is logged."""
+        self.driver.stop(Stop(reason, exit_code))
+
+    async def run(self, ready: Callable[[], None] | None = None) -> int:
+        """Until told to end; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop, f"stopped by {number.name}")
+        try:
+            await self.service.start(self)
+            if ready is not None:
+                ready()
+            outcome = await self.driver.stopped
+        except ConfigurationError as error:
+            outcome = Stop(str(error), 1)
+        log.log(logging.ERROR if outcome.exit_code else logging.INFO, "%s: %s", self.name, outcome.reason)
+        await self.driver.close()
+        await self.service.close()
+        return outcome.exit_code
+
+
+def run_daemon(
+    name: str, service: Service, event_loop: str = "uvloop", ready: Callable[[], None] | None = None
+) -> int:
+    """Run a service on a new event loop until it ends; returns its exit code."""
+    loop = new_event_loop(event_loop)
+
+    async def run() -> int:
+        return await Daemon(name, service).run(ready)
+
+    try:
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(run())
+    finally:
+        sys.stdout.flush()
+        loop.close()

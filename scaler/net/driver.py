@@ -1,0 +1,286 @@
+"""Runs any state: listens, dials, tells it what happened, does what it asks.
+
+All that arrives within one turn of the event loop is told first; then one ``drain`` decides and every peer gets what it is
+sent in one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+
+from scaler.errors import ConfigurationError, ConnectionLostError, ProtocolError, RefusedError
+from scaler.ids import Address
+from scaler.machine import Close, Log, Output, Peer, Send, State, Stop
+from scaler.messages import Message, Role
+from scaler.net.connection import Connection
+from scaler.wire.codec import UnionCodec, codec
+from scaler.wire.handshake import NONCE_BYTES, Dialer, Listener
+
+_CONVERSATIONS = {
+    Role.client: ("client", "ClientToScheduler", "SchedulerToClient"),
+    Role.worker: ("worker", "WorkerToScheduler", "SchedulerToWorker"),
+    Role.manager: ("manager", "ManagerToScheduler", "SchedulerToManager"),
+    Role.monitor: ("monitor", "MonitorToScheduler", "SchedulerToMonitor"),
+    Role.storage_user: ("storage", "ToStorage", "FromStorage"),
+}
+BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+REMIND_SECONDS = 10.0
+
+
+def conversation(role: Role) -> tuple[UnionCodec, UnionCodec]:
+    """What the dialer says and what the listener says, for the role of the dialer."""
+    file, dialer, listener = _CONVERSATIONS[role]
+    return codec(file, dialer), codec(file, listener)
+
+
+class Driver:
+    """The one service loop. ``carry_out`` gets the outputs peculiar to the state. All methods run on the event loop."""
+
+    def __init__(
+        self,
+        state: State,
+        identity: bytes,
+        name: str,
+        carry_out: Callable[[Output], None] | None = None,
+        secret: bytes = b"",
+        random_bytes: Callable[[int], bytes] = lambda n: b"\0" * n,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self.state = state
+        self.identity = identity
+        self.name = name
+        self.connections: dict[int, Connection] = {}
+        self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._carry_out = carry_out
+        self._secret = secret
+        self._random_bytes = random_bytes
+        self._log = logger or logging.getLogger("scaler")
+        self._numbers = 0
+        self._woken = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._due = False
+        self._servers: list[asyncio.Server] = []
+        self._dials: set[asyncio.Task[None]] = set()
+        self.paused: Callable[[int, bool], None] | None = None
+
+    # ---- connections
+
+    async def listen(self, address: Address, roles: Collection[Role]) -> Address:
+        """Accept peers of these roles; returns the address, with the real port where 0 was asked for.
+
+        Raises ConfigurationError when the address cannot be listened on.
+        """
+
+        def accepted() -> Connection:
+            side = Listener(roles, self.identity, self._secret, self._random_bytes(NONCE_BYTES))
+            return self._connection(side, lambda peer: conversation(peer.role))
+
+        try:
+            server = await self._loop.create_server(accepted, address.host, address.port, backlog=1024)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ConfigurationError(f"cannot listen on {address}: {why}; is another process using the port?") from None
+        self._servers.append(server)
+        return address.with_port(server.sockets[0].getsockname()[1])
+
+    def dial(self, address: Address, role: Role, what: str, give_up_seconds: float | None = None) -> None:
+        """Connect, and connect again whenever the connection is lost, until the driver ends.
+
+        Waits longer from try to try, and writes one line a while. A refusal, or ``give_up_seconds`` without a connection,
+        stops the driver with exit code 1.
+        """
+        task = self._loop.create_task(self._keep_dialing(address, role, what, give_up_seconds))
+        self._dials.add(task)
+        task.add_done_callback(self._dials.discard)
+
+    async def _keep_dialing(self, address: Address, role: Role, what: str, give_up: float | None) -> None:
+        while True:
+            try:
+                connection, gone = await self._dial_until_connected(address, role, what, give_up)
+            except (ConnectionLostError, RefusedError) as error:
+                self.stop(Stop(str(error), 1))
+                return
+            reason = await gone
+            if connection.number not in self.connections:
+                self._log.warning("%s: lost %s at %s: %s", self.name, what, address, reason)
+
+    async def _dial_until_connected(
+        self, address: Address, role: Role, what: str, give_up: float | None
+    ) -> tuple[Connection, asyncio.Future[str]]:
+        began = reminded = time.monotonic()
+        attempt = 0
+        while True:
+            try:
+                return await self.dial_once(address, role)
+            except RefusedError as error:
+                raise RefusedError(f"{what} at {address} refused the connection: {error}") from None
+            except (OSError, ProtocolError) as error:
+                now = time.monotonic()
+                why = getattr(error, "strerror", None) or str(error)
+                if give_up is not None and now - began >= give_up:
+                    text = f"cannot reach {what} at {address}: {why} (tried for {now - began:.1f} s)"
+                    raise ConnectionLostError(text) from None
+                if now - reminded >= REMIND_SECONDS or attempt == len(BACK_OFF_SECONDS):
+                    reminded = now
+                    self._log.info("%s: waiting for %s at %s: %s", self.name, what, address, why)
+            pause = BACK_OFF_SECONDS[min(attempt, len(BACK_OFF_SECONDS) - 1)]
+            attempt += 1
+            await asyncio.sleep(pause if give_up is None else min(pause, max(0.01, give_up - (now - began))))
+
+    async def dial_once(self, address: Address, role: Role) -> tuple[Connection, asyncio.Future[str]]:
+        """Connect and shake hands; returns the connection and a future that ends, with the reason, when it is lost.
+
+        Raises OSError when nobody answers, RefusedError or ProtocolError when the handshake fails.
+        """
+        side = Dialer(role, self.identity, self.name, self._secret, self._random_bytes(NONCE_BYTES))
+        says, hears = conversation(role)
+        opened: asyncio.Future[None] = self._loop.create_future()
+        gone: asyncio.Future[str] = self._loop.create_future()
+
+        def ready(connection: Connection, peer: Peer) -> None:
+            self._connected(connection, peer)
+            opened.set_result(None)
+
+        def lost(connection: Connection, reason: str) -> None:
+            if opened.done():
+                self._disconnected(connection, reason)
+                gone.set_result(reason)
+            else:
+                opened.set_exception(connection.refusal or ProtocolError(reason))
+
+        def make() -> Connection:
+            return Connection(side, lambda peer: (hears, says), ready, self._received, lost, self._pause)
+
+        _, connection = await self._loop.create_connection(make, address.host, address.port)
+        await opened
+        return connection, gone
+
+    def _connection(self, side: Listener, codecs: Callable[[Peer], tuple[UnionCodec, UnionCodec]]) -> Connection:
+        return Connection(side, codecs, self._connected, self._received, self._disconnected, self._pause)
+
+    def _connected(self, connection: Connection, peer: Peer) -> None:
+        self._numbers += 1
+        connection.number = self._numbers
+        self.connections[connection.number] = connection
+        self.state.peer_connected(connection.number, peer, time.monotonic())
+        self.wake()
+
+    def _received(self, connection: Connection, message: Message, attachment: bytes) -> None:
+        if connection.number in self.connections:
+            self.state.receive(connection.number, message, time.monotonic(), attachment)
+            self.wake()
+
+    def _disconnected(self, connection: Connection, reason: str) -> None:
+        if self.connections.pop(connection.number, None) is not None:
+            self.state.peer_lost(connection.number, reason, time.monotonic())
+            self.wake()
+        elif connection.peer is None:
+            self._log.warning("%s: closed connection from %s: %s", self.name, connection.remote, reason)
+
+    def _pause(self, connection: Connection, paused: bool) -> None:
+        if self.paused is not None and connection.number:
+            self.paused(connection.number, paused)
+
+    # ---- decisions
+
+    def wake(self) -> None:
+        """Have the state decide, once, at the end of this turn of the loop."""
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._woken = False
+        now = time.monotonic()
+        if self._due:
+            self._due = False
+            self.state.tick(now)
+        self._do(self.state.drain(now))
+        self._set_timer(now)
+
+    def _set_timer(self, now: float) -> None:
+        deadline = self.state.next_deadline()
+        if deadline is None:
+            deadline = float("inf")
+        if deadline == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = deadline
+        if deadline != float("inf"):
+            # Loops count in milliseconds: a timer that comes early finds nothing due and is set again.
+            self._timer = self._loop.call_later(max(0.001, deadline - now), self._time_has_come)
+
+    def _time_has_come(self) -> None:
+        self._timer = None
+        self._timer_at = float("inf")
+        self._due = True
+        self.wake()
+
+    def _do(self, outputs: list[Output]) -> None:
+        written: dict[int, Connection] = {}
+        for output in outputs:
+            kind = type(output)
+            if kind is Send:
+                connection = self.connections.get(output.peer)
+                if connection is not None:
+                    connection.send(output.message, output.attachment)
+                    written[output.peer] = connection
+            elif kind is Log:
+                self._log.log(output.level, "%s: %s", self.name, output.text)
+            elif kind is Close:
+                self._close(output)
+            elif kind is Stop:
+                self.stop(output)
+            elif self._carry_out is not None:
+                self._carry_out(output)
+        for connection in written.values():
+            connection.flush()
+
+    def _close(self, output: Close) -> None:
+        connection = self.connections.pop(output.peer, None)
+        if connection is not None:
+            connection.close(output.reason)
+
+    # ---- the end
+
+    def stop(self, output: Stop) -> None:
+        """End the service: ``stopped`` becomes this."""
+        if not self.stopped.done():
+            self.stopped.set_result(output)
+
+    async def close(self) -> None:
+        """Close everything, after what was sent has been written (waits 2 s at most)."""
+        for server in self._servers:
+            server.close()
+        for task in list(self._dials):
+            task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        closing = list(self.connections.values())
+        self.connections.clear()
+        for connection in closing:
+            connection.close("this side ends")
+        for _ in range(200):
+            if all(connection.finished for connection in closing):
+                break
+            await asyncio.sleep(0.01)
+
+
+def new_event_loop(kind: str = "uvloop") -> asyncio.AbstractEventLoop:
+    """An event loop of the kind "uvloop" (where it is installed) or "builtin"."""
+    if kind == "uvloop":
+        try:
+            import uvloop
+        except ImportError:
+            return asyncio.new_event_loop()
+        loop: Any = uvloop.new_event_loop()
+        return loop  # type: ignore[no-any-return]
+    return asyncio.new_event_loop()

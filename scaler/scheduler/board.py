@@ -1,0 +1,438 @@
+"""The board: every task the scheduler knows, in columns. No peers, no messages to send, no time.
+
+``_core`` counts and orders; the lists here hold the bytes that travel. A task is a dense index everywhere inside; ids are
+for the edges.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from scaler._core.balance import place, retract
+from scaler._core.graph import Graph
+from scaler._core.lifecycle import Lifecycle
+from scaler._core.loads import Loads
+from scaler._core.queues import ReadyQueues
+from scaler._core.slots import NONE, Slots
+from scaler._core.table import clear_objects, fill, gather, gather_objects, same_high, scatter, scatter_objects
+
+from scaler.ids import SEQUENCE_BITS
+from scaler.messages import Inputs, ResultStatus, TaskOptions
+from scaler.scheduler.functions import Functions
+from scaler.scheduler.life import TaskEvent, TaskState, table
+from scaler.scheduler.requirements import Requirements
+
+TARGET_US = 20_000
+"""How much measured work a worker holds at most, for each slot."""
+MAX_DEATHS = 3
+"""A task that was running in more deaths than this fails."""
+
+
+_ENDED = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
+
+
+@dataclass(slots=True)
+class End:
+    """A task that ended in this pass by other means than its own result."""
+
+    task: int
+    id: int
+    status: ResultStatus
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Placement:
+    """Tasks given to one worker, in columns."""
+
+    worker: int
+    ids: array[int]
+    attempts: array[int]
+    functions: array[int]
+    payloads: list[bytes]
+    timeouts: array[int] | None
+    inputs: Inputs
+
+
+@dataclass(slots=True)
+class Counters:
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    stale: int = 0
+
+
+@dataclass(slots=True)
+class Special:
+    """What only few tasks have."""
+
+    options: TaskOptions | None = None
+    retries_left: int = 0
+    deaths: list[str] = field(default_factory=list)
+    unwanted: bool = False
+
+
+class Board:
+    """The tasks and who holds them."""
+
+    def __init__(self, target_us: int = TARGET_US) -> None:
+        self.slots = Slots()
+        self.life = Lifecycle(table(), len(TaskState), len(TaskEvent))
+        self.graph = Graph()
+        self.queues = ReadyQueues()
+        self.loads = Loads(target_us)
+        self.requirements = Requirements(self.loads)
+        self.functions = Functions(target_us)
+        self.counters = Counters()
+        self.released_objects: list[tuple[bytes, bytes]] = []
+        """(payload, owner) of stored results that nobody will fetch."""
+        self.any_unwanted = False
+        self.stopped: list[tuple[int, int, int]] = []
+        """(worker, task id, attempt) of tasks that workers hold and nobody wants any more."""
+        self._payloads: list[Any] = []
+        self._function = array("I")
+        self._class = array("I")
+        self._priority = array("I")
+        self._special: dict[int, Special] = {}
+        self._results: dict[int, tuple[int, bytes]] = {}
+        self._timed = 0
+        self._counts: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    # ---- coming
+
+    def add(
+        self, ids: array[int], functions: array[int], payloads: list[bytes], groups: list[tuple[TaskOptions, array[int]]]
+    ) -> array[int]:
+        """Enter new tasks of one client, in state waiting; returns their indexes.
+
+        ``functions`` has one entry for all or one for each. ``groups`` says which options (positions in the columns) go
+        with which; positions not named have none. Raises KeyError for an id that is known.
+        """
+        tasks = self.slots.add(ids)
+        self._counts[ids[0] >> SEQUENCE_BITS] += len(ids)
+        scatter_objects(self._payloads, tasks, payloads)
+        if len(functions) == 1:
+            fill(self._function, tasks, functions[0])
+            self.functions.use_same(functions[0], len(tasks))
+        else:
+            scatter(self._function, tasks, functions)
+            self.functions.use(functions, 1)
+        fill(self._class, tasks, self.requirements.class_of(()))
+        fill(self._priority, tasks, 0)
+        for options, positions in groups:
+            chosen = tasks if len(positions) == len(tasks) else array("I", [tasks[p] for p in positions])
+            self._set_options(chosen, options)
+        self.life.open(tasks, TaskState.WAITING)
+        return tasks
+
+    def _set_options(self, tasks: array[int], options: TaskOptions) -> None:
+        fill(self._class, tasks, self.requirements.class_of(options.capabilities))
+        fill(self._priority, tasks, options.priority & 0xFFFFFFFF)
+        if options.retries or options.timeout_milliseconds or options.name:
+            for task in tasks:
+                self._special[task] = Special(options, options.retries)
+            if options.timeout_milliseconds:
+                self._timed += len(tasks)
+
+    def mark_unwanted(self, tasks: Iterable[int]) -> None:
+        """Nobody but dependents wants these results."""
+        for task in tasks:
+            self._special.setdefault(task, Special()).unwanted = True
+            self.any_unwanted = True
+
+    def depend(self, task: int, dependencies: array[int]) -> None:
+        """``task`` takes these results (indexes of known tasks) as input, in this order."""
+        for dependency in dependencies:
+            if self.life.state(dependency) == TaskState.SUCCEEDED:
+                self.graph.mark_finished(dependency)
+        self.graph.add(task, dependencies)
+
+    def release(self, tasks: array[int]) -> None:
+        """Let these new tasks go to the queues, as far as nothing is missing."""
+        if len(self.graph):
+            tasks = array("I", [task for task in tasks if not self.graph.missing(task)])
+        self._queue(self.life.apply(TaskEvent.UNBLOCK, tasks))
+
+    def _queue(self, tasks: array[int], front: bool = False) -> None:
+        push = self.queues.push_front if front else self.queues.push
+        if not tasks:
+            return
+        classes, priorities = gather(self._class, tasks), gather(self._priority, tasks)
+        if len(set(classes)) == 1 and len(set(priorities)) == 1:
+            push(tasks, classes[0], _signed(priorities[0]))
+            return
+        runs: dict[tuple[int, int], list[int]] = {}
+        for task, requirement_class, priority in zip(tasks, classes, priorities, strict=True):
+            runs.setdefault((requirement_class, priority), []).append(task)
+        for (requirement_class, priority), chosen in runs.items():
+            push(array("I", chosen), requirement_class, _signed(priority))
+
+    # ---- placing
+
+    def place(self) -> list[Placement]:
+        """One pass: ready tasks to workers with room."""
+        return [
+            self._placement(worker, tasks)
+            for worker, tasks in place(self.queues, self.loads, self._function, self.functions.costs)
+        ]
+
+    def _placement(self, worker: int, tasks: array[int]) -> Placement:
+        self.life.apply(TaskEvent.ASSIGN, tasks)
+        timeouts = None
+        if self._timed:
+            timeouts = array("Q", [self._timeout(task) for task in tasks])
+        return Placement(
+            worker,
+            self.slots.ids(tasks),
+            self.life.bump(tasks),
+            gather(self._function, tasks),
+            gather_objects(self._payloads, tasks),
+            timeouts,
+            self._inputs(tasks) if len(self.graph) else Inputs(),
+        )
+
+    def _timeout(self, task: int) -> int:
+        special = self._special.get(task)
+        return special.options.timeout_milliseconds if special and special.options else 0
+
+    def _inputs(self, tasks: array[int]) -> Inputs:
+        ends = array("I")
+        statuses = bytearray()
+        payloads: list[bytes] = []
+        for task in tasks:
+            for dependency in self.graph.dependencies(task):
+                status, payload = self._results[dependency]
+                statuses.append(status)
+                payloads.append(payload)
+            ends.append(len(payloads))
+        return Inputs(ends, bytes(statuses), payloads) if payloads else Inputs()
+
+    def retract(self) -> list[tuple[int, array[int]]]:
+        """Choose tasks to ask back for idle slots, and mark them."""
+        asked = retract(
+            self.loads, self.life, TaskState.ASSIGNED, self._class, self.life.count(TaskState.RETRACTING)
+        )
+        for _, tasks in asked:
+            self.life.apply(TaskEvent.RETRACT, tasks)
+        return asked
+
+    # ---- ending
+
+    def measure(self, tasks: array[int], wall: array[int]) -> None:
+        """Learn what functions cost, from tasks that ran (microseconds)."""
+        if not wall:
+            return
+        functions = gather(self._function, tasks)
+        first = functions[0]
+        if len(functions) == 1 or functions.count(first) == len(functions):
+            self.functions.measure(first, sum(wall) / len(wall))
+            return
+        sums: dict[int, list[int]] = {}
+        for function, taken in zip(functions, wall, strict=True):
+            entry = sums.setdefault(function, [0, 0])
+            entry[0] += taken
+            entry[1] += 1
+        for function, (total, count) in sums.items():
+            self.functions.measure(function, total / count)
+
+    def succeed(self, tasks: array[int], statuses: bytes, payloads: list[bytes]) -> None:
+        """These ended well: release dependents, keep what they need, forget the rest."""
+        self.loads.release(tasks)
+        self.life.apply(TaskEvent.SUCCEED, tasks)
+        self.counters.succeeded += len(tasks)
+        if not len(self.graph):
+            self._forget(tasks)
+            return
+        unneeded = array("I")
+        for task, status, payload in zip(tasks, statuses, payloads, strict=True):
+            if self.graph.users(task):
+                self._results[task] = status, payload
+            else:
+                unneeded.append(task)
+        self._queue(self.life.apply(TaskEvent.UNBLOCK, self.graph.finish(tasks)))
+        # The payload of arguments is of no use any more, whoever still needs the result.
+        clear_objects(self._payloads, tasks)
+        self._leave(unneeded)
+
+    def wanted(self, task: int) -> bool:
+        special = self._special.get(task)
+        return special is None or not special.unwanted
+
+    def retry(self, task: int) -> bool:
+        """Whether a task that failed is run again; it is queued if so."""
+        special = self._special.get(task)
+        if special is None or special.retries_left < 1:
+            return False
+        special.retries_left -= 1
+        self.requeue(array("I", [task]))
+        return True
+
+    def end(self, task: int, status: ResultStatus, payload: bytes) -> list[End]:
+        """A task ends without a result, and so does what depends on it; returns all these ends."""
+        if not self.life.state(task) or self.life.state(task) == TaskState.SUCCEEDED:
+            return []
+        doomed = array("I", [task])
+        doomed.extend(self.graph.descendants(task))
+        ids = self.slots.ids(doomed)
+        ends = [End(t, i, status, payload) for t, i in zip(doomed, ids, strict=True) if self.wanted(t)]
+        self._stop(doomed, status)
+        self._leave(array("I", [gone for gone in doomed if not self.graph.users(gone)]))
+        return ends
+
+    def _stop(self, tasks: array[int], status: ResultStatus) -> None:
+        """Take tasks out of everything but the graph, as failed or cancelled."""
+        cancelled = status == ResultStatus.cancelled
+        for task in tasks:
+            worker = self.loads.worker_of(task)
+            if worker != NONE:
+                self.stopped.append((worker, self.slots.ids(array("I", [task]))[0], self.life.attempt(task)))
+        self.queues.remove(tasks)
+        self.loads.release(tasks)
+        self.life.apply(TaskEvent.CANCEL if cancelled else TaskEvent.FAIL, tasks)
+        if cancelled:
+            self.counters.cancelled += len(tasks)
+        else:
+            self.counters.failed += len(tasks)
+
+    def die(self, task: int, story: str) -> list[End]:
+        """The executor or worker died while this task was running: run it again, or give up."""
+        special = self._special.setdefault(task, Special())
+        special.deaths.append(story)
+        if len(special.deaths) <= MAX_DEATHS:
+            self.requeue(array("I", [task]))
+            return []
+        told = "\n".join(f"  {number}. {death}" for number, death in enumerate(special.deaths, 1))
+        name = self.functions.name(self._function[task])
+        text = f"{name} was running in {len(special.deaths)} deaths of its executor or worker:\n{told}"
+        return self.end(task, ResultStatus.crashed, text.encode())
+
+    def requeue(self, tasks: array[int]) -> None:
+        """Back to the front of the queue: these were here before the others."""
+        self.loads.release(tasks)
+        self._queue(self.life.apply(TaskEvent.REQUEUE, tasks), front=True)
+
+    def give_back(self, tasks: array[int]) -> None:
+        """Their worker had not begun them."""
+        self.loads.release(tasks)
+        self._queue(self.life.apply(TaskEvent.RETURN, tasks), front=True)
+
+    def lose_worker(self, worker: int, story: str) -> list[End]:
+        """A worker is gone with all it held. Only tasks known to be running count it against themselves."""
+        held = self.loads.remove_worker(worker)
+        running = [task for task in held if self.life.state(task) == TaskState.RUNNING]
+        at_risk = set(running)
+        self.requeue(array("I", [task for task in held if task not in at_risk]))
+        ends: list[End] = []
+        for task in running:
+            ends += self.die(task, story)
+        return ends
+
+    def _leave(self, tasks: array[int]) -> None:
+        """Forget ended tasks without users, and in turn what was kept, or is still to run, only for them."""
+        pending = list(tasks)
+        while pending:
+            task = pending.pop()
+            freed = self.graph.remove(task)
+            kept = self._results.pop(task, None)
+            if kept is not None and kept[0] == ResultStatus.stored and not self.wanted(task):
+                self.released_objects.append((kept[1], self.functions.get(self._function[task]).owner))
+            self._forget(array("I", [task]))
+            for dependency in freed:
+                if self.life.state(dependency) not in _ENDED:
+                    if self.wanted(dependency):
+                        continue
+                    self._stop(array("I", [dependency]), ResultStatus.cancelled)
+                pending.append(dependency)
+
+    def _forget(self, tasks: array[int]) -> None:
+        functions = gather(self._function, tasks)
+        self.functions.use(functions, -1)
+        clear_objects(self._payloads, tasks)
+        if self._special:
+            for task in tasks:
+                special = self._special.pop(task, None)
+                if special and special.options and special.options.timeout_milliseconds:
+                    self._timed -= 1
+            self.any_unwanted = self.any_unwanted and bool(self._special)
+        ids = self.slots.ids(tasks)
+        number = same_high(ids)
+        if number >= 0:
+            self._counts[number] -= len(ids)
+        else:
+            for id in ids:
+                self._counts[id >> SEQUENCE_BITS] -= 1
+        self.life.close(tasks)
+        self.slots.remove(tasks)
+
+    # ---- asking
+
+    def label(self, task: int) -> str:
+        """What to call a task to people."""
+        special = self._special.get(task)
+        if special and special.options and special.options.name:
+            return special.options.name
+        return self.functions.name(self._function[task])
+
+    def explain(self, task: int) -> str:
+        """Why a task is where it is, in one sentence."""
+        state = TaskState(self.life.state(task))
+        if state == TaskState.WAITING:
+            return f"waits for {self.graph.missing(task)} of {len(self.graph.dependencies(task))} dependencies"
+        if state == TaskState.READY:
+            requirement_class = self._class[task]
+            needs = ", ".join(sorted(self.requirements.needs(requirement_class)))
+            if not len(self.loads):
+                return "no worker is connected"
+            if not self.loads.runnable(requirement_class):
+                return f"no worker offers {needs}"
+            return "all workers that can run it have enough to do"
+        if state in (TaskState.ASSIGNED, TaskState.RUNNING, TaskState.RETRACTING):
+            return f"is {state.name.lower()} at worker {self.loads.worker_of(task)}, attempt {self.life.attempt(task)}"
+        return "is not known" if state == TaskState.NONE else "has ended; dependents still need its result"
+
+    def waiting(self) -> int:
+        """Tasks that no worker has."""
+        return self.life.count(TaskState.WAITING) + self.life.count(TaskState.READY)
+
+    def count_of(self, number: int) -> int:
+        """How many tasks of this client are here."""
+        return self._counts[number]
+
+    def of_client(self, number: int) -> array[int]:
+        """All tasks of a client. Looks at every task: for clients that leave."""
+        if not self._counts[number]:
+            return array("I")
+        alive = array("I", [task for task in range(self.slots.capacity) if self.life.state(task)])
+        ids = self.slots.ids(alive)
+        return array("I", [task for task, id in zip(alive, ids, strict=True) if id >> SEQUENCE_BITS == number])
+
+    def check(self) -> None:
+        """Recompute what is derived; raises AssertionError where it differs."""
+        for part in (self.slots, self.life, self.graph, self.queues, self.loads):
+            part.check()
+        alive = [task for task in range(self.slots.capacity) if self.life.state(task)]
+        assert len(alive) == len(self.slots)
+        for task in alive:
+            state = self.life.state(task)
+            held = state in (TaskState.ASSIGNED, TaskState.RUNNING, TaskState.RETRACTING)
+            assert (task in self.queues) == (state == TaskState.READY), task
+            assert (self.loads.worker_of(task) != NONE) == held, task
+            assert (state == TaskState.WAITING) == (self.graph.missing(task) > 0), task
+            assert (task in self._results) == (state == TaskState.SUCCEEDED), task
+            assert state not in (TaskState.FAILED, TaskState.CANCELLED), task
+        assert self._special.keys() <= set(alive)
+        assert self._results.keys() <= set(alive)
+
+
+def _signed(value: int) -> int:
+    """An i32 out of the u32 it was stored as."""
+    return value - (1 << 32) if value >> 31 else value
+
+

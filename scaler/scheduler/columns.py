@@ -1,0 +1,115 @@
+"""Messages of columns: checked, cut and chosen from, by position."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+
+from scaler.errors import ProtocolError
+from scaler.ids import Column, u32, u64
+from scaler.messages import Assign, Inputs, Results, Submit
+from scaler.scheduler.board import Placement
+
+MESSAGE_BYTES = 8 << 20
+"""About how large a message with many payloads may become before it is cut in two."""
+
+
+def checked_results(message: Results) -> Results:
+    """The message. Raises ProtocolError when its columns do not fit together."""
+    count = len(message.payloads)
+    sizes = (len(u64(message.tasks)), len(u32(message.attempts)), len(message.statuses))
+    times = (message.wall_microseconds, message.cpu_microseconds, message.peak_memory_bytes)
+    if any(size != count for size in sizes) or any(len(u64(column)) != count for column in times):
+        raise ProtocolError("columns of different lengths")
+    return message
+
+
+def select_results(message: Results, chosen: Sequence[int]) -> Results:
+    """The entries at these positions."""
+    return Results(
+        _pick(u64(message.tasks), chosen),
+        _pick(u32(message.attempts), chosen) if len(message.attempts) else b"",
+        bytes([message.statuses[i] for i in chosen]),
+        [message.payloads[i] for i in chosen],
+        _pick(u64(message.wall_microseconds), chosen),
+        _pick(u64(message.cpu_microseconds), chosen),
+        _pick(u64(message.peak_memory_bytes), chosen),
+    )
+
+
+def cut_results(message: Results) -> Iterator[Results]:
+    """The message in pieces that are not much larger than MESSAGE_BYTES."""
+    for first, last in _cuts([len(payload) for payload in message.payloads]):
+        whole = last - first == len(message.payloads)
+        yield message if whole else select_results(message, range(first, last))
+
+
+def select_submit(message: Submit, chosen: Sequence[int]) -> Submit:
+    """The tasks at these positions."""
+    ends, dependencies = u32(message.dependency_ends), u64(message.dependencies)
+    new_ends, new_dependencies = array("I"), array("Q")
+    for i in chosen if ends else ():
+        new_dependencies.extend(dependencies[ends[i - 1] if i else 0 : ends[i]])
+        new_ends.append(len(new_dependencies))
+    return Submit(
+        _pick(u64(message.sequences), chosen),
+        _pick_or_same(message.functions, chosen),
+        [message.payloads[i] for i in chosen],
+        message.option_sets,
+        _pick_or_same(message.options, chosen),
+        new_ends,
+        new_dependencies,
+        bytes([message.wanted[i] for i in chosen]) if message.wanted else b"",
+    )
+
+
+def assignments(placement: Placement) -> Iterator[Assign]:
+    """A placement as messages that are not much larger than MESSAGE_BYTES."""
+    sizes = [len(payload) for payload in placement.payloads]
+    ends = u32(placement.inputs.ends)
+    begin = 0
+    for i, end in enumerate(ends):
+        sizes[i] += sum(len(payload) for payload in placement.inputs.payloads[begin:end])
+        begin = end
+    one_function = placement.functions.count(placement.functions[0]) == len(placement.functions)
+    for first, last in _cuts(sizes):
+        yield Assign(
+            placement.ids[first:last],
+            placement.attempts[first:last],
+            placement.functions[:1] if one_function else placement.functions[first:last],
+            placement.payloads[first:last],
+            placement.timeouts[first:last] if placement.timeouts is not None else b"",
+            _cut_inputs(placement.inputs, first, last) if ends else Inputs(),
+        )
+
+
+def _cut_inputs(inputs: Inputs, first: int, last: int) -> Inputs:
+    ends = u32(inputs.ends)
+    begin, end = ends[first - 1] if first else 0, ends[last - 1]
+    return Inputs(
+        array("I", [e - begin for e in ends[first:last]]), inputs.statuses[begin:end], inputs.payloads[begin:end]
+    )
+
+
+def _cuts(sizes: list[int]) -> Iterator[tuple[int, int]]:
+    """Ranges that cover all positions, each of about MESSAGE_BYTES at most."""
+    if sum(sizes) <= MESSAGE_BYTES:
+        yield 0, len(sizes)
+        return
+    first = total = 0
+    for i, size in enumerate(sizes):
+        if total + size > MESSAGE_BYTES and i > first:
+            yield first, i
+            first, total = i, 0
+        total += size
+    yield first, len(sizes)
+
+
+def _pick(values: array[int], chosen: Sequence[int]) -> array[int]:
+    return array(values.typecode, [values[i] for i in chosen])
+
+
+def _pick_or_same(column: Column, chosen: Sequence[int]) -> Column:
+    """A u32 column in which one entry may stand for all."""
+    values = u32(column)
+    return values if len(values) < 2 else _pick(values, chosen)

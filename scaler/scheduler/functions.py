@@ -1,0 +1,94 @@
+"""The functions that clients have defined: numbered over all clients, kept while a client or a task names them."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, replace
+
+from scaler._core.table import add_at
+from scaler.messages import Function
+
+OVERHEAD_US = 10
+"""What a task costs beside its own time, so that thousands of empty ones are not taken for nothing."""
+NEWEST_SHARE = 0.3
+"""How much the newest measurement weighs."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    function: Function
+    defined: bool = True
+    measured: bool = False
+
+
+class Functions:
+    """Indexed by the scheduler's function number. ``costs`` holds the measured time of each in microseconds."""
+
+    def __init__(self, unmeasured_us: int) -> None:
+        self.costs = array("I")
+        self._unmeasured_us = unmeasured_us
+        self._uses = array("I")
+        self._entries: list[_Entry | None] = []
+        self._free: list[int] = []
+        self.doubtful: set[int] = set()
+
+    def define(self, function: Function, owner: bytes) -> int:
+        """Enter a client's function; returns the scheduler's number for it."""
+        if self._free:
+            number = self._free.pop()
+        else:
+            number = len(self._entries)
+            self._entries.append(None)
+            self.costs.append(0)
+            self._uses.append(0)
+        self._entries[number] = _Entry(replace(function, number=number, owner=owner))
+        self.costs[number] = self._unmeasured_us
+        return number
+
+    def undefine(self, number: int) -> None:
+        """Its client will not name it again."""
+        entry = self._entries[number]
+        if entry is not None:
+            entry.defined = False
+            self.doubtful.add(number)
+
+    def use(self, numbers: array[int], amount: int) -> None:
+        """Count tasks (one entry each) that came or went."""
+        add_at(self._uses, numbers, amount)
+
+    def use_same(self, number: int, amount: int) -> None:
+        """The same for ``amount`` tasks of one function."""
+        self._uses[number] += amount
+
+    def measure(self, number: int, mean_us: float) -> None:
+        """Tasks of this function took this long, on average."""
+        entry = self._entries[number]
+        if entry is None:
+            return
+        old = self.costs[number]
+        new = mean_us + OVERHEAD_US
+        if entry.measured:
+            new = old + (new - old) * NEWEST_SHARE
+        entry.measured = True
+        self.costs[number] = min(int(new), 0xFFFFFFFF)
+
+    def get(self, number: int) -> Function:
+        """The definition, as a worker gets it."""
+        entry = self._entries[number]
+        assert entry is not None
+        return entry.function
+
+    def name(self, number: int) -> str:
+        return self.get(number).name
+
+    def collect(self) -> array[int]:
+        """Forget those that nobody names any more; returns their numbers, which may be given out again."""
+        gone = array("I", [number for number in self.doubtful if not self._uses[number]])
+        for number in gone:
+            self._entries[number] = None
+            self._free.append(number)
+            self.doubtful.discard(number)
+        return gone
+
+    def __len__(self) -> int:
+        return len(self._entries) - len(self._free)

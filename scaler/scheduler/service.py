@@ -1,0 +1,63 @@
+"""The scheduler's service: two listening addresses and one connection to the object storage."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import psutil
+
+from scaler.ids import Address
+from scaler.machine import Output
+from scaler.messages import Role
+from scaler.net.daemon import Daemon, log
+from scaler.scheduler.state import SchedulerSettings, SchedulerState
+
+VITALS_SECONDS = 1.0
+
+
+class SchedulerService:
+    """Carries what a SchedulerState decides."""
+
+    def __init__(
+        self, settings: SchedulerSettings, address: Address, storage: Address, monitor: Address | None = None
+    ) -> None:
+        self.state = SchedulerState(settings)
+        self.address = address
+        self.monitor_address = monitor
+        self._storage = storage
+        self._vitals: asyncio.Task[None] | None = None
+
+    async def start(self, daemon: Daemon) -> None:
+        self.state.unix_offset = time.time() - time.monotonic()
+        driver = daemon.driver
+        driver.paused = self.state.pause_monitor
+        self.address = await driver.listen(self.address, {Role.client, Role.worker, Role.manager})
+        wanted = self.monitor_address or self.address.with_port(self.address.port + 2)
+        self.monitor_address = await driver.listen(wanted, {Role.monitor})
+        log.info("%s: use event loop: %s", daemon.name, type(asyncio.get_running_loop()).__module__.split(".")[0])
+        log.info("%s: listen to scheduler address %s", daemon.name, self.address)
+        log.info("%s: connect to object storage server %s", daemon.name, self._storage)
+        log.info("%s: listen to scheduler monitor address %s", daemon.name, self.monitor_address)
+        driver.dial(self._storage, Role.storage_user, "the object storage server")
+        self._vitals = asyncio.get_running_loop().create_task(self._measure())
+
+    async def close(self) -> None:
+        if self._vitals is not None:
+            self._vitals.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._vitals
+
+    def carry_out(self, output: Output) -> None:
+        """A scheduler's state asks for nothing of its own."""
+        raise TypeError(f"unknown output {output!r}")
+
+    async def _measure(self) -> None:
+        """Tell the state what monitors are told of this process."""
+        me = psutil.Process()
+        me.cpu_percent()
+        while True:
+            await asyncio.sleep(VITALS_SECONDS)
+            self.state.monitors.cpu_percent = me.cpu_percent()
+            self.state.monitors.resident_bytes = me.memory_info().rss

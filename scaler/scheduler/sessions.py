@@ -1,0 +1,77 @@
+"""What the scheduler knows of each client, worker and manager."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+from scaler.ids import SEQUENCE_BITS
+from scaler.messages import ManagerReport, RegisterManager, RegisterWorker, Results, WorkerHeartbeat
+
+
+@dataclass(slots=True)
+class ClientSession:
+    """A client, connected or not yet forgotten."""
+
+    number: int
+    identity: bytes
+    name: str
+    peer: int | None
+    heard: float
+    """When it last said something, or was lost."""
+    functions: dict[int, int] = field(default_factory=dict)
+    """Its function numbers to the scheduler's."""
+    unfinished: int = 0
+    """How many of its tasks are in the board, kept results included."""
+    outbox: list[Results] = field(default_factory=list)
+    singles: list[tuple[int, int, bytes]] = field(default_factory=list)
+    """(sequence, status, payload) of tasks that ended without running."""
+    answers: list[object] = field(default_factory=list)
+
+    @property
+    def first_id(self) -> int:
+        return self.number << SEQUENCE_BITS
+
+    def collect_results(self) -> list[Results]:
+        """What is to be told, which is forgotten here."""
+        told = self.outbox
+        if self.singles:
+            sequences, statuses, payloads = zip(*self.singles, strict=True)
+            nothing = bytes(8 * len(payloads))
+            told.append(
+                Results(array("Q", sequences), b"", bytes(statuses), list(payloads), nothing, nothing, nothing)
+            )
+        self.outbox, self.singles = [], []
+        return told
+
+
+@dataclass(slots=True)
+class WorkerSession:
+    """A connected worker that has registered."""
+
+    number: int
+    peer: int
+    identity: bytes
+    name: str
+    facts: RegisterWorker
+    heard: float
+    known: set[int] = field(default_factory=set)
+    """The functions that were defined for it."""
+    vitals: WorkerHeartbeat = field(default_factory=lambda: WorkerHeartbeat(0))
+    draining: bool = False
+    cancelled: list[tuple[int, int]] = field(default_factory=list)
+    """(task id, attempt) to tell it of."""
+
+    @property
+    def label(self) -> str:
+        return f"worker {self.name or self.identity.hex()[:8]} (pid {self.facts.pid} on {self.facts.host})"
+
+
+@dataclass(slots=True)
+class ManagerSession:
+    """A connected worker manager that has registered."""
+
+    peer: int
+    facts: RegisterManager
+    report: ManagerReport
+    heard: float

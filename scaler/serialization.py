@@ -1,0 +1,231 @@
+"""How Python functions, arguments and results become bytes and come back: what the client writes, executors read.
+
+Schedulers, storage and managers never import this: to them all of it is opaque.
+
+A function's *content* is, by its tag: ``cloudpickle``, the function as the default serializer writes it; ``custom``, a
+cloudpickled pair of the client's serializer and the function as that one writes it. Arguments are one payload a task:
+
+    byte 0: INLINE    then (args, kwargs), serialized
+    byte 0: TEMPLATE  then args, serialized: a list in which Input, Call and lists stand for values made at the worker
+    byte 0: STORED    then 16 bytes object id and u64 size of an object that holds such a payload
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import traceback as tracebacks
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import cloudpickle
+
+from scaler.errors import SerializationError
+from scaler.messages import Failure
+from scaler.wire.codec import struct_codec
+
+INLINE, TEMPLATE, STORED = b"\0", b"\1", b"\2"
+REFERENCE = struct.Struct("<16sQ")
+PROTOCOL = 5
+DEFAULT_TAG, CUSTOM_TAG = "cloudpickle", "custom"
+_MAIN = (b"__main__", b"__mp_main__")
+
+
+class Serializer(Protocol):
+    """Writes and reads functions, arguments and results. Both methods may be static."""
+
+    def serialize(self, obj: Any) -> bytes:
+        """The object as bytes."""
+        ...
+
+    def deserialize(self, data: bytes) -> Any:
+        """The object that serialize() wrote."""
+        ...
+
+
+class DefaultSerializer:
+    """pickle, protocol 5, where it suffices; cloudpickle where it does not (lambdas, closures, what ``__main__`` defines)."""
+
+    @staticmethod
+    def serialize(obj: Any) -> bytes:
+        try:
+            data = pickle.dumps(obj, PROTOCOL)
+        except Exception:
+            return bytes(cloudpickle.dumps(obj, PROTOCOL))
+        # A reference into __main__ means another module at the worker.
+        if any(name in data for name in _MAIN):
+            return bytes(cloudpickle.dumps(obj, PROTOCOL))
+        return data
+
+    @staticmethod
+    def deserialize(data: bytes) -> Any:
+        return pickle.loads(data)
+
+
+class Input:
+    """In a template: the result of the task's dependency with this number."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Input, (self.index,)
+
+
+class Call:
+    """In a template: the result of a call made at the worker."""
+
+    __slots__ = ("args", "function")
+
+    def __init__(self, function: Callable[..., Any] | Input, args: list[Any]) -> None:
+        self.function = function
+        self.args = args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Call, (self.function, self.args)
+
+
+def evaluate(template: Any, inputs: list[Any]) -> Any:
+    """The value of a template: inputs put in, lists walked, inline calls made."""
+    kind = type(template)
+    if kind is Input:
+        return inputs[template.index]
+    if kind is list:
+        return [evaluate(entry, inputs) for entry in template]
+    if kind is Call:
+        function = evaluate(template.function, inputs)
+        return function(*[evaluate(entry, inputs) for entry in template.args])
+    return template
+
+
+def name_of(function: Any) -> str:
+    """What to call a function to people."""
+    inner = getattr(function, "func", None)  # functools.partial
+    if inner is not None and not hasattr(function, "__name__"):
+        return name_of(inner)
+    return str(getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or type(function).__qualname__)
+
+
+def write(serializer: Serializer, obj: Any, what: str) -> bytes:
+    """The object as bytes. Raises SerializationError that names ``what`` and, where it can be found, the offending part."""
+    try:
+        return serializer.serialize(obj)
+    except Exception as error:
+        part = _offending_part(serializer, obj, what)
+        raise SerializationError(f"{part} cannot be serialized: {_text(error)}") from error
+
+
+def read(serializer: Serializer, data: bytes | bytearray | memoryview, what: str) -> Any:
+    """The object. Raises SerializationError that names ``what``."""
+    try:
+        return serializer.deserialize(data)  # type: ignore[arg-type]
+    except Exception as error:
+        raise SerializationError(f"{what} cannot be deserialized: {_text(error)}") from error
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _offending_part(serializer: Serializer, obj: Any, where: str, depth: int = 0) -> str:
+    """The innermost part that cannot be serialized by itself, as a path: ``argument 1['lock'] (a _thread.lock)``."""
+    if depth < 6:
+        for label, part in _parts(obj):
+            try:
+                serializer.serialize(part)
+            except Exception:
+                return _offending_part(serializer, part, f"{where}{label}", depth + 1)
+    return f"{where} (a {type(obj).__module__}.{type(obj).__qualname__})".replace("builtins.", "")
+
+
+def _parts(obj: Any) -> list[tuple[str, Any]]:
+    if isinstance(obj, dict):
+        return [(f"[{key!r}]", value) for key, value in obj.items()]
+    if isinstance(obj, list | tuple | set | frozenset):
+        return [(f"[{i}]", value) for i, value in enumerate(obj)]
+    closure = getattr(obj, "__closure__", None)
+    if closure:
+        names = obj.__code__.co_freevars
+        cells = [(name, cell) for name, cell in zip(names, closure, strict=True) if _filled(cell)]
+        return [(f" (variable {name!r} of its closure)", cell.cell_contents) for name, cell in cells]
+    if hasattr(obj, "__dict__") and not isinstance(obj, type) and not callable(obj):
+        return [(f".{name}", value) for name, value in vars(obj).items()]
+    return []
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def write_function(serializer: Serializer, function: Callable[..., Any]) -> tuple[str, bytes]:
+    """(tag, content) of a function. Raises SerializationError that names it."""
+    what = f"function {name_of(function)}"
+    content = write(serializer, function, what)
+    if isinstance(serializer, DefaultSerializer):
+        return DEFAULT_TAG, content
+    return CUSTOM_TAG, bytes(cloudpickle.dumps((serializer, content), PROTOCOL))
+
+
+def read_function(tag: str, content: bytes | bytearray | memoryview, name: str) -> tuple[Serializer, Callable[..., Any]]:
+    """The serializer and the function. Raises SerializationError that names it."""
+    serializer: Serializer = DefaultSerializer()
+    if tag == CUSTOM_TAG:
+        serializer, content = read(serializer, content, f"the serializer of function {name}")
+    elif tag != DEFAULT_TAG:
+        raise SerializationError(f"function {name} is written by {tag!r}, which this worker does not know")
+    return serializer, read(serializer, content, f"function {name}")
+
+
+def write_failure(serializer: Serializer, error: BaseException, skip_frames: int = 0) -> bytes:
+    """An exception as the payload of a failed result, without the frames of the executor itself."""
+    trace = error.__traceback__
+    for _ in range(skip_frames):
+        trace = trace.tb_next if trace is not None and trace.tb_next is not None else trace
+    text = "".join(tracebacks.format_exception(type(error), error, trace))
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    try:
+        message = str(error)
+    except Exception:
+        message = "<its text cannot be shown>"
+    try:
+        written = serializer.serialize(error)
+        # Some exceptions are written without complaint and cannot be read again: find out here.
+        if type(serializer.deserialize(written)) is not type(error):
+            written = b""
+    except Exception:
+        written = b""
+    return struct_codec("task", "Failure").encode(Failure(name, message, text, written))
+
+
+def read_failure(payload: bytes) -> Failure:
+    """What write_failure() wrote. Raises ProtocolError for other bytes."""
+    failure: Failure = struct_codec("task", "Failure").decode(payload)
+    return failure
+
+
+_fetch: Callable[[bytes], bytes | bytearray] | None = None
+"""How this process gets objects by their ids: set in executors only."""
+
+
+def set_fetch(fetch: Callable[[bytes], bytes | bytearray] | None) -> None:
+    """Say how ObjectReferences are turned into what they stand for, in this process."""
+    global _fetch
+    _fetch = fetch
+
+
+def resolve(object_id: bytes, size: int, name: str, tag: str) -> Any:
+    """What an unpickled ObjectReference becomes: the object itself in an executor, a reference elsewhere."""
+    if _fetch is None:
+        from scaler.client.object_reference import ObjectReference
+
+        return ObjectReference(object_id, size, name, tag)
+    content = _fetch(object_id)
+    serializer, value = read_function(tag, content, f"object {name or object_id.hex()}")
+    del serializer
+    return value

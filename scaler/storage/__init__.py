@@ -1,0 +1,1 @@
+"""The object storage: its server and the way to use it."""

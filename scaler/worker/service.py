@@ -1,0 +1,262 @@
+"""The worker's service: the connection to the scheduler, the fork server, the executors' sockets and output."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import mmap
+import os
+import signal
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from scaler._core.claims import PAGE_BYTES, Claims
+from scaler.errors import ConfigurationError
+from scaler.ids import Address
+from scaler.machine import Output
+from scaler.messages import ExecutorExited, ExecutorForked, ForkExecutor, ForkServerReady, Message, Role
+from scaler.net.connection import Connection
+from scaler.net.daemon import Daemon, run_daemon
+from scaler.wire.codec import codec
+from scaler.worker.fork_server import PACKET_BYTES, start_fork_server
+from scaler.worker.state import KillExecutor, StartExecutor, Tell, WorkerOptions, WorkerState
+
+TAIL_LINES = 5
+TAIL_CHARACTERS = 600
+READ_BYTES = 64 << 10
+
+
+@dataclass(slots=True)
+class _Process:
+    """What the service holds of one executor."""
+
+    page: mmap.mmap
+    link: socket.socket
+    pid: int = 0
+    connection: Connection | None = None
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+    peak_bytes: int = 0
+    pipes: list[int] = field(default_factory=list)
+
+
+class WorkerService:
+    """Carries what a WorkerState decides."""
+
+    def __init__(self, options: WorkerOptions, scheduler: Address, fork_server: tuple[int, socket.socket]) -> None:
+        self.state = WorkerState(options)
+        self._scheduler = scheduler
+        self._fork_pid, self._control = fork_server
+        self._control.setblocking(False)
+        self._said = codec("executor", "WorkerToForkServer")
+        self._heard = codec("executor", "ForkServerToWorker")
+        self._codecs = codec("executor", "ExecutorToWorker"), codec("executor", "WorkerToExecutor")
+        self._processes: dict[int, _Process] = {}
+        self._told: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._me = psutil.Process()
+        self._cpu: tuple[float, float] = (time.monotonic(), 0.0)
+        self._daemon: Daemon
+
+    async def start(self, daemon: Daemon) -> None:
+        """Fork the executors and dial the scheduler."""
+        self._daemon = daemon
+        self.state.vitals = self._vitals
+        asyncio.get_running_loop().add_reader(self._control.fileno(), self._fork_server_speaks)
+        self.state.start(time.monotonic())
+        daemon.driver.wake()
+        daemon.driver.dial(self._scheduler, Role.worker, "the scheduler")
+
+    async def close(self) -> None:
+        """End the fork server, and with it the executors."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._control.fileno())
+        for process in self._processes.values():
+            if process.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+            self._release(process)
+        self._control.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._fork_pid, 0)
+
+    def carry_out(self, output: Output) -> None:
+        """StartExecutor, KillExecutor and Tell."""
+        if isinstance(output, Tell):
+            process = self._processes.get(output.executor)
+            if process is not None and process.connection is not None:
+                process.connection.send(output.message)
+                if not self._told:
+                    asyncio.get_running_loop().call_soon(self._flush)
+                self._told.add(output.executor)
+        elif isinstance(output, StartExecutor):
+            self._fork(output.executor)
+        elif isinstance(output, KillExecutor):
+            process = self._processes.get(output.executor)
+            if process is not None and process.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+
+    def _flush(self) -> None:
+        told, self._told = self._told, set()
+        for number in told:
+            process = self._processes.get(number)
+            if process is not None and process.connection is not None:
+                process.connection.flush()
+
+    # ---- the fork server
+
+    def _fork(self, number: int) -> None:
+        ours, theirs = socket.socketpair()
+        page = os.memfd_create(f"scaler-claims-{number}")
+        os.ftruncate(page, PAGE_BYTES)
+        out_read, out_write = os.pipe()
+        error_read, error_write = os.pipe()
+        descriptors = [theirs.fileno(), page, out_write, error_write]
+        self._processes[number] = _Process(mmap.mmap(page, PAGE_BYTES), ours, pipes=[out_read, error_read])
+        try:
+            socket.send_fds(self._control, [self._said.encode(ForkExecutor(number))], descriptors)
+        except OSError as error:
+            self._daemon.stop(f"the fork server is gone ({error}); this worker ends", 1)
+        theirs.close()
+        for descriptor in descriptors[1:]:
+            os.close(descriptor)
+
+    def _fork_server_speaks(self) -> None:
+        while True:
+            try:
+                data = self._control.recv(PACKET_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                asyncio.get_running_loop().remove_reader(self._control.fileno())
+                self._daemon.stop("the fork server is gone; this worker ends", 1)
+                return
+            self._heard_from_fork_server(self._heard.decode(data))
+        self._daemon.driver.wake()
+
+    def _heard_from_fork_server(self, message: Message) -> None:
+        if isinstance(message, ExecutorForked):
+            self._processes[message.executor].pid = message.pid
+            self._spawn(self._adopt(message.executor))
+        elif isinstance(message, ExecutorExited):
+            self._spawn(self._exited(message))
+        elif isinstance(message, ForkServerReady) and message.error:
+            self._daemon.stop(message.error, 1)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _adopt(self, number: int) -> None:
+        """A new executor: listen to its socket and to what it prints."""
+        process = self._processes[number]
+        loop = asyncio.get_running_loop()
+
+        def received(connection: Connection, message: Message, attachment: bytes) -> None:
+            self.state.executor_said(number, message, time.monotonic())
+            self._daemon.driver.wake()
+
+        def make() -> Connection:
+            return Connection(None, lambda peer: self._codecs, _ignore, received, _ignore)
+
+        _, process.connection = await loop.create_connection(make, sock=process.link)
+        for descriptor, target in zip(process.pipes, (1, 2), strict=True):
+            os.set_blocking(descriptor, False)
+            loop.add_reader(descriptor, self._pass_on, process, descriptor, target)
+        self.state.executor_started(number, Claims(process.page))
+        self._daemon.driver.wake()
+
+    def _pass_on(self, process: _Process, descriptor: int, target: int) -> None:
+        """What a task prints appears where the worker's own output goes; the last lines of errors are remembered."""
+        try:
+            data = os.read(descriptor, READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            asyncio.get_running_loop().remove_reader(descriptor)
+            os.close(descriptor)
+            process.pipes.remove(descriptor)
+            return
+        if target == 2:
+            process.tail.extend(line for line in data.decode(errors="replace").splitlines() if line.strip())
+        with contextlib.suppress(OSError):
+            os.write(target, data)
+
+    async def _exited(self, message: ExecutorExited) -> None:
+        process = self._processes.get(message.executor)
+        if process is None:
+            return
+        if process.connection is None:
+            await asyncio.sleep(0)
+        for descriptor, target in zip(list(process.pipes), (1, 2), strict=False):
+            self._pass_on(process, descriptor, target)
+        del self._processes[message.executor]
+        self._release(process)
+        self.state.executor_exited(message.executor, _story(message.exit_code, process), time.monotonic())
+        self._daemon.driver.wake()
+
+    def _release(self, process: _Process) -> None:
+        loop = asyncio.get_running_loop()
+        for descriptor in process.pipes:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        process.pipes.clear()
+        if process.connection is not None:
+            process.connection.close("the executor ended")
+        else:
+            process.link.close()
+
+    # ---- measuring
+
+    def _vitals(self) -> tuple[float, int, int]:
+        """Of the worker and its executors together."""
+        resident, cpu = 0, 0.0
+        for pid in [self._me.pid, *(p.pid for p in self._processes.values() if p.pid)]:
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(pid)
+                with process.oneshot():
+                    resident += process.memory_info().rss
+                    times = process.cpu_times()
+                    cpu += times.user + times.system
+        now = time.monotonic()
+        (then, before), self._cpu = self._cpu, (now, cpu)
+        percent = max(0.0, 100 * (cpu - before) / max(now - then, 1e-6)) if before else 0.0
+        return percent, resident, psutil.virtual_memory().available
+
+
+def _ignore(*_: Any) -> None:
+    """For an executor's link: it is the fork server that tells of its end."""
+
+
+def _story(exit_code: int, process: _Process) -> str:
+    """How an executor ended, for people."""
+    if exit_code < 0:
+        try:
+            how = f"killed by {signal.Signals(-exit_code).name}"
+        except ValueError:
+            how = f"killed by signal {-exit_code}"
+        if exit_code == -signal.SIGKILL:
+            how += " (by somebody, or by the kernel for want of memory)"
+    else:
+        how = f"ended with exit code {exit_code}"
+    tail = "\n      ".join(process.tail)[-TAIL_CHARACTERS:]
+    said = f"; its last output on standard error:\n      {tail}" if tail else ""
+    return f"executor {process.pid} was {how}{said}" if exit_code < 0 else f"executor {process.pid} {how}{said}"
+
+
+def run_worker(options: WorkerOptions, scheduler: str, event_loop: str = "uvloop", name: str = "Worker") -> int:
+    """Be a worker until told to end; returns the exit code. Must be called before this process has threads."""
+    try:
+        address = Address.parse(scheduler)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    service = WorkerService(options, address, start_fork_server())
+    return run_daemon(name, service, event_loop)

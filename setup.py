@@ -1,0 +1,45 @@
+"""Builds the Cython extensions of scaler/_core; everything else stands in pyproject.toml."""
+
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CCompilerError, ExecError, PlatformError
+
+DEBUG = os.environ.get("SCALER_CORE_DEBUG") == "1"
+DIRECTIVES = {
+    "language_level": "3",
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "cdivision": True,
+    "autotestdict": False,
+    "auto_pickle": False,
+    "initializedcheck": DEBUG,
+}
+
+
+class BuildOrExplain(build_ext):
+    """Ends with one message where there is no C compiler."""
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            super().build_extension(ext)
+        except (CCompilerError, ExecError, PlatformError, FileNotFoundError) as error:
+            sys.exit(
+                f"\nScaler needs a C compiler to build {ext.name}, and it did not work here: {error}\n"
+                "Install one and try again: 'apt-get install gcc python3-dev' on Debian and Ubuntu, "
+                "'dnf install gcc python3-devel' on Fedora, 'xcode-select --install' on macOS.\n"
+            )
+
+
+extensions = [
+    Extension(f"scaler._core.{path.stem}", [str(path)], extra_compile_args=["-O1", "-g"] if DEBUG else ["-O3"])
+    for path in sorted(Path("scaler/_core").glob("*.pyx"))
+]
+setup(
+    ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, quiet=True),
+    cmdclass={"build_ext": BuildOrExplain},
+)
