@@ -60,18 +60,44 @@ def boolean(text: str) -> bool:
     raise ValueError(f"{text!r} is neither yes nor no")
 
 
+def integer(text: str) -> int:
+    """An option's type: a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
+
+
 def natural(text: str) -> int:
     """An option's type: a whole number of 1 or more."""
-    if int(text) < 1:
+    if integer(text) < 1:
         raise ValueError(f"{text} is less than 1")
-    return int(text)
+    return integer(text)
+
+
+def limit(text: str) -> int:
+    """An option's type: a whole number of 0 or more, or -1 for no limit."""
+    if integer(text) < -1:
+        raise ValueError(f"{text} is less than -1, which means no limit")
+    return integer(text)
 
 
 def seconds(text: str) -> float:
     """An option's type: a time of 0 s or more."""
-    if not float(text) >= 0:
-        raise ValueError(f"{text} is no time")
-    return float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{text!r} is no time in seconds")
+    return number
+
+
+def interval(text: str) -> float:
+    """An option's type: a time of more than 0 s."""
+    if not seconds(text):
+        raise ValueError(f"{text} s is no interval; it has to be greater than 0")
+    return seconds(text)
 
 
 def version() -> str:
@@ -103,16 +129,20 @@ def nearest(wrong: str, known: Iterable[str]) -> str:
 def parse(
     program: str, description: str, section: str, options: Sequence[Option], argv: Sequence[str] | None
 ) -> argparse.Namespace:
-    """The options of a command, by name. Ends the process with exit code 2 on bad usage."""
+    """The options of a command, by name. Ends the process with exit code 2 on bad usage.
+
+    A command with an empty ``section`` has no table of its own in the file, and is not offered ``--config``.
+    """
     parser = _Parser(program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"{program} {version()}")
-    parser.add_argument("--config", "-c", metavar="FILE", help=f"a TOML file; its table [{section}] is read")
+    if section:
+        parser.add_argument("--config", "-c", metavar="FILE", help=f"a TOML file; its table [{section}] is read")
     for option in options:
         _add(parser, option)
     parser.flags = [flag for action in parser._actions for flag in action.option_strings]
     given = vars(parser.parse_args(argv))
     try:
-        file = read_toml(given.pop("config")).get(section, {}) if given.get("config") else {}
+        file = read_toml(given["config"]).get(section, {}) if section and given["config"] else {}
         if isinstance(file, list):
             if len(file) != 1:
                 raise ConfigurationError(f"the file has {len(file)} tables [[{section}]]; run `scaler FILE` for all of them")
@@ -144,9 +174,11 @@ def read_toml(path: str) -> dict[str, Any]:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is no valid TOML: {error}") from None
-    for name in content:
+    for name, table in content.items():
         if name not in SECTIONS:
             raise ConfigurationError(f"{path}: unknown section [{name}]{nearest(name, SECTIONS)}")
+        if not all(isinstance(entry, dict) for entry in (table if isinstance(table, list) else [table])):
+            raise ConfigurationError(f"{path}: {name} is no table; write [{name}] and its keys below")
     return content
 
 
@@ -166,7 +198,7 @@ def resolve(
 
 
 def _value(section: str, option: Option, given: Mapping[str, Any], file: Mapping[str, Any]) -> Any:
-    variable = f"SCALER_{section}_{option.name}".upper()
+    variable = "_".join(filter(None, ("scaler", section, option.name))).upper()
     places = (
         (given.get(option.name), option.name.upper() if option.positional else option.flag),
         (os.environ.get(variable), f"environment variable {variable}"),

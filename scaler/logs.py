@@ -39,8 +39,6 @@ def set_up_logging(level: str = "INFO", paths: tuple[str, ...] = ("/dev/stdout",
     logger.handlers = handlers
     logger.setLevel(level)
     logger.propagate = False
-    if paths:
-        logger.debug("logging to %s", ", ".join(paths))
 
 
 def _handler(path: str) -> logging.Handler:

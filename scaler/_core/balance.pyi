@@ -13,16 +13,21 @@ def place(queues: ReadyQueues, loads: Loads, functions: Buffer, costs: Buffer) -
 
     Takes the best head among the classes (higher priority, then earlier arrival) again and again; a class none of
     whose workers has room is passed over for the rest of the pass and blocks no other class. The cost of task t is
-    ``costs[functions[t]]`` (u32 columns; ``functions`` by dense task index). Tasks leave ``queues`` and enter ``loads``.
+    ``costs[functions[t]]`` (u32 columns; ``functions`` by dense task index). Tasks leave ``queues`` for ``loads``.
+
+    A task without a cost, or assigned already, ends the pass; if it is the first one, IndexError or ValueError is
+    raised and nothing has changed.
     """
 
 def retract(
     loads: Loads, lifecycle: Lifecycle, state: int, classes: Buffer, pending: int
 ) -> list[tuple[int, array[int]]]:
-    """Which tasks to ask back, as (worker, tasks): at most ``idle_slots - pending`` in all, so that idle slots get work.
+    """Which tasks to ask back, as (worker, tasks): at most ``idle_slots - pending`` in all, so that idle slots work.
 
     Only tasks in ``state``, newest first, from workers that hold more than their slots (draining ones included), and
     never so many that a worker keeps fewer than its slots. The worker with the greatest surplus over its slots (per
     slot) gives first. A task is taken only if a group on which its class (``classes[task]``, u32 column by dense task
     index) can run has a worker, other than its own, with an idle slot. Changes nothing.
+
+    Raises IndexError if ``classes`` is too short for a task in ``state`` that is looked at.
     """

@@ -2,10 +2,13 @@
 
 from array import array
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, Self, disjoint_base
 
+@disjoint_base
 class Loads:
     """Workers (small dense integers given by the caller) and the tasks assigned to each.
+
+    Methods raise ValueError for an unknown worker, except foreign().
 
     A worker belongs to a *group* (workers offering the same capabilities), and a requirement class can run on some
     groups. A worker has ``slots`` (tasks it runs at once). ``held`` counts its assigned tasks, ``backlog`` sums their
@@ -17,13 +20,13 @@ class Loads:
 
     Its *level* is 0 with an idle slot, else 1 + floor(backlog / slots * 30 / target_us), at most 31. Workers with room
     stand, per group, in one list for each level; the worker chosen next is the front of the lowest non-empty list,
-    and one whose level did not change goes to the end of its list, so equals take turns.
+    and one that gets or gives up a task goes to the end of the list of its level, so equals take turns.
     """
 
-    def __init__(self, target_us: int) -> None:
-        """``target_us``: how much work, in microseconds per slot, may be held by a worker at most."""
+    def __new__(cls, target_us: int) -> Self:
+        """``target_us``: how much work, in microseconds per slot, may be held by a worker at most (u32, not 0)."""
     def add_worker(self, worker: int, slots: int, group: int, queue_limit: int) -> None:
-        """Raises ValueError if it is known or slots < 1."""
+        """Raises ValueError if it is known, slots < 1 or slots > 2**26."""
     def remove_worker(self, worker: int) -> array[int]:
         """Forget a worker; returns the tasks it held, first assigned first, which are unassigned now."""
     def drain(self, worker: int) -> None:
@@ -38,13 +41,19 @@ class Loads:
         Among the groups of the class: the lowest level; equal levels: the group named first in set_classes.
         """
     def assign(self, task: int, worker: int, cost_us: int) -> None:
-        """Raises ValueError if the task is assigned already or the worker is unknown. Room is not asked for here."""
+        """Raises ValueError if the task is assigned already or the worker is unknown. Room is not asked for here.
+
+        ``cost_us`` is a u32 number.
+        """
     def release(self, tasks: Buffer) -> None:
         """These tasks (u32 column) are held by nobody any more; those not assigned are passed over."""
     def worker_of(self, task: int) -> int:
         """slots.NONE if it is not assigned."""
     def foreign(self, worker: int, tasks: Buffer) -> array[int]:
-        """Positions (u32 column) in ``tasks`` that this worker does not hold (slots.NONE included). Usually empty."""
+        """Positions (u32 column) in ``tasks`` that this worker does not hold (slots.NONE included). Usually empty.
+
+        An unknown worker holds nothing.
+        """
     def held_tasks(self, worker: int) -> array[int]:
         """Its tasks, first assigned first (u32 column)."""
     def held(self, worker: int) -> int: ...

@@ -2,8 +2,9 @@
 
 from array import array
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, Self, disjoint_base
 
+@disjoint_base
 class ReadyQueues:
     """Ready tasks (dense indexes) by requirement class (small dense integers) and priority (i32, greater goes first).
 
@@ -11,20 +12,23 @@ class ReadyQueues:
     can be compared. Operations are O(1), or O(log p) in the number p of distinct priorities of that class.
     """
 
-    def __init__(self) -> None: ...
+    def __new__(cls) -> Self: ...
     def __len__(self) -> int: ...
     def count(self, requirement_class: int) -> int: ...
     def push(self, tasks: Buffer, requirement_class: int, priority: int) -> None:
-        """Append tasks (u32 column). Raises ValueError if one is queued already, before changing anything."""
+        """Append tasks (u32 column). Raises ValueError, changing nothing, if one is queued already or named twice."""
     def push_front(self, tasks: Buffer, requirement_class: int, priority: int) -> None:
-        """Put tasks, in this order, before all others of the same class and priority: they were here earlier."""
+        """Put tasks, in this order, before all others of the same class and priority: they were here earlier.
+
+        So they count as arrived before all that waits in other classes, too. Raises as push does.
+        """
     def peek(self, requirement_class: int) -> int:
         """The next task of the class, slots.NONE where there is none."""
     def pop(self, requirement_class: int) -> int:
         """Take the next task of the class, slots.NONE where there is none."""
     def remove(self, tasks: Buffer) -> int:
         """Take these tasks out wherever they are; returns how many were queued (others are passed over)."""
-    def __contains__(self, task: int) -> bool: ...
+    def __contains__(self, task: int, /) -> bool: ...
     def classes(self) -> array[int]:
         """The classes that have tasks, best head first: higher priority, then earlier arrival (u32 column)."""
     def check(self) -> None: ...

@@ -22,7 +22,8 @@ from scaler.worker.fork_server import die_with_parent
 
 log = logging.getLogger("scaler")
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 7.0
+"""More than a worker manager has for its own workers, so that it is not killed while it ends them."""
 START_SECONDS = 30.0
 Ready = Callable[[str], None]
 

@@ -41,6 +41,7 @@ class Connection(asyncio.BufferedProtocol):
         received: Callable[[Connection, Message, bytes], None],
         lost: Callable[[Connection, str], None],
         paused: Callable[[Connection, bool], None] | None = None,
+        read_all: Callable[[], None] | None = None,
     ) -> None:
         self.number = 0
         self.peer: Peer | None = None
@@ -50,6 +51,7 @@ class Connection(asyncio.BufferedProtocol):
         self._received = received
         self._lost = lost
         self._paused = paused
+        self._read_all = read_all
         self._frames = FrameReader()
         self._buffer = bytearray(READ_BYTES)
         self._transport: Any = None
@@ -90,13 +92,15 @@ class Connection(asyncio.BufferedProtocol):
         self._frames.feed(memoryview(self._buffer)[:nbytes])
         for message, attachment in self._frames.frames():
             if self._closing:
-                return
+                break
             try:
                 self._frame(self._incoming.decode(message), attachment)
             except ProtocolError as error:
                 self._unreadable(str(error))
         if self._frames.error is not None and not self._closing:
             self._unreadable(str(self._frames.error))
+        if self._read_all is not None:
+            self._read_all()
 
     def eof_received(self) -> bool:
         return False

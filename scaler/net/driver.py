@@ -29,6 +29,7 @@ _CONVERSATIONS = {
 }
 BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 REMIND_SECONDS = 10.0
+IDLE_SECONDS = 0.000_2
 
 
 def conversation(role: Role) -> tuple[UnionCodec, UnionCodec]:
@@ -65,9 +66,13 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._due = False
+        self._turned_at = 0.0
         self._servers: list[asyncio.Server] = []
         self._dials: set[asyncio.Task[None]] = set()
         self.paused: Callable[[int, bool], None] | None = None
+        """Told when a peer stops reading, and when it reads again."""
+        self.after_turn: Callable[[], None] | None = None
+        """Called after all outputs of a turn have been carried out."""
 
     # ---- connections
 
@@ -155,14 +160,24 @@ class Driver:
                 opened.set_exception(connection.refusal or ProtocolError(reason))
 
         def make() -> Connection:
-            return Connection(side, lambda peer: (hears, says), ready, self._received, lost, self._pause)
+            return Connection(
+                side, lambda peer: (hears, says), ready, self._received, lost, self._pause, self.wake_after_reading
+            )
 
         _, connection = await self._loop.create_connection(make, address.host, address.port)
         await opened
         return connection, gone
 
     def _connection(self, side: Listener, codecs: Callable[[Peer], tuple[UnionCodec, UnionCodec]]) -> Connection:
-        return Connection(side, codecs, self._connected, self._received, self._disconnected, self._pause)
+        return Connection(
+            side,
+            codecs,
+            self._connected,
+            self._received,
+            self._disconnected,
+            self._pause,
+            self.wake_after_reading,
+        )
 
     def _connected(self, connection: Connection, peer: Peer) -> None:
         self._numbers += 1
@@ -174,7 +189,6 @@ class Driver:
     def _received(self, connection: Connection, message: Message, attachment: bytes) -> None:
         if connection.number in self.connections:
             self.state.receive(connection.number, message, time.monotonic(), attachment)
-            self.wake()
 
     def _disconnected(self, connection: Connection, reason: str) -> None:
         if self.connections.pop(connection.number, None) is not None:
@@ -195,9 +209,16 @@ class Driver:
             self._woken = True
             self._loop.call_soon(self._turn)
 
+    def wake_after_reading(self) -> None:
+        """As wake(), but at once when nothing has happened for a while: a lone message should not wait for others."""
+        if not self._woken and time.monotonic() - self._turned_at > IDLE_SECONDS:
+            self._turn()
+        else:
+            self.wake()
+
     def _turn(self) -> None:
         self._woken = False
-        now = time.monotonic()
+        now = self._turned_at = time.monotonic()
         if self._due:
             self._due = False
             self.state.tick(now)
@@ -243,6 +264,8 @@ class Driver:
                 self._carry_out(output)
         for connection in written.values():
             connection.flush()
+        if self.after_turn is not None:
+            self.after_turn()
 
     def _close(self, output: Close) -> None:
         connection = self.connections.pop(output.peer, None)

@@ -15,11 +15,14 @@ MESSAGE_BYTES = 8 << 20
 
 
 def checked_results(message: Results) -> Results:
-    """The message. Raises ProtocolError when its columns do not fit together."""
+    """The message, fresh from the wire. Raises ProtocolError when its columns do not fit together."""
     count = len(message.payloads)
-    sizes = (len(u64(message.tasks)), len(u32(message.attempts)), len(message.statuses))
-    times = (message.wall_microseconds, message.cpu_microseconds, message.peak_memory_bytes)
-    if any(size != count for size in sizes) or any(len(u64(column)) != count for column in times):
+    if not (
+        len(message.statuses) == count
+        and len(message.tasks) == len(message.wall_microseconds) == 8 * count
+        and len(message.cpu_microseconds) == len(message.peak_memory_bytes) == 8 * count
+        and len(message.attempts) == 4 * count
+    ):
         raise ProtocolError("columns of different lengths")
     return message
 

@@ -46,6 +46,8 @@ class Monitors:
             subscription.full = subscription.full or paused
 
     def next_deadline(self) -> float | None:
+        if not self._subscriptions:
+            return None
         return min((s.next for s in self._subscriptions.values() if not s.paused), default=None)
 
     def publish(

@@ -197,7 +197,7 @@ class SchedulerState:
 
     def next_deadline(self) -> float | None:
         times = (self._housekeeping_at, self._retract_at, self.monitors.next_deadline())
-        return min((time for time in times if time is not None), default=None)
+        return min([time for time in times if time is not None], default=None)
 
     def _expel(self, peer: int, reason: str, now: float) -> None:
         """A wrong message closes its peer and harms nobody else."""

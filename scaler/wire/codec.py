@@ -1,7 +1,7 @@
 """Messages to Cap'n Proto bytes and back, led by the schemas.
 
 A codec belongs to one struct. For each class in ``scaler.messages`` it reads from the schema which field is written how,
-once; after that an encode or a decode is one loop over the fields. Columns and payloads are never looked into.
+once. Columns and payloads are never looked into.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable
+from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any
 
@@ -28,66 +29,55 @@ def snake(name: str) -> str:
     return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
 
 
-def _bytes(value: Any) -> Any:
-    return value.tobytes() if isinstance(value, array) else value
-
-
 class _Struct:
-    """How one struct is written into a builder and read from a reader."""
+    """How one struct is written into a builder and read from a reader.
+
+    The two functions are made as source text, one statement a field, as the standard library does for dataclasses: a
+    loop over fields would cost more than Cap'n Proto itself. What equals the default is not written.
+    """
 
     def __init__(self, struct: Any) -> None:
         self.message = getattr(messages, struct.node.displayName[struct.node.displayNamePrefixLength :])
-        self._writers: list[tuple[str, Callable[[Any, Any], None]]] = []
-        self._readers: list[Callable[[Any], Any]] = []
+        names: dict[str, Any] = {"array": array, "message": self.message}
+        writes, reads = [], []
         for entry in struct.node.struct.fields:
-            write, read = _field(struct, str(entry.name), entry.slot.type)
-            self._writers.append((snake(str(entry.name)), write))
-            self._readers.append(read)
-
-    def write(self, builder: Any, message: Any) -> None:
-        for attribute, write in self._writers:
-            write(builder, getattr(message, attribute))
-
-    def read(self, reader: Any) -> Any:
-        return self.message(*[read(reader) for read in self._readers])
+            write, read = _statements(struct, str(entry.name), entry.slot.type, names)
+            writes.append(write)
+            reads.append(read)
+        source = ["def write(b, m):", *writes, " return b", f"def read(r): return message({', '.join(reads)})"]
+        exec("\n".join(source), names)
+        self.write: Callable[[Any, Any], None] = names["write"]
+        self.read: Callable[[Any], Any] = names["read"]
 
 
-def _field(struct: Any, name: str, kind: Any) -> tuple[Callable[[Any, Any], None], Callable[[Any], Any]]:
-    """The writer and the reader of one field, by its type in the schema."""
+def _statements(struct: Any, name: str, kind: Any, names: dict[str, Any]) -> tuple[str, str]:
+    """The statement that writes a field and the expression that reads it, by its type in the schema."""
     which = str(kind.which())
+    value = f"v = m.{snake(name)}"
     if which == "struct":
-        nested = _struct(struct.fields[name].schema)
-
-        def write_struct(builder: Any, value: Any) -> None:
-            nested.write(builder.init(name), value)
-
-        return write_struct, lambda reader: nested.read(getattr(reader, name))
+        nested = names[f"{name}_"] = _struct(struct.fields[name].schema)
+        names[f"{name}_default"] = nested.message() if _has_default(nested.message) else None
+        return (
+            f" {value}\n if v != {name}_default: {name}_.write(b.init({name!r}), v)",
+            f"{name}_.read(r.{name})",
+        )
     if which == "list" and str(kind.list.elementType.which()) == "struct":
-        element = _struct(struct.fields[name].schema.elementType)
-
-        def write_list(builder: Any, values: Any) -> None:
-            if values:
-                for place, value in zip(builder.init(name, len(values)), values, strict=True):
-                    element.write(place, value)
-
-        return write_list, lambda reader: [element.read(entry) for entry in getattr(reader, name)]
+        names[f"{name}_"] = _struct(struct.fields[name].schema.elementType)
+        return (
+            f" {value}\n if v:\n  for place, entry in zip(b.init({name!r}, len(v)), v): {name}_.write(place, entry)",
+            f"[{name}_.read(entry) for entry in r.{name}]",
+        )
     if which == "list":
-
-        def write_values(builder: Any, values: Any) -> None:
-            if values:
-                setattr(builder, name, values)
-
-        return write_values, lambda reader: list(getattr(reader, name))
+        return f" {value}\n if v: b.{name} = v", f"list(r.{name})"
     if which == "enum":
-        return lambda builder, value: setattr(builder, name, int(value)), lambda reader: getattr(reader, name).raw
+        return f" b.{name} = int(m.{snake(name)})", f"r.{name}.raw"
     if which == "data":
+        return f" {value}\n if v: b.{name} = v.tobytes() if type(v) is array else v", f"r.{name}"
+    return f" {value}\n if v: b.{name} = v", f"r.{name}"
 
-        def write_data(builder: Any, value: Any) -> None:
-            if len(value):
-                setattr(builder, name, _bytes(value))
 
-        return write_data, lambda reader: getattr(reader, name)
-    return lambda builder, value: setattr(builder, name, value), lambda reader: getattr(reader, name)
+def _has_default(message: type) -> bool:
+    return all(f.default is not MISSING or f.default_factory is not MISSING for f in fields(message))
 
 
 _structs: dict[int, _Struct] = {}

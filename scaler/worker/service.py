@@ -68,6 +68,7 @@ class WorkerService:
         self.state.vitals = self._vitals
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._fork_server_speaks)
         self.state.start(time.monotonic())
+        daemon.driver.after_turn = self._flush
         daemon.driver.wake()
         daemon.driver.dial(self._scheduler, Role.worker, "the scheduler")
 
@@ -90,8 +91,6 @@ class WorkerService:
             process = self._processes.get(output.executor)
             if process is not None and process.connection is not None:
                 process.connection.send(output.message)
-                if not self._told:
-                    asyncio.get_running_loop().call_soon(self._flush)
                 self._told.add(output.executor)
         elif isinstance(output, StartExecutor):
             self._fork(output.executor)
@@ -102,6 +101,7 @@ class WorkerService:
                     os.kill(process.pid, signal.SIGKILL)
 
     def _flush(self) -> None:
+        """Write to the executors, each in one go, what this turn had for them."""
         told, self._told = self._told, set()
         for number in told:
             process = self._processes.get(number)
@@ -162,10 +162,10 @@ class WorkerService:
 
         def received(connection: Connection, message: Message, attachment: bytes) -> None:
             self.state.executor_said(number, message, time.monotonic())
-            self._daemon.driver.wake()
 
         def make() -> Connection:
-            return Connection(None, lambda peer: self._codecs, _ignore, received, _ignore)
+            wake = self._daemon.driver.wake_after_reading
+            return Connection(None, lambda peer: self._codecs, _ignore, received, _ignore, read_all=wake)
 
         _, process.connection = await loop.create_connection(make, sock=process.link)
         for descriptor, target in zip(process.pipes, (1, 2), strict=True):

@@ -1,0 +1,170 @@
+"""ReadyQueues against a dictionary that is sorted again for every question."""
+
+from array import array
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from scaler._core.queues import ReadyQueues
+
+NONE = 0xFFFFFFFF
+CLASSES = range(4)
+
+tasks_of = st.lists(st.integers(0, 40), max_size=8)
+classes = st.sampled_from(CLASSES)
+priorities = st.one_of(st.integers(-3, 3), st.sampled_from([-(2**31), 2**31 - 1]))
+
+
+def column(numbers):
+    return array("I", numbers)
+
+
+class QueueModel:
+    """What waits, as task: (class, priority, arrival)."""
+
+    def __init__(self):
+        self.waiting = {}
+        self.newest = 0
+        self.oldest = 0
+
+    def admits(self, tasks):
+        return len(set(tasks)) == len(tasks) and not self.waiting.keys() & set(tasks)
+
+    def push(self, tasks, owner, priority):
+        for task in tasks:
+            self.waiting[task] = (owner, priority, self.newest)
+            self.newest += 1
+
+    def push_front(self, tasks, owner, priority):
+        for task in reversed(tasks):
+            self.oldest -= 1
+            self.waiting[task] = (owner, priority, self.oldest)
+
+    def rank(self, task):
+        _, priority, arrival = self.waiting[task]
+        return -priority, arrival
+
+    def line(self, owner):
+        return sorted((task for task in self.waiting if self.waiting[task][0] == owner), key=self.rank)
+
+    def peek(self, owner):
+        return (self.line(owner) or [NONE])[0]
+
+    def pop(self, owner):
+        task = self.peek(owner)
+        self.waiting.pop(task, None)
+        return task
+
+    def remove(self, tasks):
+        return sum(self.waiting.pop(task, None) is not None for task in tasks)
+
+    def classes(self):
+        heads = [self.peek(owner) for owner in {entry[0] for entry in self.waiting.values()}]
+        return [self.waiting[task][0] for task in sorted(heads, key=self.rank)]
+
+
+class QueueMachine(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.queues = ReadyQueues()
+        self.model = QueueModel()
+
+    @rule(tasks=tasks_of, owner=classes, priority=priorities, front=st.booleans())
+    def push(self, tasks, owner, priority, front):
+        push = self.queues.push_front if front else self.queues.push
+        if not self.model.admits(tasks):
+            with pytest.raises(ValueError, match="queued already"):
+                push(column(tasks), owner, priority)
+            return
+        push(column(tasks), owner, priority)
+        (self.model.push_front if front else self.model.push)(tasks, owner, priority)
+
+    @rule(owner=classes)
+    def pop(self, owner):
+        assert self.queues.pop(owner) == self.model.pop(owner)
+
+    @rule(tasks=st.lists(st.one_of(st.integers(0, 60), st.just(NONE)), max_size=10))
+    def remove(self, tasks):
+        assert self.queues.remove(column(tasks)) == self.model.remove(tasks)
+
+    @invariant()
+    def same(self):
+        self.queues.check()
+        assert len(self.queues) == len(self.model.waiting)
+        assert list(self.queues.classes()) == self.model.classes()
+        for owner in CLASSES:
+            assert self.queues.count(owner) == len(self.model.line(owner))
+            assert self.queues.peek(owner) == self.model.peek(owner)
+        for task in range(45):
+            assert (task in self.queues) == (task in self.model.waiting)
+
+    def teardown(self):
+        for owner in CLASSES:
+            line = self.model.line(owner)
+            assert [self.queues.pop(owner) for _ in line] == line
+        self.queues.check()
+
+
+TestQueues = QueueMachine.TestCase
+TestQueues.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(-200, 200), max_size=300), st.randoms(use_true_random=False))
+def test_many_priorities(ranks, random):
+    queues = ReadyQueues()
+    model = QueueModel()
+    for task, priority in enumerate(ranks):
+        queues.push(column([task]), 0, priority)
+        model.push([task], 0, priority)
+    gone = random.sample(range(len(ranks)), len(ranks) // 2)
+    assert queues.remove(column(gone)) == model.remove(gone)
+    queues.check()
+    line = model.line(0)
+    assert [queues.pop(0) for _ in line] == line
+    assert queues.pop(0) == NONE
+    queues.check()
+
+
+def test_requeued_tasks_go_before_the_heads_of_other_classes():
+    queues = ReadyQueues()
+    queues.push(column([1, 2]), 0, 0)
+    queues.push(column([3]), 1, 0)
+    assert queues.pop(1) == 3
+    queues.push_front(column([3]), 1, 0)
+    assert list(queues.classes()) == [1, 0]
+
+
+@pytest.mark.parametrize("name", ["push", "push_front"])
+def test_refusals_change_nothing(name):
+    queues = ReadyQueues()
+    queues.push(column([5]), 0, 0)
+    push = getattr(queues, name)
+    with pytest.raises(ValueError, match="task 5 is queued already"):
+        push(column([1, 2, 5]), 1, 0)
+    with pytest.raises(ValueError, match="task 2 is queued already"):
+        push(column([2, 2]), 1, 7)
+    with pytest.raises(IndexError):
+        push(column([1, NONE]), 1, 0)
+    with pytest.raises(IndexError):
+        push(column([1]), NONE, 0)
+    with pytest.raises(OverflowError):
+        push(column([1]), 1, 2**31)
+    with pytest.raises(ValueError, match="column"):
+        push(array("Q", [1]), 1, 0)
+    assert len(queues) == 1
+    assert list(queues.classes()) == [0]
+    queues.check()
+
+
+def test_what_was_never_there():
+    queues = ReadyQueues()
+    assert (len(queues), queues.count(9), queues.peek(9), queues.pop(9)) == (0, 0, NONE, NONE)
+    assert queues.peek(NONE) == NONE
+    assert NONE not in queues
+    assert queues.remove(column([1, NONE])) == 0
+    queues.push(b"", 3, 0)
+    assert list(queues.classes()) == []
+    queues.check()
