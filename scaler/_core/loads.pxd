@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from cpython cimport array as c_array
@@ -49,6 +50,7 @@ cdef struct Groups:
     size_t n
 
 
+@cython.final
 cdef class Loads:
     cdef Node* _nodes
     cdef size_t _size

@@ -1,10 +1,11 @@
 """Loads: what every worker holds, and which worker should have the next task, in constant time."""
 
 from array import array
+from typing import Self, final
 
-from typing_extensions import Buffer, Self, disjoint_base
+from typing_extensions import Buffer
 
-@disjoint_base
+@final
 class Loads:
     """Workers (small dense integers given by the caller) and the tasks assigned to each.
 

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 
@@ -42,6 +43,7 @@ cdef inline bint better(const Head* a, const Head* b) noexcept nogil:
     return a.arrival < b.arrival
 
 
+@cython.final
 cdef class ReadyQueues:
     cdef Node* _nodes
     cdef size_t _size

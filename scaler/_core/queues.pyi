@@ -1,10 +1,11 @@
 """ReadyQueues: one priority FIFO per requirement class; every operation costs the same however much waits."""
 
 from array import array
+from typing import Self, final
 
-from typing_extensions import Buffer, Self, disjoint_base
+from typing_extensions import Buffer
 
-@disjoint_base
+@final
 class ReadyQueues:
     """Ready tasks (dense indexes) by requirement class (small dense integers) and priority (i32, greater goes first).
 

@@ -293,6 +293,11 @@ class Client:
         """The scheduler's address."""
         return str(self._service.address)
 
+    @property
+    def cluster(self) -> LocalCluster | None:
+        """The local cluster that this client started, if it did."""
+        return self._cluster
+
     def clear(self) -> None:
         """Cancel everything that is unfinished, and free the objects that were sent."""
         self._service.check_open()

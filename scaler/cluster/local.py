@@ -38,6 +38,8 @@ class LocalCluster:
         if n_workers is not None and n_workers < 1:
             raise ClusterError(f"a cluster of {n_workers} workers cannot run anything; n_workers has to be 1 or more")
         stack = stack or LocalStack(n_workers or available_cpus())
+        self.slots = stack.slots
+        """How many tasks run at once."""
         read, write = os.pipe()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)}
         environment.pop("SCALER_ADDRESS", None)

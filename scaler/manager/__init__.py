@@ -1,0 +1,1 @@
+"""Worker managers: they bring capacity by starting and stopping workers somewhere."""

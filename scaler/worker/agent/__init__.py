@@ -1,0 +1,1 @@
+"""Import paths that libraries written for OpenGRIS Scaler use."""
