@@ -35,7 +35,7 @@ def seconds(call: Callable[[], object]) -> float:
 def cluster(workers: int, slots: int, classes: int = 1) -> Loads:
     loads = Loads(TARGET_US)
     for worker in range(workers):
-        loads.add_worker(worker, slots, 0, 1000)
+        loads.add_worker(worker, slots, 0, 0)
     for number in range(classes):
         loads.set_classes(number, array("I", [0]))
     return loads
@@ -58,13 +58,16 @@ def steady(workers: int, waiting: int = 1_000_000, done: int = 1000) -> float:
     queues.push(column(waiting), 0, 0)
     functions = zeros(waiting)
     result = place(queues, loads, functions, COSTS)
+    before = len(queues)
     finished = array("I", [tasks[0] for _, tasks in result][:done])
 
     def refill() -> None:
         loads.release(finished)
         place(queues, loads, functions, COSTS)
 
-    return seconds(refill) * 1e6
+    spent = seconds(refill)
+    assert before - len(queues) == len(finished)
+    return spent * 1e6
 
 
 def task_costs(waiting: int) -> dict[str, float]:

@@ -172,7 +172,7 @@ def read_toml(path: str) -> dict[str, Any]:
         content = tomllib.loads(Path(path).read_text())
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is no valid TOML: {error}") from None
     for name, table in content.items():
         if name not in SECTIONS:

@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 
-from scaler.cli import worker_manager
-from scaler.cli.options import WORKER, WORKER_UNUSED, run, unused
-from scaler.config import Option, address, natural, parse
+from scaler.cli.command import Command
+from scaler.cli.options import EVENT_LOOP, LOGGING, WORKERS
+from scaler.cli.workers import run_native
+from scaler.config import Option, address, natural
 
-SECTION = "cluster"
-OPTIONS = (
-    Option("address", "the scheduler's address: tcp://host:port", None, address, positional=True),
-    Option("num_of_workers", "how many tasks run at once (default: as many as there are CPUs)", None, natural, "-n"),
-    Option("worker_manager_id", "what monitors call these workers", "cluster", str, "-wmi"),
-    Option("worker_scheduler_address", "the scheduler's address for the workers, if it is another one there", None, address, "-wsa"),
-    *WORKER,
-    unused("worker_io_threads", "-wit", "one thread is enough"),
-    *WORKER_UNUSED,
-)
-DESCRIPTION = """\
-Runs tasks on this machine: one worker with so many slots, kept running.
+DESCRIPTION = """Run tasks of a scheduler on this machine, -n at once.
 
     scaler_cluster -n 10 tcp://127.0.0.1:8516
 """
+OPTIONS = (
+    Option("address", "the scheduler's, as tcp://host:port", kind=address, positional=True),
+    Option(
+        "num_of_workers", "how many tasks run at once; as many as there are CPUs without it", kind=natural, short="-n"
+    ),
+    *WORKERS,
+    EVENT_LOOP,
+    *LOGGING,
+)
 
 
-def serve(given: argparse.Namespace) -> int:
-    """Be a worker manager of the kind baremetal_native with a fixed number of slots."""
-    given.type, given.max_task_concurrency = "baremetal_native", given.num_of_workers
-    return worker_manager.serve(given)
+def check(options: Namespace) -> None:
+    """Nothing is wrong that could be known before it starts."""
+
+
+def run(options: Namespace) -> int:
+    """Until told to end; returns the exit code."""
+    return run_native(COMMAND.name, options, options.num_of_workers)
+
+
+COMMAND = Command("scaler_cluster", "Cluster", "cluster", DESCRIPTION, OPTIONS, check, run)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    program = "scaler_cluster"
-    given = parse(program, DESCRIPTION, SECTION, OPTIONS, argv)
-    return run(program, given, lambda: serve(given))
+    """The entry point."""
+    return COMMAND.main(argv)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from scaler.client.client import Client
 from scaler.config import Option, natural, parse
 from scaler.errors import ScalerError
 
-OPTIONS = (Option("num_of_workers", "how many tasks run at once (default: as many as there are CPUs)", None, natural, "-n"),)
+OPTIONS = (
+    Option("num_of_workers", "how many tasks run at once (default: as many as there are CPUs)", None, natural, "-n"),
+)
 DESCRIPTION = """\
 Starts a local cluster, analyses the source files of the Python standard
 library on it, one task a file, combines the answers through a graph, and

@@ -18,7 +18,13 @@ from scaler.errors import ConfigurationError
 PORTS = (8516, 8517, 8518)
 """Of the scheduler, the object storage server and the monitor."""
 OPTIONS = (
-    Option("num_of_workers", "how many tasks run at once, without a file (default: as many as there are CPUs)", None, natural, "-n"),
+    Option(
+        "num_of_workers",
+        "how many tasks run at once, without a file (default: as many as there are CPUs)",
+        None,
+        natural,
+        "-n",
+    ),
     *LOGGING,
 )
 DESCRIPTION = """\
@@ -103,16 +109,22 @@ def _parts(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
     for section, command in commands:
         if section in content:
             given = resolve(section, command.OPTIONS, {}, _table(content, section))
-            parts.append((section, lambda given=given, command=command: run(section, given, lambda: command.serve(given))))
+            parts.append(
+                (section, lambda given=given, command=command: run(section, given, lambda: command.serve(given)))
+            )
     managers = content.get("worker_manager", [])
     for table in managers if isinstance(managers, list) else [managers]:
         filled = dict(table)
         if "address" not in filled and "address" in content.get("scheduler", {}):
             filled["address"] = content["scheduler"]["address"]
         given = resolve("worker_manager", worker_manager.OPTIONS, {}, filled)
-        parts.append(("worker_manager", lambda given=given: run("worker_manager", given, lambda: worker_manager.serve(given))))
+        parts.append(
+            ("worker_manager", lambda given=given: run("worker_manager", given, lambda: worker_manager.serve(given)))
+        )
     if not parts:
-        raise ConfigurationError("no section that starts anything: [object_storage_server], [scheduler], [[worker_manager]]")
+        raise ConfigurationError(
+            "no section that starts anything: [object_storage_server], [scheduler], [[worker_manager]]"
+        )
     return parts
 
 

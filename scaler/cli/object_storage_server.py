@@ -1,42 +1,48 @@
-"""``scaler_object_storage_server ADDRESS``: the object storage server."""
+"""``scaler_object_storage_server ADDRESS``: holds what is too large to travel in a message."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 
-from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, refuse_open_bind, run
-from scaler.config import Option, address, parse
-from scaler.net.daemon import run_daemon
-from scaler.storage.service import StorageService
+from scaler.cli.command import Command
+from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, check_bind
+from scaler.config import Option, address
 
-SECTION = "object_storage_server"
+DESCRIPTION = """Run an object storage server: it holds large arguments and results.
+
+    scaler_object_storage_server tcp://127.0.0.1:8517
+"""
 OPTIONS = (
-    Option("address", "where to listen: tcp://host:port", None, address, positional=True),
+    Option("address", "where to listen, as tcp://host:port", kind=address, positional=True),
     INSECURE,
     EVENT_LOOP,
     *LOGGING,
 )
-DESCRIPTION = """\
-Keeps large arguments and results. Every cluster has one; its scheduler tells
-clients and workers where it is.
-
-    scaler_object_storage_server tcp://127.0.0.1:8517
-"""
 
 
-def serve(given: argparse.Namespace) -> int:
-    """Be the server until told to end."""
-    refuse_open_bind(given.address, given.insecure)
-    return run_daemon("ObjectStorageServer", StorageService(given.address), given.event_loop)
+def check(options: Namespace) -> None:
+    """Raises ConfigurationError for bad usage."""
+    check_bind("ADDRESS", options.address, options.insecure)
+
+
+def run(options: Namespace) -> int:
+    """Until told to end; returns the exit code."""
+    from scaler.net.daemon import run_daemon
+    from scaler.storage.service import StorageService
+
+    return run_daemon(COMMAND.name, StorageService(options.address), options.event_loop)
+
+
+COMMAND = Command(
+    "scaler_object_storage_server", "ObjectStorageServer", "object_storage_server", DESCRIPTION, OPTIONS, check, run
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    program = "scaler_object_storage_server"
-    given = parse(program, DESCRIPTION, SECTION, OPTIONS, argv)
-    return run(program, given, lambda: serve(given))
+    """The entry point."""
+    return COMMAND.main(argv)
 
 
 if __name__ == "__main__":

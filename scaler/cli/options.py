@@ -1,101 +1,99 @@
-"""Options that several commands have, and what commands make of them."""
+"""Options that several commands have, and what is asked of addresses."""
 
 from __future__ import annotations
 
-import argparse
 import ipaddress
-import os
-import platform
-import sys
-from collections.abc import Callable
 
-from scaler.cluster.stack import available_cpus
-from scaler.config import Option, boolean, capabilities, natural, seconds, version
-from scaler.errors import ConfigurationError, ScalerError
+from scaler.config import Option, address, boolean, capabilities, integer, interval, natural, seconds
+from scaler.errors import ConfigurationError
 from scaler.ids import Address
-from scaler.logs import LEVELS, set_up_logging
-from scaler.net.daemon import log
-from scaler.worker.state import WorkerOptions
+from scaler.logs import LEVELS
 
+EVENT_LOOP = Option(
+    "event_loop",
+    "what runs the connections: uvloop, or Python's own (builtin)",
+    "uvloop",
+    short="-el",
+    choices=("uvloop", "builtin"),
+)
 LOGGING = (
-    Option("logging_level", "how much is logged", "INFO", str.upper, "-ll", choices=LEVELS),
-    Option("logging_paths", "where log lines go: files", ("/dev/stdout",), str, "-lp", many=True),
-    Option("logging_config_file", "a logging configuration of the standard library, instead of the two above", None, str, "-lcf"),
+    Option("logging_level", f"log this and what is worse: {', '.join(LEVELS)}", "INFO", short="-ll", choices=LEVELS),
+    Option("logging_paths", "files to log to", ("/dev/stdout",), short="-lp", many=True),
+    Option(
+        "logging_config_file",
+        "a logging configuration as of Python's logging.config.fileConfig, instead of level and paths; the logger is called scaler",
+        short="-lcf",
+    ),
 )
-EVENT_LOOP = Option("event_loop", "the event loop", "uvloop", str, "-el", choices=("uvloop", "builtin"))
-INSECURE = Option("insecure", "allow to listen where other machines can connect, without authentication", False, boolean)
-WORKER = (
-    Option("per_worker_capabilities", "what the workers offer: linux,cpu=4 (values are not counted)", (), capabilities, "-pwc"),
-    Option("per_worker_task_queue_size", "how many tasks may wait at the worker for each slot", 1000, natural, "-wtqs"),
-    Option("heartbeat_interval_seconds", "how often the scheduler hears of the worker", 2.0, seconds, "-his"),
-    Option("task_timeout_seconds", "a task that runs longer is stopped; 0: no limit", 0.0, seconds, "-tts"),
-    Option("death_timeout_seconds", "a worker without a scheduler for this long ends", 300.0, seconds, "-dts"),
-    EVENT_LOOP,
-    *LOGGING,
+INSECURE = Option(
+    "insecure",
+    "listen on addresses that other machines can reach, though whoever reaches them can run code here",
+    False,
+    boolean,
+)
+WORKERS = (
+    Option(
+        "worker_scheduler_address",
+        "the scheduler's address as the workers reach it, if it is another than the one given above",
+        kind=address,
+        short="-wsa",
+    ),
+    Option("worker_manager_id", "what monitors call the origin of the workers; of host and process", short="-wmi"),
+    Option(
+        "per_worker_capabilities",
+        "what tasks may ask for and find here: names with commas between, as in linux,gpu; numbers (gpu=2) are not counted",
+        (),
+        capabilities,
+        short="-pwc",
+    ),
+    Option("per_worker_task_queue_size", "how many tasks may wait here for each slot", 1000, natural, short="-wtqs"),
+    Option(
+        "heartbeat_interval_seconds", "how often the scheduler is told that all is well", 2.0, interval, short="-his"
+    ),
+    Option(
+        "task_timeout_seconds",
+        "stop tasks that run longer, their caller gets an error; 0: never",
+        0.0,
+        seconds,
+        short="-tts",
+    ),
+    Option("death_timeout_seconds", "end when there has been no scheduler for so long", 300.0, interval, short="-dts"),
+    Option(
+        "garbage_collect_interval_seconds",
+        "accepted for compatibility; Python collects garbage by itself",
+        30.0,
+        seconds,
+        short="-gc",
+    ),
+    Option(
+        "trim_memory_threshold_bytes",
+        "accepted for compatibility; memory is given back by the allocator",
+        1 << 30,
+        integer,
+        short="-tm",
+    ),
+    Option(
+        "hard_processor_suspend",
+        "accepted for compatibility; executors are never suspended",
+        False,
+        boolean,
+        short="-hps",
+    ),
 )
 
 
-def unused(name: str, short: str, why: str) -> Option:
-    """An option of OpenGRIS Scaler that means nothing here."""
-    return Option(name, f"accepted for compatibility; {why}", None, str, short)
-
-
-WORKER_UNUSED = (
-    unused("garbage_collect_interval_seconds", "-gc", "executors leave that to Python"),
-    unused("trim_memory_threshold_bytes", "-tm", "executors leave that to Python"),
-    unused("hard_processor_suspend", "-hps", "executors are never suspended"),
-)
-
-
-def worker_options(given: argparse.Namespace, slots: int, manager_name: str, scheduler: str) -> WorkerOptions:
-    """A worker as the options of a command describe it."""
-    return WorkerOptions(
-        slots,
-        given.per_worker_task_queue_size * slots,
-        given.per_worker_capabilities,
-        platform.node(),
-        0,
-        manager_name,
-        version(),
-        given.heartbeat_interval_seconds,
-        given.task_timeout_seconds,
-        given.death_timeout_seconds,
-        scheduler,
-    )
-
-
-def default_slots() -> int:
-    """As many as this process may use CPUs."""
-    return available_cpus()
-
-
-def refuse_open_bind(address: Address, insecure: bool) -> None:
-    """Raises ConfigurationError for an address that other machines can reach, unless that is wanted."""
-    if insecure or address.host == "localhost":
-        return
+def is_loopback(where: Address) -> bool:
+    """Whether only this machine can reach it."""
     try:
-        if ipaddress.ip_address(address.host).is_loopback:
-            return
+        return ipaddress.ip_address(where.host).is_loopback
     except ValueError:
-        pass  # a host name: nobody knows who can reach it
-    raise ConfigurationError(
-        f"{address} can be reached from other machines, and whoever reaches it can run code here; "
-        "listen on 127.0.0.1, or say --insecure if the network is yours alone"
-    )
+        return where.host == "localhost"
 
 
-def run(program: str, given: argparse.Namespace, work: Callable[[], int]) -> int:
-    """Set up logging and work; errors become one log line and exit code 1."""
-    os.environ.pop("SCALER_ADDRESS", None)
-    try:
-        set_up_logging(given.logging_level, tuple(given.logging_paths), given.logging_config_file)
-    except ConfigurationError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return 2
-    try:
-        return work()
-    except ScalerError as error:
-        log.error("%s: %s", program, error)
-        return 1
-    except KeyboardInterrupt:
-        return 0
+def check_bind(name: str, where: Address | None, insecure: bool) -> None:
+    """Raises ConfigurationError for an address that others can reach, unless that is wanted."""
+    if where is not None and not insecure and not is_loopback(where):
+        raise ConfigurationError(
+            f"{name}: other machines can reach {where}, and whoever reaches it can run code here;"
+            " listen on 127.0.0.1, or say --insecure if you trust the network"
+        )

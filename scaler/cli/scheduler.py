@@ -1,71 +1,108 @@
-"""``scaler_scheduler ADDRESS -osa ADDRESS``: the scheduler."""
+"""``scaler_scheduler ADDRESS -osa ADDRESS``: places tasks on workers."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 
-from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, refuse_open_bind, run, unused
-from scaler.config import Option, address, boolean, parse, seconds
+from scaler.cli.command import Command
+from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, check_bind
+from scaler.config import Option, address, boolean, integer, interval, limit, seconds
 from scaler.errors import ConfigurationError
-from scaler.net.daemon import log, run_daemon
 from scaler.scheduler.policy import parse_policy
-from scaler.scheduler.service import SchedulerService
-from scaler.scheduler.state import SchedulerSettings
 
-SECTION = "scheduler"
-OPTIONS = (
-    Option("address", "where clients, workers and managers connect: tcp://host:port", None, address, positional=True),
-    Option("object_storage_address", "the object storage server's address", None, address, "-osa"),
-    Option("advertised_object_storage_address", "told to clients and workers instead of -osa", None, address, "-aosa"),
-    Option("monitor_address", "where monitors connect (default: the scheduler's port + 2)", None, address, "-ma"),
-    Option("protected", "do not let clients shut the cluster down", True, boolean, "-p"),
-    Option("max_number_of_tasks_waiting", "refuse tasks when this many wait; -1: no limit", -1, int, "-mt"),
-    Option("client_timeout_seconds", "forget a client that is gone this long", 60.0, seconds, "-ct"),
-    Option("worker_timeout_seconds", "take a worker that is silent this long for dead", 60.0, seconds, "-wt"),
-    Option("policy_engine_type", "the policy engine", "simple", str, "-et", choices=("simple",)),
-    Option("policy_content", "the policy", "allocate=even_load; scaling=vanilla", str, "-pc"),
-    INSECURE,
-    EVENT_LOOP,
-    *LOGGING,
-    unused("io_threads", "-it", "one thread is enough"),
-    unused("object_retention_seconds", "-ot", "objects are kept while somebody owns them"),
-    unused("load_balance_seconds", "-ls", "balancing is continuous"),
-    unused("load_balance_trigger_times", "-lbt", "balancing is continuous"),
-    unused("status_report_interval_seconds", "-sri", "each monitor says how often it wants to hear"),
-)
-DESCRIPTION = """\
-Takes tasks from clients and gives them to workers.
+DESCRIPTION = """Run a scheduler: clients give it tasks, it places them on workers.
 
     scaler_scheduler tcp://127.0.0.1:8516 -osa tcp://127.0.0.1:8517
 """
+MONITOR_OFFSET = 2
+OPTIONS = (
+    Option("address", "where to listen, as tcp://host:port", kind=address, positional=True),
+    Option("object_storage_address", "of the object storage server; needed", kind=address, short="-osa"),
+    Option(
+        "advertised_object_storage_address",
+        "the object storage's address as clients and workers reach it, if it is another than -osa",
+        kind=address,
+        short="-aosa",
+    ),
+    Option("monitor_address", "where monitors connect; the scheduler's port + 2 without it", kind=address, short="-ma"),
+    Option("protected", "clients may not shut the cluster down", True, boolean, short="-p"),
+    Option("max_number_of_tasks_waiting", "refuse tasks beyond so many; -1: no limit", -1, limit, short="-mt"),
+    Option(
+        "client_timeout_seconds",
+        "forget a client that has been silent or gone for so long, with its tasks and objects",
+        60.0,
+        interval,
+        short="-ct",
+    ),
+    Option("worker_timeout_seconds", "take a worker that is silent for so long for dead", 60.0, interval, short="-wt"),
+    Option("policy_engine_type", "how policies are written", "simple", short="-et", choices=("simple",)),
+    Option(
+        "policy_content",
+        "allocate=even_load or capability; scaling=no, vanilla or capability",
+        "allocate=even_load; scaling=vanilla",
+        short="-pc",
+    ),
+    Option(
+        "object_retention_seconds",
+        "accepted for compatibility; objects are counted and freed at once when nobody needs them",
+        60.0,
+        seconds,
+        short="-ot",
+    ),
+    Option("load_balance_seconds", "accepted for compatibility; balancing is continuous", 1.0, seconds, short="-ls"),
+    Option(
+        "load_balance_trigger_times", "accepted for compatibility; balancing is continuous", 2, integer, short="-lbt"
+    ),
+    Option("io_threads", "accepted for compatibility; one thread is not short here", 1, integer, short="-it"),
+    Option(
+        "status_report_interval_seconds",
+        "accepted for compatibility; monitors name their own interval",
+        1.0,
+        seconds,
+        short="-sri",
+    ),
+    INSECURE,
+    EVENT_LOOP,
+    *LOGGING,
+)
 
 
-def serve(given: argparse.Namespace) -> int:
-    """Be the scheduler until told to end."""
-    if given.object_storage_address is None:
-        raise ConfigurationError("say where the object storage server is: -osa tcp://host:port")
-    parse_policy(given.policy_engine_type, given.policy_content)
-    for listening in filter(None, (given.address, given.monitor_address)):
-        refuse_open_bind(listening, given.insecure)
-    log.info("Scheduler: logging to %s", given.logging_config_file or ", ".join(given.logging_paths))
+def check(options: Namespace) -> None:
+    """Raises ConfigurationError for bad usage."""
+    if options.object_storage_address is None:
+        raise ConfigurationError("--object-storage-address is missing")
+    check_bind("ADDRESS", options.address, options.insecure)
+    check_bind("--monitor-address", options.monitor_address, options.insecure)
+    if options.monitor_address is None and options.address.port + MONITOR_OFFSET > 65535:
+        raise ConfigurationError("--monitor-address is missing; there is no port + 2")
+    parse_policy(options.policy_engine_type, options.policy_content)
+
+
+def run(options: Namespace) -> int:
+    """Until told to end; returns the exit code."""
+    from scaler.net.daemon import run_daemon
+    from scaler.scheduler.service import SchedulerService
+    from scaler.scheduler.state import SchedulerSettings
+
     settings = SchedulerSettings(
-        str(given.advertised_object_storage_address or given.object_storage_address),
-        given.protected,
-        given.max_number_of_tasks_waiting,
-        given.client_timeout_seconds,
-        given.worker_timeout_seconds,
+        str(options.advertised_object_storage_address or options.object_storage_address),
+        options.protected,
+        options.max_number_of_tasks_waiting,
+        options.client_timeout_seconds,
+        options.worker_timeout_seconds,
     )
-    service = SchedulerService(settings, given.address, given.object_storage_address, given.monitor_address)
-    return run_daemon("Scheduler", service, given.event_loop)
+    service = SchedulerService(settings, options.address, options.object_storage_address, options.monitor_address)
+    return run_daemon(COMMAND.name, service, options.event_loop)
+
+
+COMMAND = Command("scaler_scheduler", "Scheduler", "scheduler", DESCRIPTION, OPTIONS, check, run)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    program = "scaler_scheduler"
-    given = parse(program, DESCRIPTION, SECTION, OPTIONS, argv)
-    return run(program, given, lambda: serve(given))
+    """The entry point."""
+    return COMMAND.main(argv)
 
 
 if __name__ == "__main__":

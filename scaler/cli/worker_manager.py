@@ -1,60 +1,54 @@
-"""``scaler_worker_manager KIND ADDRESS``: a worker manager."""
+"""``scaler_worker_manager TYPE ADDRESS``: brings workers to a scheduler."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 
-from scaler.cli.options import WORKER, WORKER_UNUSED, default_slots, run, unused, worker_options
-from scaler.config import Option, address, natural, parse
-from scaler.manager.baremetal_native import BaremetalNative
-from scaler.manager.service import ManagerService
-from scaler.manager.state import ManagerOptions
-from scaler.net.daemon import run_daemon
+from scaler.cli.command import Command
+from scaler.cli.options import EVENT_LOOP, LOGGING, WORKERS
+from scaler.cli.workers import run_native
+from scaler.config import Option, address, natural
 
-SECTION = "worker_manager"
-KINDS = ("baremetal_native",)
-OPTIONS = (
-    Option("type", "what brings the workers", "baremetal_native", str, positional=True, choices=KINDS),
-    Option("address", "the scheduler's address: tcp://host:port", None, address, positional=True),
-    Option("mode", "fixed: the same number of slots always", "fixed", str, choices=("fixed",)),
-    Option("max_task_concurrency", "how many tasks run at once (default: as many as there are CPUs)", None, natural, "-mtc"),
-    Option("worker_manager_id", "what monitors call this manager", "baremetal_native", str, "-wmi"),
-    Option("worker_scheduler_address", "the scheduler's address for the workers, if it is another one there", None, address, "-wsa"),
-    *WORKER,
-    unused("worker_io_threads", "-wit", "one thread is enough"),
-    *WORKER_UNUSED,
-)
-DESCRIPTION = """\
-Starts workers and keeps them running; they connect to the scheduler.
+DESCRIPTION = """Run a worker manager: it starts workers for a scheduler, watches them and replaces those that end.
 
-    scaler_worker_manager baremetal_native tcp://127.0.0.1:8516 --max-task-concurrency 8
+    scaler_worker_manager baremetal_native tcp://127.0.0.1:8516 --max-task-concurrency 10
 """
+TYPES = ("baremetal_native",)
+OPTIONS = (
+    Option(
+        "type", "where the workers run; baremetal_native: processes of this machine", positional=True, choices=TYPES
+    ),
+    Option("address", "the scheduler's, as tcp://host:port", kind=address, positional=True),
+    Option("mode", "fixed: the same number of slots all the time", "fixed", choices=("fixed",)),
+    Option(
+        "max_task_concurrency",
+        "how many tasks run at once; as many as there are CPUs without it",
+        kind=natural,
+        short="-mtc",
+    ),
+    *WORKERS,
+    EVENT_LOOP,
+    *LOGGING,
+)
 
 
-def serve(given: argparse.Namespace) -> int:
-    """Be the manager until told to end."""
-    slots = given.max_task_concurrency or default_slots()
-    scheduler = str(given.worker_scheduler_address or given.address)
-    worker = worker_options(given, slots, given.worker_manager_id, scheduler)
-    logging = (given.logging_level, tuple(given.logging_paths), given.logging_config_file)
-    options = ManagerOptions(
-        given.worker_manager_id,
-        given.type,
-        slots,
-        capabilities=given.per_worker_capabilities,
-        heartbeat_seconds=given.heartbeat_interval_seconds,
-    )
-    backend = BaremetalNative(worker, given.event_loop, logging)
-    return run_daemon("WorkerManager", ManagerService(options, given.address, backend), given.event_loop)
+def check(options: Namespace) -> None:
+    """Nothing is wrong that could be known before it starts."""
+
+
+def run(options: Namespace) -> int:
+    """Until told to end; returns the exit code."""
+    return run_native(COMMAND.name, options, options.max_task_concurrency)
+
+
+COMMAND = Command("scaler_worker_manager", "WorkerManager", "worker_manager", DESCRIPTION, OPTIONS, check, run)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    program = "scaler_worker_manager"
-    given = parse(program, DESCRIPTION, SECTION, OPTIONS, argv)
-    return run(program, given, lambda: serve(given))
+    """The entry point."""
+    return COMMAND.main(argv)
 
 
 if __name__ == "__main__":

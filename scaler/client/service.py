@@ -96,7 +96,7 @@ class ClientService:
 
     async def _main(self) -> None:
         self._driver = Driver(
-            self._state, self.identity, f"client {self._name}".strip(), self._carry_out, random_bytes=os.urandom
+            self._state, self.identity, f"client {self._name or self.identity.hex()[:8]}", self._carry_out, random_bytes=os.urandom
         )
         self._driver.dial(self.address, Role.client, "the scheduler", self._timeout_seconds)
         outcome = await self._driver.stopped

@@ -121,16 +121,17 @@ class Supervisor:
         return None
 
     def stop(self) -> None:
-        """SIGTERM to the children, last started first; SIGKILL to those that take too long."""
+        """End the children one after the other, last started first: SIGTERM, and SIGKILL to one that takes too long."""
         for child in reversed(self.children):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGTERM)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        for child in reversed(self.children):
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while not os.waitpid(child.pid, os.WNOHANG)[0]:
                 if time.monotonic() > deadline:
                     os.kill(child.pid, signal.SIGKILL)
                     os.waitpid(child.pid, 0)
                     break
-                select.select([], [], [], 0.005)
+                select.select([self._signals[0]], [], [], 0.05)
+                with contextlib.suppress(BlockingIOError):
+                    self._signals[0].recv(4096)
         self.children.clear()

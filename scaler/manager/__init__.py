@@ -1,1 +1,1 @@
-"""Worker managers: they bring capacity by starting and stopping workers somewhere."""
+"""Worker managers: they bring capacity to a scheduler by starting workers somewhere."""

@@ -1,63 +1,91 @@
-"""The backend ``baremetal_native``: workers as child processes on this machine."""
+"""Workers as child processes on this machine."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
-
-from scaler.worker.state import WorkerOptions
+from asyncio.subprocess import Process
+from collections.abc import Mapping
+from typing import Any
 
 PATIENCE_SECONDS = 5.0
 
 
-class BaremetalNative:
-    """Starts and stops workers; tells ``exited(worker, story)`` when one ends."""
+class NativeWorkers:
+    """A scaler.manager.service.Backend. ``order`` is what each worker is told: see scaler.worker.__main__."""
 
-    def __init__(
-        self, options: WorkerOptions, event_loop: str, logging: tuple[str, tuple[str, ...], str | None]
-    ) -> None:
-        self._command = json.dumps({"options": asdict(options), "event_loop": event_loop, "logging": logging})
-        self._processes: dict[int, asyncio.subprocess.Process] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(self, order: Mapping[str, Any]) -> None:
+        self._order = json.dumps(order)
+        self._processes: dict[int, Process] = {}
+        self._kills: dict[int, asyncio.TimerHandle] = {}
+        self._closing = False
 
-    def start(self, worker: int, started: Callable[[int], None], exited: Callable[[int, str], None]) -> None:
-        """Start a worker process."""
-        task = asyncio.get_running_loop().create_task(self._live(worker, started, exited))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def start(self, number: int) -> str:
+        """See Backend."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "scaler.worker",
+            self._order,
+            stdin=asyncio.subprocess.DEVNULL,
+            env=_environment(),
+            preexec_fn=_ignore_interrupts,
+        )
+        self._processes[number] = process
+        if self._closing:
+            self.stop(number)
+        return f"worker {process.pid}"
 
-    async def _live(self, worker: int, started: Callable[[int], None], exited: Callable[[int, str], None]) -> None:
-        try:
-            process = await asyncio.create_subprocess_exec(sys.executable, "-m", "scaler.worker", self._command)
-        except OSError as error:
-            exited(worker, f"it could not be started: {error.strerror}")
-            return
-        self._processes[worker] = process
-        started(worker)
+    async def wait(self, number: int) -> str:
+        """See Backend."""
+        process = self._processes[number]
         code = await process.wait()
-        del self._processes[worker]
-        exited(worker, f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
+        del self._processes[number]
+        timer = self._kills.pop(number, None)
+        if timer is not None:
+            timer.cancel()
+        return f"worker {process.pid} {_manner(code)}"
 
-    def stop(self, worker: int) -> None:
-        """Ask a worker to end."""
-        process = self._processes.get(worker)
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
+    def stop(self, number: int) -> None:
+        """See Backend."""
+        process = self._processes.get(number)
+        if process is not None and number not in self._kills:
+            self._signal(process, signal.SIGTERM)
+            loop = asyncio.get_running_loop()
+            self._kills[number] = loop.call_later(PATIENCE_SECONDS, self._signal, process, signal.SIGKILL)
 
     async def close(self) -> None:
-        """End all workers, by force those that take too long."""
-        for worker in list(self._processes):
-            self.stop(worker)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=PATIENCE_SECONDS)
-        for process in list(self._processes.values()):
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=PATIENCE_SECONDS)
+        """See Backend. Those who wait for the workers have to be waited for as well."""
+        self._closing = True
+        for number in list(self._processes):
+            self.stop(number)
+
+    @staticmethod
+    def _signal(process: Process, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+
+
+def _environment() -> dict[str, str]:
+    """What is imported here is imported there, and what stands in this directory besides."""
+    here = str(os.getcwd())
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*(entry or here for entry in sys.path), here])}
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C in a terminal reaches the workers as well: until they can deal with it, it is the manager's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _manner(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

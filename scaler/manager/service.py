@@ -1,49 +1,85 @@
-"""A worker manager's service: the connection to the scheduler, and a backend."""
+"""The worker manager's service: the connection to the scheduler, and workers by way of a backend."""
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import time
+from typing import Protocol
 
 from scaler.ids import Address
 from scaler.machine import Output
-from scaler.manager.baremetal_native import BaremetalNative
 from scaler.manager.state import ManagerOptions, ManagerState, StartWorker, StopWorker
 from scaler.messages import Role
 from scaler.net.daemon import Daemon, log
 
 
+class Backend(Protocol):
+    """Where workers run."""
+
+    async def start(self, number: int) -> str:
+        """Start a worker; returns what to call it in the log. Raises OSError when it cannot."""
+
+    async def wait(self, number: int) -> str:
+        """Until that worker has ended; returns how it did, for people."""
+
+    def stop(self, number: int) -> None:
+        """Have a worker end, by force if it takes too long; wait() tells when it has. Nothing, if it is not there."""
+
+    async def close(self) -> None:
+        """Start no more, and end all; returns when none is left."""
+
+
 class ManagerService:
     """Carries what a ManagerState decides."""
 
-    def __init__(self, options: ManagerOptions, scheduler: Address, backend: BaremetalNative) -> None:
+    def __init__(self, options: ManagerOptions, scheduler: Address, backend: Backend) -> None:
         self.state = ManagerState(options)
         self._scheduler = scheduler
         self._backend = backend
+        self._tasks: set[asyncio.Task[None]] = set()
         self._daemon: Daemon
 
     async def start(self, daemon: Daemon) -> None:
+        """Start the workers and dial the scheduler."""
         self._daemon = daemon
-        options = self.state.options
-        log.info("%s: %s starts %d slots for %s", daemon.name, options.name, options.slots, self._scheduler)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # In place of the daemon's: the scheduler should hear that this is no accident.
+            loop.add_signal_handler(number, self._end, f"stopped by {number.name}")
         self.state.start(time.monotonic())
         daemon.driver.wake()
         daemon.driver.dial(self._scheduler, Role.manager, "the scheduler")
 
     async def close(self) -> None:
-        self.state.stop("closing")
+        """End all workers."""
         await self._backend.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     def carry_out(self, output: Output) -> None:
         """StartWorker and StopWorker."""
         if isinstance(output, StartWorker):
-            self._backend.start(output.worker, self._started, self._exited)
+            task = asyncio.get_running_loop().create_task(self._keep(output.number))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         elif isinstance(output, StopWorker):
-            self._backend.stop(output.worker)
+            self._backend.stop(output.number)
 
-    def _started(self, worker: int) -> None:
-        self.state.worker_started(worker, time.monotonic())
+    def _end(self, reason: str) -> None:
+        self.state.end(reason)
         self._daemon.driver.wake()
 
-    def _exited(self, worker: int, story: str) -> None:
-        self.state.worker_exited(worker, story, time.monotonic())
+    async def _keep(self, number: int) -> None:
+        """One worker, from its start to its end."""
+        try:
+            called = await self._backend.start(number)
+        except OSError as error:
+            story = f"a worker could not be started: {error}"
+        else:
+            log.info("%s: started %s with %d slots", self._daemon.name, called, self.state.options.slots)
+            self.state.worker_started(number, time.monotonic())
+            self._daemon.driver.wake()
+            story = await self._backend.wait(number)
+        self.state.worker_exited(number, story, time.monotonic())
         self._daemon.driver.wake()

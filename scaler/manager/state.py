@@ -1,4 +1,7 @@
-"""A worker manager's decisions: how many workers there should be, and when a new one is started for one that ended."""
+"""The worker manager's decisions: which workers to start, when to start one again, when to end.
+
+Its mode is fixed: one worker that has all slots, whatever the scheduler has to do.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +9,53 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaler.machine import Outbox, Output, Peer, Stop
-from scaler.messages import ManagerReport, Message, RegisterManager, Role, ShutdownManager
+from scaler.messages import (
+    Desired,
+    ManagerLeaving,
+    ManagerReport,
+    Message,
+    RegisterManager,
+    Role,
+    ShutdownManager,
+)
 
 BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
-"""How long to wait before a worker that ended unasked is started again, from failure to failure."""
-SETTLED_SECONDS = 10.0
-"""A worker that lived this long did not fail at its start: the next wait is the shortest again."""
+LIVED_SECONDS = 10.0
+"""A worker that lived for so long was all right: the next one is started after the shortest pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class ManagerOptions:
-    """What a manager is told at its start. A fixed manager keeps ``workers`` workers of ``slots`` slots each."""
+    """What a manager is told at its start. Times in seconds."""
 
     name: str
     kind: str
     slots: int
-    workers: int = 1
     capabilities: tuple[str, ...] = ()
     heartbeat_seconds: float = 2.0
+    death_timeout_seconds: float = 300.0
 
 
 @dataclass(slots=True)
 class StartWorker:
-    """Start a worker; told of by worker_started(), and by worker_exited() when it ends."""
+    """Start a worker; it is told of by worker_started() or, if that fails, by worker_exited()."""
 
-    worker: int
+    number: int
 
 
 @dataclass(slots=True)
 class StopWorker:
-    """Have a worker end; worker_exited() follows."""
+    """End a worker; worker_exited() follows."""
 
-    worker: int
+    number: int
+
+
+@dataclass(slots=True)
+class _Worker:
+    number: int
+    began: float
+    running: bool = False
+    stopping: bool = False
 
 
 class ManagerState:
@@ -47,55 +65,60 @@ class ManagerState:
         self.options = options
         self._out = Outbox()
         self._scheduler: int | None = None
+        self._worker: _Worker | None = None
         self._numbers = 0
-        self._starting: set[int] = set()
-        self._running: dict[int, float] = {}
-        """Worker to when it was started."""
+        self._start_at: float | None = None
+        self._ended_early = 0
+        """How many workers in a row ended before their time."""
         self._failures = 0
-        self._failures_in_a_row = 0
         self._last_failure = ""
-        self._start_at: list[float] = []
-        """When workers that ended are to be replaced."""
-        self._report_at: float | None = None
-        self._changed = False
-        self._stopping = ""
+        self._reported: ManagerReport | None = None
+        self._heartbeat_at: float | None = None
+        self._lost_at: float | None = None
+        self._lost_reason = "never connected"
+        self._ending = False
 
     # ---- told by the service
 
     def start(self, now: float) -> None:
         """Once, at the beginning."""
-        for _ in range(self.options.workers):
-            self._start_worker()
+        self._lost_at = now
+        self._start_worker(now)
 
-    def worker_started(self, worker: int, now: float) -> None:
-        if worker in self._starting:
-            self._starting.discard(worker)
-            self._running[worker] = now
-            self._changed = True
+    def worker_started(self, number: int, now: float) -> None:
+        """A worker's process runs; it connects to the scheduler by itself."""
+        if self._worker is not None and self._worker.number == number:
+            self._worker.running, self._worker.began = True, now
 
-    def worker_exited(self, worker: int, story: str, now: float) -> None:
-        """A worker is gone. ``story`` tells how."""
-        started = self._running.pop(worker, None)
-        if started is None and worker not in self._starting:
+    def worker_exited(self, number: int, story: str, now: float) -> None:
+        """A worker is gone, or could not be started. ``story`` tells how."""
+        worker = self._worker
+        if worker is None or worker.number != number:
             return
-        self._starting.discard(worker)
-        self._changed = True
-        if self._stopping:
+        self._worker = None
+        if worker.stopping:
             return
         self._failures += 1
         self._last_failure = story
-        self._failures_in_a_row = 1 if started is not None and now - started >= SETTLED_SECONDS else self._failures_in_a_row + 1
-        wait = BACK_OFF_SECONDS[min(self._failures_in_a_row, len(BACK_OFF_SECONDS)) - 1]
-        self._start_at.append(now + wait)
-        self._out.log(30, f"worker {worker} ended: {story}; another one is started in {wait:g} s")
+        if worker.running and now - worker.began >= LIVED_SECONDS:
+            self._ended_early = 0
+        pause = BACK_OFF_SECONDS[min(self._ended_early, len(BACK_OFF_SECONDS) - 1)]
+        self._ended_early += 1
+        self._start_at = now + pause
+        self._out.log(30, f"{story}; another one starts in {pause:g} s")
 
-    def stop(self, reason: str) -> None:
-        """End all workers, then the manager."""
-        if not self._stopping:
-            self._stopping = reason
-            self._start_at.clear()
-            for worker in [*self._running, *self._starting]:
-                self._out.add(StopWorker(worker))
+    def end(self, reason: str) -> None:
+        """Stop the workers, take leave of the scheduler, end. Also called by the service when it is told to end."""
+        if self._ending:
+            return
+        self._ending = True
+        self._start_at = None
+        if self._worker is not None:
+            self._worker.stopping = True
+            self._out.add(StopWorker(self._worker.number))
+        if self._scheduler is not None:
+            self._out.send(self._scheduler, ManagerLeaving())
+        self._out.add(Stop(reason))
 
     # ---- told by the driver
 
@@ -103,60 +126,87 @@ class ManagerState:
         if who.role != Role.manager:
             return
         options = self.options
-        self._scheduler, self._report_at = peer, now
-        slots = options.slots * options.workers
-        self._out.send(peer, RegisterManager(options.name, options.kind, slots, list(options.capabilities), True))
+        self._scheduler, self._lost_at = peer, None
+        self._reported = None
+        self._heartbeat_at = now + options.heartbeat_seconds
+        self._out.send(
+            peer, RegisterManager(options.name, options.kind, options.slots, list(options.capabilities), fixed=True)
+        )
+        self._out.log(20, f"connected to the scheduler as {options.name}")
 
     def receive(self, peer: int, message: Message, now: float, attachment: bytes = b"") -> None:
-        if peer == self._scheduler and isinstance(message, ShutdownManager):
-            self.stop(f"the scheduler ends: {message.text}")
+        if peer != self._scheduler:
+            return
+        if isinstance(message, ShutdownManager):
+            self.end(f"the scheduler ended it: {message.text}")
+        elif not isinstance(message, Desired):  # which is for dynamic managers
+            reason = f"{type(message).__name__} is not a message for a manager"
+            self._out.close(peer, reason)
+            self.peer_lost(peer, reason, now)
 
     def peer_lost(self, peer: int, reason: str, now: float) -> None:
+        """The workers stay."""
         if peer == self._scheduler:
-            self._scheduler = self._report_at = None
+            self._scheduler, self._lost_at, self._lost_reason = None, now, reason
+            self._heartbeat_at = None
 
     def tick(self, now: float) -> None:
-        due = [time for time in self._start_at if now >= time]
-        self._start_at = [time for time in self._start_at if now < time]
-        for _ in due:
-            self._start_worker()
+        if self._start_at is not None and now >= self._start_at:
+            self._start_worker(now)
+        if self._heartbeat_at is not None and now >= self._heartbeat_at:
+            self._heartbeat_at = now + self.options.heartbeat_seconds
+            self._reported = None
+        if self._lost_at is not None and now - self._lost_at >= self.options.death_timeout_seconds and not self._ending:
+            self._ending = True
+            text = (
+                f"no scheduler for {now - self._lost_at:.0f} s ({self._lost_reason}); this manager and its worker end"
+            )
+            self._out.add(Stop(text, 1))
 
     def drain(self, now: float) -> list[Output]:
-        if self._scheduler is not None and self._report_at is not None and (self._changed or now >= self._report_at):
-            self._changed = False
-            self._report_at = now + self.options.heartbeat_seconds
-            slots = self.options.slots
-            self._out.send(
-                self._scheduler,
-                ManagerReport(
-                    len(self._starting) * slots, len(self._running) * slots, self._failures, self._last_failure
-                ),
-            )
-        if self._stopping and not self._running and not self._starting:
-            self._out.add(Stop(self._stopping))
+        if self._scheduler is not None and not self._ending:
+            report = self._report()
+            if report != self._reported:
+                self._out.send(self._scheduler, report)
+                self._reported = report
         return self._out.take()
 
     def next_deadline(self) -> float | None:
-        return min([*self._start_at, *([self._report_at] if self._report_at is not None else [])], default=None)
+        if self._ending:
+            return None
+        end = None if self._lost_at is None else self._lost_at + self.options.death_timeout_seconds
+        return min((time for time in (self._start_at, self._heartbeat_at, end) if time is not None), default=None)
 
-    # ---- inside
+    # ---- deciding
 
-    def _start_worker(self) -> None:
-        worker = self._numbers
+    def _start_worker(self, now: float) -> None:
+        self._start_at = None
+        self._worker = _Worker(self._numbers, now)
         self._numbers += 1
-        self._starting.add(worker)
-        self._changed = True
-        self._out.add(StartWorker(worker))
+        self._out.add(StartWorker(self._worker.number))
+
+    def _report(self) -> ManagerReport:
+        running = self.options.slots if self._worker is not None and self._worker.running else 0
+        return ManagerReport(self.options.slots - running, running, self._failures, self._last_failure)
+
+    # ---- for people and tests
 
     def snapshot(self) -> dict[str, Any]:
+        """The state in numbers and short texts."""
+        report = self._report()
         return {
-            "starting": len(self._starting),
-            "running": len(self._running),
-            "waiting": len(self._start_at),
-            "failures": self._failures,
+            "name": self.options.name,
+            "connected": self._scheduler is not None,
+            "starting_slots": report.starting_slots,
+            "running_slots": report.running_slots,
+            "failures": report.failures,
+            "last_failure": report.last_failure,
+            "ending": self._ending,
         }
 
     def check(self) -> None:
-        assert not self._starting & self._running.keys()
-        present = len(self._starting) + len(self._running) + len(self._start_at)
-        assert self._stopping or not self._numbers or present == self.options.workers
+        """Raises AssertionError where the parts do not fit each other."""
+        assert (self._scheduler is None) == (self._heartbeat_at is None)
+        assert self._ending or not self._numbers or (self._worker is None) != (self._start_at is None)
+        assert self._worker is None or self._worker.number == self._numbers - 1
+        assert self._failures <= self._numbers

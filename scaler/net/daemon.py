@@ -30,6 +30,9 @@ class Service(Protocol):
     def carry_out(self, output: Output) -> None:
         """Outputs peculiar to the state."""
 
+    def asked_to_end(self, reason: str) -> None:
+        """A signal came: end in order, by a Stop from the state or by Daemon.stop()."""
+
     async def close(self) -> None:
         """Leave nothing behind."""
 
@@ -52,7 +55,7 @@ class Daemon:
         """Until told to end; returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop, f"stopped by {number.name}")
+            loop.add_signal_handler(number, self.service.asked_to_end, f"stopped by {number.name}")
         try:
             await self.service.start(self)
             if ready is not None:

@@ -28,8 +28,10 @@ class SchedulerService:
         self.monitor_address = monitor
         self._storage = storage
         self._vitals: asyncio.Task[None] | None = None
+        self._daemon: Daemon
 
     async def start(self, daemon: Daemon) -> None:
+        self._daemon = daemon
         self.state.unix_offset = time.time() - time.monotonic()
         driver = daemon.driver
         driver.paused = self.state.pause_monitor
@@ -42,6 +44,9 @@ class SchedulerService:
         log.info("%s: listen to scheduler monitor address %s", daemon.name, self.monitor_address)
         driver.dial(self._storage, Role.storage_user, "the object storage server")
         self._vitals = asyncio.get_running_loop().create_task(self._measure())
+
+    def asked_to_end(self, reason: str) -> None:
+        self._daemon.stop(reason)
 
     async def close(self) -> None:
         if self._vitals is not None:

@@ -64,7 +64,7 @@ class WorkerSession:
 
     @property
     def label(self) -> str:
-        return f"worker {self.name or self.identity.hex()[:8]} (pid {self.facts.pid} on {self.facts.host})"
+        return f"worker {self.identity.hex()[:8]} (pid {self.facts.pid} on {self.facts.host})"
 
 
 @dataclass(slots=True)

@@ -62,6 +62,7 @@ RETRACT_AFTER_SECONDS = 0.005
 """How long a slot stands idle before tasks are asked back for it: work already on its way should arrive first."""
 RETRACT_AGAIN_SECONDS = 1.0
 HOUSEKEEPING_SECONDS = 1.0
+LEFT = "it left in order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,13 +446,14 @@ class SchedulerState:
         held = self.board.loads.held(session.number)
         ends = self.board.lose_worker(session.number, f"{session.label}: {story}")
         self._deliver_ends(ends)
-        self._out.log(30, f"lost {session.label}: {story}; {held - len(ends)} tasks run elsewhere")
+        level = 20 if story == LEFT and not held else 30
+        self._out.log(level, f"lost {session.label}: {story}; {held - len(ends)} tasks run elsewhere")
         self._dirty = True
 
     def _worker_leaving(self, session: WorkerSession, message: WorkerLeaving, now: float) -> None:
         self._peers.pop(session.peer, None)
         self._out.close(session.peer, "it leaves")
-        self._lose_worker(session, "it left in order")
+        self._lose_worker(session, LEFT)
 
     def _worker_heartbeat(self, session: WorkerSession, message: WorkerHeartbeat, now: float) -> None:
         session.vitals = message
@@ -728,4 +730,4 @@ class SchedulerState:
 
 
 def _client_label(session: ClientSession) -> str:
-    return f"client {session.name or session.identity.hex()[:8]}"
+    return session.name or f"client {session.identity.hex()[:8]}"

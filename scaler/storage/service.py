@@ -31,6 +31,9 @@ class StorageService:
         self.address = await daemon.driver.listen(self.address, {Role.storage_user})
         log.info("%s: listen to object storage address %s", daemon.name, self.address)
 
+    def asked_to_end(self, reason: str) -> None:
+        self._daemon.stop(reason)
+
     async def close(self) -> None:
         for task in list(self._under_way.values()):
             task.cancel()

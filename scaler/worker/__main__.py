@@ -1,25 +1,40 @@
-"""``python -m scaler.worker OPTIONS``: a worker, with its options as JSON. Worker managers start workers so."""
+"""``python -m scaler.worker ORDER``: a worker, as worker managers start it.
+
+ORDER is JSON: ``options``, the fields of WorkerOptions; ``event_loop``; ``logging``, the arguments of set_up_logging.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
 import sys
+from typing import Any
 
+from scaler.config import version
+from scaler.errors import ConfigurationError
 from scaler.logs import set_up_logging
 from scaler.worker.service import run_worker
 from scaler.worker.state import WorkerOptions
 
 
-def main(argument: str) -> int:
-    """Be a worker until told to end; returns the exit code."""
-    asked = json.loads(argument)
-    level, paths, config_file = asked["logging"]
-    set_up_logging(level, tuple(paths), config_file)
-    given = asked["options"]
-    given["capabilities"] = tuple(given["capabilities"])
-    options = WorkerOptions(**given)
-    return run_worker(options, options.scheduler_address, asked["event_loop"])
+def main() -> int:
+    """See the module."""
+    if len(sys.argv) != 2:
+        sys.stderr.write("python -m scaler.worker is started by worker managers; run scaler_cluster instead\n")
+        return 2
+    order: dict[str, Any] = json.loads(sys.argv[1])
+    told: dict[str, Any] = order["options"]
+    told.update(capabilities=tuple(told["capabilities"]), host=platform.node(), pid=os.getpid(), version=version())
+    options = WorkerOptions(**told)
+    try:
+        level, paths, config_file = order["logging"]
+        set_up_logging(level, tuple(paths), config_file)
+        return run_worker(options, options.scheduler_address, order["event_loop"])
+    except ConfigurationError as error:
+        sys.stderr.write(f"the worker cannot start: {error}\n")
+        return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main())

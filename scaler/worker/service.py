@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psutil
@@ -71,6 +71,10 @@ class WorkerService:
         daemon.driver.after_turn = self._flush
         daemon.driver.wake()
         daemon.driver.dial(self._scheduler, Role.worker, "the scheduler")
+
+    def asked_to_end(self, reason: str) -> None:
+        self.state.leave(reason)
+        self._daemon.driver.wake()
 
     async def close(self) -> None:
         """End the fork server, and with it the executors."""
@@ -258,5 +262,5 @@ def run_worker(options: WorkerOptions, scheduler: str, event_loop: str = "uvloop
         address = Address.parse(scheduler)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
-    service = WorkerService(options, address, start_fork_server())
+    service = WorkerService(replace(options, pid=os.getpid()), address, start_fork_server())
     return run_daemon(name, service, event_loop)

@@ -193,6 +193,11 @@ class WorkerState:
         self._bury(executor, story)
         self._start_executor()
 
+    def leave(self, reason: str) -> None:
+        """End now: the scheduler gives to others what is here."""
+        self._send(WorkerLeaving())
+        self._out.add(Stop(reason))
+
     # ---- told by the driver
 
     def peer_connected(self, peer: int, who: Peer, now: float) -> None:
