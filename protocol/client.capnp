@@ -41,6 +41,7 @@ struct SchedulerToClient {
 }
 
 struct DefineFunctions {
+  # Functions that tasks of this client will name.
   functions @0 :List(Task.Function);
   # A number that is defined already is an error.
 }
@@ -93,6 +94,7 @@ struct ClientHeartbeat {
 }
 
 struct HeartbeatEcho {
+  # The answer to ClientHeartbeat.
   sentMicroseconds @0 :UInt64;
 }
 
@@ -105,6 +107,7 @@ struct ShutdownCluster {
 }
 
 struct ShutdownRefused {
+  # The answer to ShutdownCluster by a scheduler that is protected.
   text @0 :Text;
 }
 

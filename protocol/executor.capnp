@@ -41,11 +41,13 @@ struct ForkExecutor {
 }
 
 struct ExecutorForked {
+  # The executor exists; it reads its socket from here on.
   executor @0 :UInt32;
   pid @1 :UInt32;
 }
 
 struct ExecutorExited {
+  # The executor is gone, and has been waited for.
   executor @0 :UInt32;
   exitCode @1 :Int32;
   # 0 or greater as the process ended itself; -signal when a signal ended it.
@@ -77,10 +79,12 @@ struct ExecutorSettings {
 }
 
 struct DefineForExecutor {
+  # Functions that tasks for this executor will name.
   functions @0 :List(Task.Function);
 }
 
 struct ForgetForExecutor {
+  # No task will name these functions any more.
   numbers @0 :Data;
   # u32 column.
 }

@@ -104,6 +104,7 @@ struct Refused {
 }
 
 enum RefusalReason {
+  # Why a listener does not let a dialer in.
   unspecified @0;
   notScaler @1;
   # Wrong magic, or a first frame that is no Handshake.

@@ -25,6 +25,7 @@ struct SchedulerToManager {
 }
 
 struct RegisterManager {
+  # Sent once, first.
   managerName @0 :Text;
   # The same name that its workers give in RegisterWorker.managerName.
   kind @1 :Text;

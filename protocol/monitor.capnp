@@ -20,11 +20,13 @@ struct SchedulerToMonitor {
 }
 
 struct Subscribe {
+  # Sent once, first; again to change the interval.
   intervalMilliseconds @0 :UInt32;
   # How often to tell; at least 100, 0 for 1000.
 }
 
 struct Update {
+  # What there is to see, or what changed of it.
   full @0 :Bool;
   # `workers`, `clients` and `managers` are complete: forget what is not there.
   unixMilliseconds @1 :UInt64;
@@ -56,7 +58,9 @@ struct TaskCounts {
 }
 
 struct WorkerFacts {
+  # One worker.
   identity @0 :Data;
+  # 16 bytes, as in its Hello.
   name @1 :Text;
   host @2 :Text;
   pid @3 :UInt32;
@@ -72,13 +76,16 @@ struct WorkerFacts {
 }
 
 struct ClientFacts {
+  # One client, connected or not yet forgotten.
   identity @0 :Data;
+  # 16 bytes, as in its Hello.
   name @1 :Text;
   connected @2 :Bool;
   unfinished @3 :UInt64;
 }
 
 struct ManagerFacts {
+  # One worker manager.
   managerName @0 :Text;
   kind @1 :Text;
   maxSlots @2 :UInt32;

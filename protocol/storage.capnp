@@ -13,6 +13,8 @@
 # Requests carry a number minted by the dialer, never used again on that connection; answers name it. Answers to different
 # requests come in any order.
 #
+# One process may have several connections; each has an identity of its own, and owners are named in the messages.
+#
 # Loss: a put that was not answered did not happen. Objects outlive connections; they end with their owners.
 
 struct ToStorage {
@@ -54,8 +56,8 @@ struct Stored {
   # The object exists now, and the owner of the request owns it.
   request @0 :UInt64;
   alreadyThere @1 :Bool;
-  # The same id existed; the bytes sent were not needed. Answered as soon as it is known, after which the dialer need not
-  # send the parts that are left.
+  # The same id existed; the bytes sent were not needed. Answered as soon as it is known, after which the dialer may stop
+  # sending parts, or send them all. Always true in the answer to a link.
 }
 
 struct Get {
@@ -96,12 +98,14 @@ struct ReleaseOwner {
 }
 
 struct StorageFailure {
+  # A put, get or link that failed for good.
   request @0 :UInt64;
   reason @1 :StorageFailureReason;
   text @2 :Text;
 }
 
 enum StorageFailureReason {
+  # Why.
   unspecified @0;
   freed @1;
   # The object existed and was freed.
@@ -114,10 +118,12 @@ enum StorageFailureReason {
 }
 
 struct StatisticsRequest {
+  # Answered by `statistics`.
   request @0 :UInt64;
 }
 
 struct Statistics {
+  # What the server holds and has done. `puts` counts those saved too, `gets` those that wait too.
   request @0 :UInt64;
   objects @1 :UInt64;
   bytes @2 :UInt64;

@@ -39,6 +39,7 @@ struct SchedulerToWorker {
 }
 
 struct RegisterWorker {
+  # Sent once, first: what this worker is.
   slots @0 :UInt32;
   # How many tasks run at once; at least 1.
   queueLimit @1 :UInt32;
@@ -54,6 +55,7 @@ struct RegisterWorker {
 }
 
 struct WorkerSettings {
+  # Sent once, as the answer to RegisterWorker.
   objectStorageAddress @0 :Text;
   inlineLimitBytes @1 :UInt64;
   # Results larger than this go to the object storage.
@@ -77,10 +79,12 @@ struct WorkerHeartbeat {
 }
 
 struct WorkerHeartbeatEcho {
+  # The answer to WorkerHeartbeat.
   sentMicroseconds @0 :UInt64;
 }
 
 struct DefineForWorker {
+  # Functions that tasks for this worker will name.
   functions @0 :List(Task.Function);
   # Sent before the first Assign that names them.
 }

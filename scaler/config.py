@@ -1,6 +1,6 @@
-"""Options: each is defined once, and can be given as a flag, in the environment, in a TOML file, in this order of weight.
+"""Options: each is defined once, and can be given as a flag, in the environment, in a TOML file: the first one counts.
 
-In the environment an option ``--max-waiting`` of the command with section ``scheduler`` is ``SCALER_SCHEDULER_MAX_WAITING``;
+In the environment, ``--max-waiting`` of the command with section ``scheduler`` is ``SCALER_SCHEDULER_MAX_WAITING``;
 in a TOML file it is ``max_waiting`` in the table ``[scheduler]``.
 """
 
@@ -145,7 +145,7 @@ def parse(
         file = read_toml(given["config"]).get(section, {}) if section and given["config"] else {}
         if isinstance(file, list):
             if len(file) != 1:
-                raise ConfigurationError(f"the file has {len(file)} tables [[{section}]]; run `scaler FILE` for all of them")
+                raise ConfigurationError(f"there are {len(file)} tables [[{section}]]; run `scaler FILE` for all")
             file = file[0]
         return resolve(section, options, given, file)
     except ConfigurationError as error:
@@ -222,5 +222,6 @@ def _convert(option: Option, value: Any, place: str) -> Any:
     except ValueError as error:
         raise ConfigurationError(f"{place}: {error}") from None
     if option.choices and converted not in option.choices:
-        raise ConfigurationError(f"{place}: {value!r} is none of {', '.join(option.choices)}{nearest(str(value), option.choices)}")
+        known = ", ".join(option.choices)
+        raise ConfigurationError(f"{place}: {value!r} is none of {known}{nearest(str(value), option.choices)}")
     return converted

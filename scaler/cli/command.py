@@ -1,15 +1,16 @@
-"""What a command is: options that are read and checked before anything starts, then a service that runs until it ends."""
+"""What a command is: options, read and checked before anything starts, then a service that runs until it ends."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from scaler.config import Option, parse
-from scaler.errors import ConfigurationError
+from scaler.errors import ConfigurationError, ScalerError
 from scaler.logs import set_up_logging
 
 log = logging.getLogger("scaler")
@@ -48,9 +49,11 @@ class Command:
 
     def serve(self, options: Namespace) -> int:
         """Run the service; what the user has to mend is one line of the log, and exit code 1."""
+        # A client inside a task is to use the scheduler that runs the task.
+        os.environ.pop("SCALER_ADDRESS", None)
         try:
             return self.run(options)
-        except ConfigurationError as error:
+        except ScalerError as error:
             log.error("%s: %s", self.name, error)
             return 1
         except KeyboardInterrupt:

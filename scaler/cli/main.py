@@ -1,154 +1,222 @@
-"""``scaler [config.toml]`` and ``scaler demo``: a whole stack on this machine."""
+"""``scaler [config.toml]``: a whole stack, as a file describes it or on this machine alone; ``scaler demo``."""
 
 from __future__ import annotations
 
-import argparse
+import importlib
+import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from scaler.cli import object_storage_server, scheduler, worker_manager
-from scaler.cli.options import LOGGING, default_slots, run
-from scaler.cluster.stack import LocalStack, start_stack
-from scaler.cluster.supervisor import Supervisor
+from scaler.cli import cluster, object_storage_server, scheduler, worker_manager
+from scaler.cli.command import Command, log, refuse
+from scaler.cli.options import LOGGING
 from scaler.config import Option, natural, parse, read_toml, resolve, version
-from scaler.errors import ConfigurationError
+from scaler.errors import ClusterError, ConfigurationError
+from scaler.logs import set_up_logging
 
-PORTS = (8516, 8517, 8518)
-"""Of the scheduler, the object storage server and the monitor."""
-OPTIONS = (
-    Option(
-        "num_of_workers",
-        "how many tasks run at once, without a file (default: as many as there are CPUs)",
-        None,
-        natural,
-        "-n",
-    ),
-    *LOGGING,
-)
-DESCRIPTION = """\
-A whole stack on this machine.
+if TYPE_CHECKING:
+    from scaler.cluster.supervisor import Supervisor
 
-    scaler               a local cluster, until Ctrl-C
-    scaler config.toml   what the file describes: [object_storage_server] [scheduler] [[worker_manager]]
+PROGRAM = "scaler"
+DESCRIPTION = """Run a whole stack: object storage, scheduler and workers, until Ctrl-C.
+
+    scaler               on this machine, with as many slots as there are CPUs
+    scaler config.toml   what the file describes: [object_storage_server], [scheduler], [[worker_manager]]
     scaler demo          start a cluster, do some real work on it, show the result
 """
-_LATER = {"gui": "the web dashboard", "top": "the terminal monitor"}
+OPTIONS = (
+    Option("file", "a TOML file with a section for each service", "", positional=True),
+    Option("config", "the same, as with the other commands", "", short="-c"),
+    Option("num_of_workers", "without a file: how many tasks run at once", kind=natural, short="-n"),
+    *LOGGING,
+)
+COMMANDS: Mapping[str, Command] = {
+    command.section: command
+    for command in (object_storage_server.COMMAND, scheduler.COMMAND, worker_manager.COMMAND, cluster.COMMAND)
+}
+LATER = {"gui": "the web dashboard", "top": "the terminal monitor"}
+FIRST_PORT = 8516
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["demo"]:
-        from scaler.cli import demo
-
-        return demo.main(arguments[1:])
-    file = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
-    given = parse("scaler", DESCRIPTION, "cluster", OPTIONS, arguments)
-    if file is None:
-        return run("scaler", given, lambda: _local(given))
+    """The entry point."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        parts = _parts(read_toml(file))
+        if arguments[:1] == ["demo"]:
+            from scaler.cli import demo
+
+            return demo.main(arguments[1:])
+        return _main(arguments)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _main(arguments: Sequence[str]) -> int:
+    options = parse(PROGRAM, DESCRIPTION, "", OPTIONS, arguments)
+    file = options.file or options.config
+    try:
+        if options.file and options.config:
+            raise ConfigurationError("one file is enough: FILE or --config")
+        if file and options.num_of_workers:
+            raise ConfigurationError("--num-of-workers is for a cluster without a file; in a file it is a key")
+        parts = read_parts(file) if file else []
+        set_up_logging(options.logging_level, options.logging_paths, options.logging_config_file)
     except ConfigurationError as error:
-        print(f"scaler: {file}: {error}", file=sys.stderr)
-        return 2
-    return run("scaler", given, lambda: _stack(parts))
+        return refuse(PROGRAM, error)
+    os.environ.pop("SCALER_ADDRESS", None)
+    return run_parts(parts) if file else run_local(options.num_of_workers)
 
 
-# ---- without a file
+# ---- as a file describes it
 
 
-def _local(given: argparse.Namespace) -> int:
-    """A local cluster until Ctrl-C."""
-    ports = PORTS if all(map(_is_free, PORTS)) else (0, 0, 0)
-    scheduler_address, storage, monitor = (f"tcp://127.0.0.1:{port}" for port in ports)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A service that the file asks for."""
+
+    command: Command
+    options: Namespace
+
+    def run(self) -> int:
+        """Be the service; returns its exit code."""
+        try:
+            self.command.start_logging(self.options)
+        except ConfigurationError as error:
+            log.error("%s: %s", self.command.name, error)
+            return 1
+        return self.command.serve(self.options)
+
+
+def read_parts(path: str) -> list[Part]:
+    """What a file asks for, storage first. Raises ConfigurationError, naming the place, for what cannot be used."""
+    content = read_toml(path)
+    try:
+        for section, what in LATER.items():
+            if section in content:
+                raise ConfigurationError(f"[{section}]: {what} is not there yet; leave the section out")
+        parts = [part for command in COMMANDS.values() for part in _parts_of(command, content)]
+        if not parts:
+            raise ConfigurationError(f"nothing to run; there can be {', '.join(f'[{name}]' for name in COMMANDS)}")
+    except ConfigurationError as error:
+        text = str(error)
+        raise ConfigurationError(text if path in text else f"{path}: {text}") from None
+    return parts
+
+
+def _parts_of(command: Command, content: Mapping[str, Any]) -> Iterator[Part]:
+    """The parts of one section, with the addresses that other sections tell."""
+    tables = content.get(command.section, [])
+    known = _addresses(command.section, content)
+    for table in tables if isinstance(tables, list) else [tables]:
+        said = {name.replace("-", "_"): value for name, value in table.items()}
+        try:
+            options = resolve(command.section, command.options, {}, {**known, **said})
+            command.check(options)
+        except ConfigurationError as error:
+            text = str(error)
+            where = f"[{command.section}]"
+            raise ConfigurationError(text if where in text else f"{where}: {text}") from None
+        yield Part(command, options)
+
+
+def _addresses(section: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What need not be said twice in a file."""
+    source, key = {
+        "scheduler": ("object_storage_server", "object_storage_address"),
+        "worker_manager": ("scheduler", "address"),
+        "cluster": ("scheduler", "address"),
+    }.get(section, ("", ""))
+    table = content.get(source, {})
+    return {key: table["address"]} if isinstance(table, dict) and "address" in table else {}
+
+
+def run_parts(parts: Sequence[Part]) -> int:
+    """All parts, each as a child of this process, until told to end or one of them ends; returns the exit code."""
+
+    # The stack loads all services before the first fork, so that the children need not.
+    importlib.import_module("scaler.cluster.stack")
+
+    def start(supervisor: Supervisor) -> None:
+        for part in parts:
+            supervisor.start(f"the {part.command.name}", partial(_run_part, part), wait=False)
+        for part in parts:
+            if part.command is scheduler.COMMAND:
+                print(how_to_connect(str(part.options.address)), flush=True)
+
+    return _supervise(start)
+
+
+def _run_part(part: Part, ready: Callable[[str], None]) -> int:
+    return part.run()
+
+
+def _supervise(start: Callable[[Supervisor], None]) -> int:
+    from scaler.cluster.supervisor import Supervisor
+
     supervisor = Supervisor()
     supervisor.prepare()
     try:
-        slots = given.num_of_workers or default_slots()
-        told = start_stack(supervisor, LocalStack(slots, scheduler_address, storage, monitor))
-        print(_welcome(told["address"], slots), flush=True)
+        start(supervisor)
         return supervisor.wait()
+    except ClusterError as error:
+        log.error("Scaler: %s", error)
+        return 1
     finally:
         supervisor.stop()
 
 
+# ---- on this machine alone
+
+
+def run_local(slots: int | None) -> int:
+    """A cluster on this machine until told to end; returns the exit code."""
+    from scaler.cluster.stack import LocalStack, available_cpus, start_stack
+
+    first = free_ports(FIRST_PORT, 3)
+    addresses = [f"tcp://127.0.0.1:{first + offset}" for offset in range(3)]
+    stack = LocalStack(slots or available_cpus(), addresses[0], addresses[1], addresses[2])
+
+    def start(supervisor: Supervisor) -> None:
+        told = start_stack(supervisor, stack)
+        print(f"\nScaler {version()} runs {stack.slots} tasks at once on this machine, at {told['address']}")
+        print(how_to_connect(told["address"]), flush=True)
+
+    return _supervise(start)
+
+
+def free_ports(first: int, count: int) -> int:
+    """The first of ``count`` ports of 127.0.0.1 in a row that nobody listens on."""
+    for start in range(first, 65536 - count, count):
+        if all(_is_free(start + offset) for offset in range(count)):
+            return start
+    raise ConfigurationError(f"no {count} free ports in a row above {first}")
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # As the services do: a port that was used a moment ago is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
             return False
-    return True
+        return True
 
 
-def _welcome(address: str, slots: int) -> str:
+def how_to_connect(address: str) -> str:
+    """For people: a program, and the environment variable."""
     return f"""
-Scaler {version()}: a local cluster with {slots} slots at {address}
-
     from scaler import Client
     with Client("{address}") as client:
         print(client.map(abs, range(-5, 5)))
 
-or set SCALER_ADDRESS={address} and say Client(). Ctrl-C ends it.
+or set SCALER_ADDRESS={address} and write Client(). Ctrl-C ends it.
 """
-
-
-# ---- with a file
-
-
-def _parts(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """(name, what to run) for each section, storage first. Raises ConfigurationError, naming section and key."""
-    for name, what in _LATER.items():
-        if name in content:
-            raise ConfigurationError(f"section [{name}]: {what} is not part of this version")
-    parts: list[tuple[str, Any]] = []
-    commands = (("object_storage_server", object_storage_server), ("scheduler", scheduler))
-    for section, command in commands:
-        if section in content:
-            given = resolve(section, command.OPTIONS, {}, _table(content, section))
-            parts.append(
-                (section, lambda given=given, command=command: run(section, given, lambda: command.serve(given)))
-            )
-    managers = content.get("worker_manager", [])
-    for table in managers if isinstance(managers, list) else [managers]:
-        filled = dict(table)
-        if "address" not in filled and "address" in content.get("scheduler", {}):
-            filled["address"] = content["scheduler"]["address"]
-        given = resolve("worker_manager", worker_manager.OPTIONS, {}, filled)
-        parts.append(
-            ("worker_manager", lambda given=given: run("worker_manager", given, lambda: worker_manager.serve(given)))
-        )
-    if not parts:
-        raise ConfigurationError(
-            "no section that starts anything: [object_storage_server], [scheduler], [[worker_manager]]"
-        )
-    return parts
-
-
-def _table(content: Mapping[str, Any], section: str) -> Mapping[str, Any]:
-    table = content[section]
-    if not isinstance(table, Mapping):
-        raise ConfigurationError(f"{section} has to be one table: [{section}]")
-    filled = dict(table)
-    storage = content.get("object_storage_server", {})
-    if section == "scheduler" and "object_storage_address" not in filled and "address" in storage:
-        filled["object_storage_address"] = storage["address"]
-    return filled
-
-
-def _stack(parts: list[tuple[str, Any]]) -> int:
-    """Each part as a child, until Ctrl-C or one of them ends."""
-    supervisor = Supervisor()
-    supervisor.prepare()
-    try:
-        for name, serve in parts:
-            supervisor.start(name, lambda ready, serve=serve: serve(), wait=False)
-        return supervisor.wait()
-    finally:
-        supervisor.stop()
 
 
 if __name__ == "__main__":

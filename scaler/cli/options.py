@@ -17,11 +17,18 @@ EVENT_LOOP = Option(
     choices=("uvloop", "builtin"),
 )
 LOGGING = (
-    Option("logging_level", f"log this and what is worse: {', '.join(LEVELS)}", "INFO", short="-ll", choices=LEVELS),
+    Option(
+        "logging_level",
+        f"log this and what is worse: {', '.join(LEVELS)}",
+        "INFO",
+        str.upper,
+        short="-ll",
+        choices=LEVELS,
+    ),
     Option("logging_paths", "files to log to", ("/dev/stdout",), short="-lp", many=True),
     Option(
         "logging_config_file",
-        "a logging configuration as of Python's logging.config.fileConfig, instead of level and paths; the logger is called scaler",
+        "a file for Python's logging.config.fileConfig, instead of level and paths; the logger is called scaler",
         short="-lcf",
     ),
 )
@@ -38,10 +45,12 @@ WORKERS = (
         kind=address,
         short="-wsa",
     ),
-    Option("worker_manager_id", "what monitors call the origin of the workers; of host and process", short="-wmi"),
+    Option(
+        "worker_manager_id", "what monitors call the origin of the workers; host and process without it", short="-wmi"
+    ),
     Option(
         "per_worker_capabilities",
-        "what tasks may ask for and find here: names with commas between, as in linux,gpu; numbers (gpu=2) are not counted",
+        "what tasks may ask for and find here: linux,gpu=2 (numbers are not counted)",
         (),
         capabilities,
         short="-pwc",
@@ -58,6 +67,7 @@ WORKERS = (
         short="-tts",
     ),
     Option("death_timeout_seconds", "end when there has been no scheduler for so long", 300.0, interval, short="-dts"),
+    Option("worker_io_threads", "accepted for compatibility; one thread is not short here", 1, integer, short="-wit"),
     Option(
         "garbage_collect_interval_seconds",
         "accepted for compatibility; Python collects garbage by itself",

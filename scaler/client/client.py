@@ -145,8 +145,9 @@ class Client:
             return self._service.serializer.serialize((args, kwargs))
         except Exception as error:
             name = serialization.name_of(fn)
-            for place, argument in itertools.chain(enumerate(args), kwargs.items()):
-                label = repr(place) if isinstance(place, str) else str(place + 1)
+            places: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+            for place, argument in places:
+                label = str(place + 1) if isinstance(place, int) else repr(place)
                 serialization.write(self._service.serializer, argument, f"argument {label} of {name}")
             raise SerializationError(f"the arguments of {name} cannot be serialized: {error}") from error
 

@@ -162,13 +162,13 @@ class ClientState:
         self._scheduler, self._heard = peer, now
         self._heartbeat_at = now + self._heartbeat_seconds
         self._fresh = []
-        goodbyes = [message for message in self._said if isinstance(message, ClientGoodbye | ShutdownCluster)]
-        cancels = [message for message in self._said if isinstance(message, Cancel | ClearTasks)]
+        kept = (Cancel, ClearTasks, ClientGoodbye, ShutdownCluster)
+        said = [message for message in self._said if isinstance(message, kept)]
         self._said = []
         if self._functions:
             self._said.append(DefineFunctions(list(self._functions.values())))
         self._offer(list(self._unfinished.values()))
-        self._said += cancels + goodbyes
+        self._said += said
 
     def receive(self, peer: int, message: Message, now: float, attachment: bytes = b"") -> None:
         handler = self._handlers.get(type(message))

@@ -19,7 +19,7 @@ from scaler.logs import set_up_logging
 
 def main() -> int:
     """See the module."""
-    asked: dict[str, Any] = json.loads(sys.stdin.buffer.raw.readline())  # type: ignore[attr-defined]
+    asked: dict[str, Any] = json.loads(_first_line(sys.stdin.fileno()))
     answer = os.fdopen(asked["answer"], "w")
     set_up_logging(asked["logging_level"], tuple(asked["logging_paths"]), asked["logging_config_file"])
     supervisor = Supervisor()
@@ -34,6 +34,17 @@ def main() -> int:
     code = 1 if "error" in told else supervisor.wait(sys.stdin.fileno())
     supervisor.stop()
     return code
+
+
+def _first_line(descriptor: int) -> bytes:
+    """Without reading further: what follows, the end of the input, is waited for elsewhere."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(descriptor, 1)
+        if not byte:
+            break
+        line += byte
+    return line
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import signal
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 PATIENCE_SECONDS = 5.0
@@ -73,7 +74,7 @@ class NativeWorkers:
 
 def _environment() -> dict[str, str]:
     """What is imported here is imported there, and what stands in this directory besides."""
-    here = str(os.getcwd())
+    here = str(Path.cwd())
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*(entry or here for entry in sys.path), here])}
 
 

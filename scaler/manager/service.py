@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from typing import Protocol
 
@@ -43,10 +42,6 @@ class ManagerService:
     async def start(self, daemon: Daemon) -> None:
         """Start the workers and dial the scheduler."""
         self._daemon = daemon
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # In place of the daemon's: the scheduler should hear that this is no accident.
-            loop.add_signal_handler(number, self._end, f"stopped by {number.name}")
         self.state.start(time.monotonic())
         daemon.driver.wake()
         daemon.driver.dial(self._scheduler, Role.manager, "the scheduler")
@@ -66,7 +61,8 @@ class ManagerService:
         elif isinstance(output, StopWorker):
             self._backend.stop(output.number)
 
-    def _end(self, reason: str) -> None:
+    def asked_to_end(self, reason: str) -> None:
+        """The scheduler should hear that this is no accident."""
         self.state.end(reason)
         self._daemon.driver.wake()
 

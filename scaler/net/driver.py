@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Collection
 from typing import Any
@@ -89,7 +90,8 @@ class Driver:
         try:
             server = await self._loop.create_server(accepted, address.host, address.port, backlog=1024)
         except OSError as error:
-            why = error.strerror or str(error)
+            # The loops put a sentence of their own around the errno's.
+            why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
             raise ConfigurationError(f"cannot listen on {address}: {why}; is another process using the port?") from None
         self._servers.append(server)
         return address.with_port(server.sockets[0].getsockname()[1])

@@ -1,0 +1,47 @@
+# A virtual environment is made where none is; PYTHON names the interpreter it is made of.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := $(wildcard scaler/_core/*.pyx scaler/_core/*.pxd) setup.py pyproject.toml
+
+.PHONY: run test check sim bench bench-core docs clean
+
+run: $(READY)  ## real work on a local cluster
+	$(BIN)/scaler demo
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## lint, types, import rule, layout, schema comments
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest $(addprefix scaler._core.,$(filter-out columns,$(basename $(notdir $(wildcard scaler/_core/*.pyx)))))
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/checks.py
+
+sim: $(READY)  ## the simulator over many seeds: make sim SEEDS=10000
+	$(BIN)/python -m tests.sim --seeds $(or $(SEEDS),1000)
+
+bench: $(READY)  ## the figures of docs/benchmarks.md, written there
+	$(BIN)/python benchmarks/bench.py --write docs/benchmarks.md
+
+bench-core: $(READY)  ## micro-benchmarks of scaler/_core
+	$(BIN)/python benchmarks/core_containers.py
+	$(BIN)/python benchmarks/core_placement.py
+
+docs: $(READY)  ## checks that links in the documentation lead somewhere
+	$(BIN)/python -m pytest tests/test_documentation.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -f scaler/_core/*.so scaler/_core/*.c
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): $(SOURCES)
+	@command -v cc >/dev/null || { echo "Scaler needs a C compiler: apt-get install gcc, dnf install gcc, or xcode-select --install"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

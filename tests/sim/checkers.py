@@ -1,0 +1,246 @@
+"""The books: what was asked for, what ran and what was delivered, and the judgement of it.
+
+Nothing here looks into the code under test. What was asked for comes from the workload, what ran from the simulated
+executors, what was delivered from what clients hand to their users.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from enum import Enum
+
+from scaler.messages import ResultStatus, TaskOptions
+
+from .clock import Clock
+
+MAX_DEATHS = 3
+"""The promise of protocol and documentation, on purpose not imported from the scheduler."""
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+class Kind(Enum):
+    PLAIN = "plain"
+    FAILS = "fails"
+    FLAKY = "flaky"
+    """Fails the first times that it runs."""
+    POISON = "poison"
+    """Kills its executor whenever it runs."""
+    STORED = "stored"
+    """Its result goes to the object storage."""
+    ENDLESS = "endless"
+    """Runs far beyond its time limit."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A task as its user sees it."""
+
+    client: bytes
+    sequence: int
+    kind: Kind
+    seconds: float
+    function: int
+    function_content: bytes
+    options: TaskOptions | None = None
+    dependencies: tuple[Job, ...] = ()
+    wanted: bool = True
+    flaky_runs: int = 0
+    padding: int = 0
+    cancelled: bool = False
+    """Whether its user cancelled it, or cleared everything, after it was submitted."""
+    dropped: bool = False
+    """Whether its client is gone for good: nobody waits for it."""
+    value: bytes = b""
+    lineage: list[Job] = field(default_factory=list)
+    """It and everything it depends on."""
+
+    def __post_init__(self) -> None:
+        known = {id(self): self}
+        for dependency in self.dependencies:
+            known.update((id(job), job) for job in dependency.lineage)
+        self.lineage = list(known.values())
+        digest = hashlib.blake2b(self.key, digest_size=16)
+        for dependency in self.dependencies:
+            digest.update(dependency.value)
+        self.value = digest.digest()
+
+    @property
+    def key(self) -> bytes:
+        return self.client + self.sequence.to_bytes(8, "little")
+
+    @property
+    def payload(self) -> bytes:
+        return self.key + bytes(self.padding)
+
+    @property
+    def retries(self) -> int:
+        return self.options.retries if self.options else 0
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset(self.options.capabilities if self.options else ())
+
+    @property
+    def timeout(self) -> float:
+        return self.options.timeout_milliseconds / 1000 if self.options else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.client.hex()[:4]}/{self.sequence} ({self.kind.value})"
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One execution of a task in an executor."""
+
+    job: Job
+    worker: str
+    began: float
+    ended: float | None = None
+    status: ResultStatus | None = None
+    """None while it runs, and for ever when its executor died."""
+    interrupted: bool = False
+
+
+class Books:
+    """Told of everything that users and executors do; raises Violation at the first broken promise."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.jobs: dict[bytes, Job] = {}
+        self.runs: dict[bytes, list[Run]] = defaultdict(list)
+        self.outcomes: dict[bytes, ResultStatus] = {}
+        self.slots: dict[str, int] = {}
+        self.offers: dict[str, frozenset[str]] = {}
+        self.running: Counter[str] = Counter()
+        self.disturbances = 0
+        """Faults after which a task may run more often than its deaths and retries explain."""
+        self.lives = 1
+        """How many schedulers there have been, and how often one may have forgotten a client."""
+        self._missing = 0
+
+    # ---- told
+
+    def worker_added(self, name: str, slots: int, capabilities: tuple[str, ...]) -> None:
+        self.slots[name] = slots
+        self.offers[name] = frozenset(capabilities)
+
+    def submitted(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self.jobs[job.key] = job
+            self._missing += job.wanted
+
+    def dropped(self, client: bytes) -> None:
+        """This client is gone for good."""
+        for job in self.jobs.values():
+            if job.client == client and not job.dropped:
+                job.dropped = True
+                self._missing -= job.wanted and job.key not in self.outcomes
+
+    def began(self, worker: str, payload: bytes, inputs: list[bytes], function_content: bytes) -> Run:
+        job = self.jobs[payload[:24]]
+        self._must(payload == job.payload, job, "runs with a payload that is not its own")
+        self._must(function_content == job.function_content, job, "runs with the function of another")
+        self._must(job.needs <= self.offers[worker], job, f"runs on {worker}, which does not offer {set(job.needs)}")
+        for dependency in job.dependencies:
+            finished = any(run.status in _GOOD for run in self.runs[dependency.key])
+            self._must(finished, job, f"runs before {dependency}")
+        self._must(inputs == [d.value for d in job.dependencies], job, "runs with inputs that are not its dependencies'")
+        self.running[worker] += 1
+        self._must(self.running[worker] <= self.slots[worker], job, f"is one too many for {worker}")
+        run = Run(job, worker, self.clock.now)
+        self.runs[job.key].append(run)
+        if job.kind is Kind.POISON:
+            limit = (MAX_DEATHS + 1) * self.lives + self.disturbances
+            self._must(len(self.runs[job.key]) <= limit, job, f"kills more than {limit} executors")
+        return run
+
+    def finished(self, run: Run, status: ResultStatus) -> None:
+        run.ended, run.status = self.clock.now, status
+        self.running[run.worker] -= 1
+
+    def interrupted(self, run: Run) -> None:
+        """Its executor died."""
+        run.ended, run.interrupted = self.clock.now, True
+        self.running[run.worker] -= 1
+
+    def delivered(self, key: bytes, status: ResultStatus, value: bytes) -> None:
+        """A client handed this outcome to its user. ``value`` is the result itself, wherever it was kept."""
+        job = self.jobs[key]
+        self._must(job.wanted, job, "was delivered, and nobody wants it")
+        self._must(key not in self.outcomes, job, f"was delivered twice, at last as {status.name}")
+        self._must(not job.dropped, job, "was delivered to a client that is gone")
+        self.outcomes[key] = status
+        self._missing -= 1
+        self._judge(job, status, value)
+
+    # ---- asked
+
+    @property
+    def missing(self) -> int:
+        """How many wanted tasks of surviving clients have no outcome."""
+        return self._missing
+
+    def unfinished(self) -> list[Job]:
+        return [j for j in self.jobs.values() if j.wanted and not j.dropped and j.key not in self.outcomes]
+
+    # ---- judging
+
+    def _must(self, holds: bool, job: Job, text: str) -> None:
+        if not holds:
+            raise Violation(f"seed {self.clock.seed}, {self.clock.now:.6f} s: task {job} {text}")
+
+    def _judge(self, job: Job, status: ResultStatus, value: bytes) -> None:
+        """Whether something that really happened explains this outcome."""
+        if status in _GOOD:
+            ran = any(run.status == status for run in self.runs[job.key])
+            self._must(ran, job, f"is {status.name} without having run so")
+            self._must(value == job.value, job, "has a wrong result")
+            return
+        reason = _EXPLANATIONS.get(status)
+        self._must(reason is not None, job, f"ended as {status.name}: {value[:200]!r}")
+        explained = any(reason(self, cause) for cause in job.lineage)
+        self._must(explained, job, f"ended as {status.name}, and nothing explains it: {value[:300]!r}")
+
+    def _failed(self, job: Job) -> bool:
+        return sum(run.status == ResultStatus.failed for run in self.runs[job.key]) > job.retries
+
+    def _crashed(self, job: Job) -> bool:
+        # A run may end unheard when its worker's connection breaks: to the scheduler it died then.
+        unheard = [run for run in self.runs[job.key] if run.interrupted or self.disturbances]
+        return len(unheard) > MAX_DEATHS
+
+    def _timed_out(self, job: Job) -> bool:
+        return job.timeout > 0 and any(run.interrupted for run in self.runs[job.key])
+
+    def _cancelled(self, job: Job) -> bool:
+        return job.cancelled
+
+    # ---- the end
+
+    def check_calm(self) -> None:
+        """For a run without faults: every task that kills nothing ran once, or as often as it failed."""
+        for key, runs in self.runs.items():
+            job = self.jobs[key]
+            if job.kind is Kind.POISON or any(other.kind is Kind.POISON for other in self.jobs.values()):
+                continue
+            self._must(len(runs) <= 1 + job.retries, job, f"ran {len(runs)} times, and no fault explains it")
+
+    def check_idle(self) -> None:
+        """Nothing runs any more."""
+        busy = +self.running
+        if busy:
+            raise Violation(f"seed {self.clock.seed}: tasks still run when all ended: {dict(busy)}")
+
+
+_GOOD = (ResultStatus.succeeded, ResultStatus.stored)
+_EXPLANATIONS = {
+    ResultStatus.failed: Books._failed,
+    ResultStatus.crashed: Books._crashed,
+    ResultStatus.timed_out: Books._timed_out,
+    ResultStatus.cancelled: Books._cancelled,
+}

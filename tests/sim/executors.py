@@ -1,0 +1,234 @@
+"""Simulated workers: the real worker state, with executors that take tasks from real claims pages and only seem to run."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections import deque
+
+from scaler._core.claims import PAGE_BYTES, Claims
+from scaler.ids import u32
+from scaler.machine import Output
+from scaler.messages import (
+    DefineForExecutor,
+    ExecutorSettings,
+    ForgetForExecutor,
+    Function,
+    Message,
+    Results,
+    ResultStatus,
+    Role,
+    RunTasks,
+)
+from scaler.wire.codec import codec
+from scaler.worker.state import KillExecutor, StartExecutor, Tell, WorkerOptions, WorkerState
+
+from .checkers import Books, Job, Kind, Run, Violation
+from .network import Network
+from .nodes import SCHEDULER, Node, StorageNode
+
+FLUSH_SECONDS = 0.000_3
+FORK_SECONDS = 0.010
+REFERENCE = struct.Struct("<16sQ")
+_INCOMING = codec("executor", "WorkerToExecutor")
+_OUTGOING = codec("executor", "ExecutorToWorker")
+
+
+class WorkerNode(Node):
+    """A worker with its executors."""
+
+    def __init__(
+        self, network: Network, books: Books, storage: StorageNode, name: str, options: WorkerOptions, check_every: int
+    ) -> None:
+        super().__init__(network, books, name, WorkerState(options), check_every)
+        self.storage = storage
+        self.executors: dict[int, Executor] = {}
+        books.worker_added(name, options.slots, options.capabilities)
+        self.state.start(self.clock.now)
+        self.wake()
+        self.dial(SCHEDULER, Role.worker)
+
+    def carry_out(self, output: Output) -> None:
+        if isinstance(output, StartExecutor):
+            self.executors[output.executor] = Executor(self, output.executor)
+        elif isinstance(output, Tell):
+            executor = self.executors.get(output.executor)
+            if executor is not None:
+                executor.tell(output.message)
+        elif isinstance(output, KillExecutor):
+            executor = self.executors.get(output.executor)
+            if executor is not None:
+                executor.die("killed by its worker")
+        else:
+            super().carry_out(output)
+
+    def stop(self, reason: str) -> None:
+        super().stop(reason)
+        self._end_executors()
+
+    def kill(self) -> None:
+        super().kill()
+        self._end_executors()
+
+    def _end_executors(self) -> None:
+        for executor in self.executors.values():
+            executor.die("its worker is gone")
+
+
+class Executor:
+    """One process of a worker, as the worker sees it: messages in, results out, an end."""
+
+    def __init__(self, worker: WorkerNode, number: int) -> None:
+        self.worker = worker
+        self.number = number
+        self.clock = worker.clock
+        self.alive = True
+        self.run: Run | None = None
+        self._page = bytearray(PAGE_BYTES)
+        self._claims = Claims(self._page)
+        self._inbox: deque[Message | tuple[int, int, bytes, list[tuple[int, bytes]]]] = deque()
+        self._functions: dict[int, Function] = {}
+        self._results: list[tuple[int, ResultStatus, bytes, int]] = []
+        self._flushed_at = 0.0
+        self._arrives_at = self._answers_at = 0.0
+        self.clock.after(FORK_SECONDS * (0.5 + self.clock.random.random()), self._started)
+
+    # ---- from and to the worker
+
+    def _started(self) -> None:
+        if self.alive and self.worker.alive:
+            self.worker.state.executor_started(self.number, Claims(self._page))
+            self.worker.wake()
+
+    def tell(self, message: Message) -> None:
+        """A message from the worker: it arrives a little later, after those before it."""
+        data = _INCOMING.encode(message)
+        self._arrives_at = max(self._arrives_at, self.clock.now + self.clock.random.random() * 0.000_1)
+        self.clock.at(self._arrives_at, lambda: self._arrived(_INCOMING.decode(data)))
+
+    def _arrived(self, message: Message) -> None:
+        if not self.alive:
+            return
+        if isinstance(message, RunTasks):
+            self._inbox.extend(_tasks(message))
+        else:
+            self._inbox.append(message)
+        if self.run is None:
+            self._next()
+
+    def _flush(self) -> None:
+        self._flushed_at = self.clock.now
+        if not self._results:
+            return
+        positions, statuses, payloads, wall = zip(*self._results, strict=True)
+        self._results = []
+        nothing = bytes(8 * len(payloads))
+        data = _OUTGOING.encode(
+            Results(array("Q", positions), b"", bytes(statuses), list(payloads), array("Q", wall), nothing, nothing)
+        )
+        self._answers_at = max(self._answers_at, self.clock.now + self.clock.random.random() * 0.000_1)
+        self.clock.at(self._answers_at, lambda: self._answered(data))
+
+    def _answered(self, data: bytes) -> None:
+        if self.worker.alive:
+            self.worker.state.executor_said(self.number, _OUTGOING.decode(data), self.clock.now)
+            self.worker.wake()
+
+    # ---- tasks
+
+    def _next(self) -> None:
+        """Take what is in the inbox, up to the next task that may be run."""
+        while self._inbox:
+            entry = self._inbox.popleft()
+            if not isinstance(entry, tuple):
+                self._define(entry)
+            elif self._claims.take(entry[0], int(self.clock.now * 1e6)):
+                if self.clock.now - self._flushed_at > FLUSH_SECONDS:
+                    self._flush()
+                self._begin(*entry)
+                return
+        self._flush()
+
+    def _define(self, message: Message) -> None:
+        if isinstance(message, DefineForExecutor):
+            self._functions.update((function.number, function) for function in message.functions)
+        elif isinstance(message, ForgetForExecutor):
+            for number in u32(message.numbers):
+                self._functions.pop(number, None)
+        else:
+            assert isinstance(message, ExecutorSettings)
+
+    def _begin(self, position: int, number: int, payload: bytes, inputs: list[tuple[int, bytes]]) -> None:
+        function = self._functions.get(number)
+        if function is None:
+            raise Violation(f"seed {self.clock.seed}: {self} has to run function {number}, which it was never told of")
+        values = [self._input(status, data) for status, data in inputs]
+        run = self.run = self.worker.books.began(self.worker.name, payload, values, function.content)
+        job = run.job
+        self.clock.tell(f"{self}: begins {job}")
+        if job.kind is Kind.POISON:
+            self.clock.after(job.seconds, lambda: self.die("poisoned") if self.run is run else None)
+        else:
+            self.clock.after(job.seconds, lambda: self._end(run, position, function))
+
+    def _input(self, status: int, data: bytes) -> bytes:
+        if status == ResultStatus.succeeded:
+            return data
+        content = self.worker.storage.get(REFERENCE.unpack(data)[0])
+        if content is None:
+            raise Violation(f"seed {self.clock.seed}: an input of a task of {self} is not in the storage")
+        return content
+
+    def _end(self, run: Run, position: int, function: Function) -> None:
+        if not self.alive or self.run is not run:
+            return
+        status, payload = self._outcome(run.job, function)
+        self.worker.books.finished(run, status)
+        self._results.append((position, status, payload, int(run.job.seconds * 1e6)))
+        self._claims.rest()
+        self.run = None
+        self._next()
+
+    def _outcome(self, job: Job, function: Function) -> tuple[ResultStatus, bytes]:
+        runs = len(self.worker.books.runs[job.key])
+        if job.kind is Kind.FAILS or (job.kind is Kind.FLAKY and runs <= job.flaky_runs):
+            return ResultStatus.failed, b"it failed, as it should"
+        if job.kind is Kind.STORED:
+            return ResultStatus.stored, REFERENCE.pack(self.worker.storage.put(job.value, function.owner), len(job.value))
+        return ResultStatus.succeeded, job.value
+
+    # ---- the end
+
+    def die(self, story: str) -> None:
+        """The process ends here and now; its worker hears of it a little later."""
+        if not self.alive:
+            return
+        self.alive = False
+        self.clock.tell(f"{self}: {story}" + (f" while it runs {self.run.job}" if self.run else ""))
+        if self.run is not None:
+            self.worker.books.interrupted(self.run)
+            self.run = None
+        self.clock.after(self.clock.random.random() * 0.001, lambda: self._exited(story))
+
+    def _exited(self, story: str) -> None:
+        del self.worker.executors[self.number]
+        if self.worker.alive:
+            self.worker.state.executor_exited(self.number, story, self.clock.now)
+            self.worker.wake()
+
+    def __str__(self) -> str:
+        return f"{self.worker.name}/{self.number}"
+
+
+def _tasks(message: RunTasks) -> list[tuple[int, int, bytes, list[tuple[int, bytes]]]]:
+    """(position, function, payload, inputs) of each task."""
+    functions = list(u32(message.functions))
+    if len(functions) == 1:
+        functions *= len(message.payloads)
+    ends = list(u32(message.inputs.ends)) or [0] * len(message.payloads)
+    begins = [0, *ends[:-1]]
+    pairs = list(zip(message.inputs.statuses, message.inputs.payloads, strict=True))
+    return [
+        (message.first_position + i, function, payload, pairs[begins[i] : ends[i]])
+        for i, (function, payload) in enumerate(zip(functions, message.payloads, strict=True))
+    ]

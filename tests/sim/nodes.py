@@ -1,0 +1,281 @@
+"""Nodes: each runs one state the way ``scaler.net.driver`` does. What arrives is told first; then one drain decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scaler.client.state import ClientState, Connected, Ended
+from scaler.ids import OBJECT_ID_BYTES, u64
+from scaler.machine import Close, Log, Output, Peer, Send, Stop
+from scaler.messages import Chunk, Get, Message, Put, Release, ResultStatus, Role, StorageFailure
+from scaler.scheduler.state import SchedulerSettings, SchedulerState
+from scaler.storage.state import StorageState, Transmit
+from scaler.wire.handshake import Dialer, Listener
+
+from .checkers import Books, Violation
+from .clock import Clock
+from .network import Connection, Network
+
+BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+SHORTEST_TIMER = 0.001
+TURN_SECONDS = 0.000_2
+"""How long a node may be busy before it decides, so that several messages meet in one turn."""
+SCHEDULER, STORAGE = "scheduler", "storage"
+
+
+class Node:
+    """A process: one state, its connections, its timer."""
+
+    roles: tuple[Role, ...] = ()
+
+    def __init__(self, network: Network, books: Books, name: str, state: Any, check_every: int = 1) -> None:
+        self.network = network
+        self.books = books
+        self.clock: Clock = network.clock
+        self.name = name
+        self.state = state
+        self.identity = self.clock.bytes(16)
+        self.connections: dict[int, Connection] = {}
+        self.alive = True
+        self.turns = 0
+        self._check_every = check_every
+        self._numbers = 0
+        self._woken = self._due = False
+        self._timer_at = float("inf")
+
+    # ---- connections
+
+    def listen(self, address: str) -> None:
+        self.network.listen(address, self)
+
+    def accept(self) -> Connection:
+        return Connection(self.clock, self, Listener(self.roles, self.identity))
+
+    def dial(self, address: str, role: Role, attempt: int = 0) -> None:
+        """Connect, and connect again whenever the connection is gone, as long as the node lives."""
+        if not self.alive:
+            return
+        connection = Connection(self.clock, self, Dialer(role, self.identity, self.name))
+        connection.dialed = address, role
+        if not self.network.connect(connection, address):
+            pause = BACK_OFF_SECONDS[min(attempt, len(BACK_OFF_SECONDS) - 1)]
+            self.clock.after(pause, lambda: self.dial(address, role, attempt + 1))
+
+    def _dial_again(self, connection: Connection) -> None:
+        if connection.dialed is not None:
+            self.clock.after(BACK_OFF_SECONDS[0] * self.clock.random.random(), lambda: self.dial(*connection.dialed))
+
+    def connected(self, connection: Connection, peer: Peer) -> None:
+        self._numbers += 1
+        connection.number = self._numbers
+        self.connections[connection.number] = connection
+        self.state.peer_connected(connection.number, peer, self.clock.now)
+        self.wake()
+
+    def received(self, connection: Connection, message: Message, attachment: bytes) -> None:
+        if connection.number in self.connections:
+            self.state.receive(connection.number, message, self.clock.now, attachment)
+
+    def disconnected(self, connection: Connection, reason: str) -> None:
+        if not self.alive:
+            return
+        if self.connections.pop(connection.number, None) is not None:
+            self.state.peer_lost(connection.number, reason, self.clock.now)
+            self.wake()
+        self._dial_again(connection)
+
+    # ---- decisions
+
+    def wake(self) -> None:
+        """Decide soon, once."""
+        if not self._woken and self.alive:
+            self._woken = True
+            self.clock.after(self.clock.random.random() * TURN_SECONDS, self._turn)
+
+    def _turn(self) -> None:
+        self._woken = False
+        if not self.alive:
+            return
+        self.turns += 1
+        now = self.clock.now
+        if self._due:
+            self._due = False
+            self.state.tick(now)
+        self.do(self.state.drain(now))
+        if self.turns % self._check_every == 0:
+            self.state.check()
+        self._set_timer(now)
+
+    def _set_timer(self, now: float) -> None:
+        deadline = self.state.next_deadline()
+        deadline = float("inf") if deadline is None else max(deadline, now + SHORTEST_TIMER)
+        if deadline != self._timer_at:
+            self._timer_at = deadline
+            if deadline != float("inf"):
+                self.clock.at(deadline, lambda: self._time_has_come(deadline))
+
+    def _time_has_come(self, deadline: float) -> None:
+        if deadline == self._timer_at and self.alive:
+            self._timer_at = float("inf")
+            self._due = True
+            self.wake()
+
+    def do(self, outputs: list[Output]) -> None:
+        written: dict[int, Connection] = {}
+        for output in outputs:
+            if isinstance(output, Send):
+                connection = self.connections.get(output.peer)
+                if connection is not None:
+                    connection.send(output.message, output.attachment)
+                    written[output.peer] = connection
+            elif isinstance(output, Log):
+                self.clock.tell(f"{self.name}: {output.text}")
+            elif isinstance(output, Close):
+                self._close(output)
+            elif isinstance(output, Stop):
+                for connection in written.values():
+                    connection.flush()
+                self.stop(output.reason)
+                return
+            else:
+                self.carry_out(output)
+        for connection in written.values():
+            connection.flush()
+
+    def _close(self, output: Close) -> None:
+        connection = self.connections.pop(output.peer, None)
+        if connection is not None:
+            connection.close()
+            self._dial_again(connection)
+
+    def carry_out(self, output: Output) -> None:
+        """What is peculiar to one state."""
+        raise AssertionError(f"{self.name} cannot carry out {output!r}")
+
+    # ---- the end
+
+    def stop(self, reason: str) -> None:
+        """End in order: what was sent arrives."""
+        self.clock.tell(f"{self.name}: ends ({reason})")
+        self.alive = False
+        for connection in self.connections.values():
+            connection.close()
+
+    def kill(self) -> None:
+        """End at once. The others hear of it when their connections break."""
+        self.clock.tell(f"{self.name}: is killed")
+        self.alive = False
+        for connection in self.connections.values():
+            connection.vanish()
+
+
+class SchedulerNode(Node):
+    """The scheduler; it dials the storage."""
+
+    roles = (Role.client, Role.worker, Role.manager, Role.monitor)
+
+    def __init__(self, network: Network, books: Books, settings: SchedulerSettings, name: str, check_every: int) -> None:
+        super().__init__(network, books, name, SchedulerState(settings), check_every)
+        self.listen(SCHEDULER)
+        self.dial(STORAGE, Role.storage_user)
+
+    def kill(self) -> None:
+        super().kill()
+        self.network.unlisten(SCHEDULER)
+
+
+class StorageNode(Node):
+    """The object storage. Executors and clients use it directly, without a link; the scheduler over the network."""
+
+    roles = (Role.storage_user,)
+    _DIRECT = 1 << 40
+
+    def __init__(self, network: Network, books: Books, check_every: int) -> None:
+        super().__init__(network, books, STORAGE, StorageState(), check_every)
+        self.state.peer_connected(self._DIRECT, Peer(Role.storage_user, self.clock.bytes(16), "direct"), 0.0)
+        self._requests = 0
+        self._answer: Any = None
+        self.listen(STORAGE)
+
+    def put(self, content: bytes, owner: bytes) -> bytes:
+        """Store an object; returns its id."""
+        name = self.clock.bytes(OBJECT_ID_BYTES)
+        self._ask(Put(self._request(), name, owner, len(content), 0), content)
+        return name
+
+    def get(self, name: bytes) -> bytes | None:
+        """The content of an object, None when there is no such object."""
+        answer = self._ask(Get(self._request(), name))
+        return bytes(answer.data) if isinstance(answer, Transmit) else None
+
+    def release(self, name: bytes, owner: bytes) -> None:
+        self._ask(Release(name, owner))
+
+    def _request(self) -> int:
+        self._requests += 1
+        return self._requests
+
+    def _ask(self, message: Message, attachment: bytes = b"") -> Any:
+        self._answer = None
+        self.state.receive(self._DIRECT, message, self.clock.now, attachment)
+        self.do(self.state.drain(self.clock.now))
+        return self._answer
+
+    def do(self, outputs: list[Output]) -> None:
+        direct = [output for output in outputs if getattr(output, "peer", None) == self._DIRECT]
+        for output in direct:
+            self._answer = output.message if isinstance(output, Send) else output
+            if isinstance(self._answer, StorageFailure | Chunk):
+                self.clock.tell(f"{self.name}: {self._answer}")
+        super().do([output for output in outputs if output not in direct])
+
+
+class ClientNode(Node):
+    """A client, with the user at its side."""
+
+    def __init__(self, network: Network, books: Books, storage: StorageNode, name: str, check_every: int) -> None:
+        super().__init__(network, books, name, ClientState(), check_every)
+        self.storage = storage
+        self.left = False
+        self.dial(SCHEDULER, Role.client)
+
+    def carry_out(self, output: Output) -> None:
+        if isinstance(output, Ended):
+            self._ended(output)
+        elif not isinstance(output, Connected):
+            super().carry_out(output)
+
+    def _ended(self, output: Ended) -> None:
+        """As the real client's service: futures take their outcome, stored results are fetched and freed."""
+        results = output.results
+        for sequence, task, status, payload in zip(
+            u64(results.tasks), output.tasks, results.statuses, results.payloads, strict=True
+        ):
+            if task is not None:
+                self._deliver(sequence, ResultStatus(status), payload)
+
+    def _deliver(self, sequence: int, status: ResultStatus, payload: bytes) -> None:
+        value: bytes | None = payload
+        if status == ResultStatus.stored:
+            name = payload[:OBJECT_ID_BYTES]
+            value = self.storage.get(name)
+            if value is None:
+                raise Violation(f"seed {self.clock.seed}: the result of task {self.name}/{sequence} is not in the storage")
+            self.storage.release(name, self.identity)
+        key = self.identity + sequence.to_bytes(8, "little")
+        self.clock.tell(f"{self.name}: task {sequence} {status.name}")
+        self.books.delivered(key, status, value)
+
+    def leave(self) -> None:
+        """Say goodbye and end."""
+        if not self.left:
+            self.left = True
+            self.books.dropped(self.identity)
+            self.state.goodbye()
+            self.wake()
+
+    def vanish(self) -> None:
+        """Never to be heard of again."""
+        self.left = True
+        self.books.dropped(self.identity)
+        self.kill()

@@ -1,0 +1,257 @@
+"""Messages to bytes and back, held to the schemas."""
+
+from __future__ import annotations
+
+import inspect
+import struct
+from array import array
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaler import messages
+from scaler.errors import ProtocolError
+from scaler.messages import ClearTasks, Failure, Function, Inputs, Results, TaskOptions, Update
+from scaler.wire import schema
+from scaler.wire.codec import StructCodec, UnionCodec, codec, snake, struct_codec
+
+FILES = ("client", "executor", "handshake", "manager", "monitor", "storage", "task", "worker")
+UNIONS = [
+    ("client", "ClientToScheduler"),
+    ("client", "SchedulerToClient"),
+    ("executor", "WorkerToForkServer"),
+    ("executor", "ForkServerToWorker"),
+    ("executor", "WorkerToExecutor"),
+    ("executor", "ExecutorToWorker"),
+    ("handshake", "Handshake"),
+    ("manager", "ManagerToScheduler"),
+    ("manager", "SchedulerToManager"),
+    ("monitor", "MonitorToScheduler"),
+    ("monitor", "SchedulerToMonitor"),
+    ("storage", "ToStorage"),
+    ("storage", "FromStorage"),
+    ("worker", "WorkerToScheduler"),
+    ("worker", "SchedulerToWorker"),
+]
+CLASSES = {name: c for name, c in vars(messages).items() if is_dataclass(c) and c.__module__ == messages.__name__}
+NESTED = {"Function", "TaskOptions", "Failure", "Inputs", "TaskCounts", "WorkerFacts", "ClientFacts", "ManagerFacts"}
+
+
+def structs() -> dict[str, Any]:
+    """Every struct of every schema by its name, the unions of conversations apart."""
+    found: dict[str, Any] = {}
+    unions = {union for _, union in UNIONS}
+    for file in FILES:
+        for name, kind in vars(schema.load(file)).items():
+            node = getattr(getattr(kind, "schema", None), "node", None)
+            if node is not None and str(node.which()) == "struct" and name not in unions:
+                found[name] = kind.schema
+    return found
+
+
+STRUCTS = structs()
+ARMS = [(codec(*union), kind) for union in UNIONS for kind in sorted(codec(*union).vocabulary, key=lambda c: c.__name__)]
+arms = pytest.mark.parametrize(("union", "kind"), ARMS, ids=lambda v: v.__name__ if isinstance(v, type) else v.name)
+
+
+def test_each_struct_has_its_class_and_each_class_its_struct() -> None:
+    assert STRUCTS.keys() == CLASSES.keys()
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_the_fields_are_the_same_in_the_same_order(name: str) -> None:
+    assert [f.name for f in fields(CLASSES[name])] == [snake(str(f.name)) for f in STRUCTS[name].node.struct.fields]
+
+
+@pytest.mark.parametrize("name", sorted(n for n, c in vars(messages).items() if inspect.isclass(c) and issubclass(c, int)))
+def test_enumerations_are_the_same(name: str) -> None:
+    if name == "IntEnum":
+        return
+    (found,) = [e for e in (getattr(schema.load(file), name, None) for file in FILES) if e is not None]
+    assert {snake(k): v for k, v in found.schema.enumerants.items()} == {m.name: m.value for m in vars(messages)[name]}
+
+
+def test_every_message_can_be_said_somewhere() -> None:
+    assert {kind.__name__ for _, kind in ARMS} == CLASSES.keys() - NESTED
+
+
+def test_snake() -> None:
+    assert snake("wallMicroseconds") == "wall_microseconds" and snake("pid") == "pid"
+
+
+# ---- values of any kind, led by the schema
+
+
+def values(name: str) -> st.SearchStrategy[Any]:
+    """Random messages of one struct."""
+    node = STRUCTS[name].node.struct
+    return st.builds(
+        CLASSES[name], **{snake(str(f.name)): _value(STRUCTS[name], str(f.name), f.slot.type) for f in node.fields}
+    )
+
+
+def _value(owner: Any, name: str, kind: Any) -> st.SearchStrategy[Any]:
+    which = str(kind.which())
+    if which == "struct":
+        return values(_name(owner.fields[name].schema))
+    if which == "list":
+        inner = kind.list.elementType
+        if str(inner.which()) == "struct":
+            return st.lists(values(_name(owner.fields[name].schema.elementType)), max_size=3)
+        return st.lists(SCALARS[str(inner.which())], max_size=4)
+    return SCALARS[which]
+
+
+def _name(struct: Any) -> str:
+    return str(struct.node.displayName[struct.node.displayNamePrefixLength :])
+
+
+SCALARS: dict[str, st.SearchStrategy[Any]] = {
+    "bool": st.booleans(),
+    "uint16": st.integers(0, 2**16 - 1),
+    "enum": st.integers(0, 2**16 - 1),
+    "uint32": st.integers(0, 2**32 - 1),
+    "uint64": st.integers(0, 2**64 - 1),
+    "int32": st.integers(-(2**31), 2**31 - 1),
+    "float32": st.floats(width=32, allow_nan=False),
+    "text": st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    "data": st.binary(max_size=40),
+}
+ZEROS = {"bool": False, "float32": 0.0, "text": "", "data": b""}
+
+
+def default(name: str) -> Any:
+    """The message with as few arguments as possible, the others zero."""
+    arguments = {}
+    for f, said in zip(fields(CLASSES[name]), STRUCTS[name].node.struct.fields, strict=True):
+        if f.default is MISSING and f.default_factory is MISSING:
+            which = str(said.slot.type.which())
+            nested = STRUCTS[name].fields[str(said.name)].schema if which == "struct" else None
+            arguments[f.name] = [] if which == "list" else default(_name(nested)) if nested else ZEROS.get(which, 0)
+    return CLASSES[name](**arguments)
+
+
+@arms
+def test_defaults_come_back(union: UnionCodec, kind: type) -> None:
+    message = default(kind.__name__)
+    assert union.decode(union.encode(message)) == message
+
+
+@arms
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_any_values_come_back(union: UnionCodec, kind: type, data: st.DataObject) -> None:
+    message = data.draw(values(kind.__name__))
+    encoded = union.encode(message)
+    assert len(encoded) % 8 == 0
+    assert union.decode(encoded) == message
+
+
+@given(values("Failure"))
+def test_a_struct_of_its_own_comes_back(failure: Failure) -> None:
+    alone = struct_codec("task", "Failure")
+    assert alone.decode(alone.encode(failure)) == failure
+
+
+def test_columns_are_written_from_arrays_and_read_as_bytes() -> None:
+    ids = array("Q", [1, 2**40])
+    union = codec("worker", "WorkerToScheduler")
+    message = Results(ids, array("I", [1, 2]), b"\1\1", [b"", b"x"], ids, ids, ids)
+    read = union.decode(union.encode(message))
+    assert isinstance(read, Results)
+    assert read.tasks == ids.tobytes() and read.attempts == struct.pack("<II", 1, 2) and read.payloads == [b"", b"x"]
+
+
+# ---- what must not be read or said
+
+
+@pytest.mark.parametrize(
+    ("file", "there", "back"),
+    [
+        ("client", "ClientToScheduler", "SchedulerToClient"),
+        ("worker", "WorkerToScheduler", "SchedulerToWorker"),
+        ("manager", "ManagerToScheduler", "SchedulerToManager"),
+        ("monitor", "MonitorToScheduler", "SchedulerToMonitor"),
+        ("executor", "WorkerToExecutor", "ExecutorToWorker"),
+    ],
+)
+def test_the_other_direction_is_refused(file: str, there: str, back: str) -> None:
+    for one, other in ((codec(file, there), codec(file, back)), (codec(file, back), codec(file, there))):
+        for kind in one.vocabulary - other.vocabulary:
+            with pytest.raises(ProtocolError, match=f"{kind.__name__} cannot be said in {other.name}"):
+                other.encode(default(kind.__name__))
+
+
+def test_an_arm_that_is_not_there_is_refused() -> None:
+    """What a newer peer may say: a number of the union that this side does not know."""
+    union = codec("client", "ClientToScheduler")
+    encoded = bytearray(union.encode(ClearTasks()))
+    place = encoded.index(struct.pack("<H", 5), 16)
+    encoded[place : place + 2] = struct.pack("<H", 999)
+    with pytest.raises(ProtocolError):
+        union.decode(bytes(encoded))
+
+
+@pytest.mark.parametrize(("file", "union"), UNIONS)
+def test_unspecified_is_no_message(file: str, union: str) -> None:
+    empty = getattr(schema.load(file), union).new_message()
+    with pytest.raises(ProtocolError, match="unspecified"):
+        codec(file, union).decode(empty.to_bytes())
+
+
+READERS: list[UnionCodec | StructCodec] = [*(codec(*union) for union in UNIONS), struct_codec("task", "Failure")]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(READERS), st.binary(max_size=200))
+def test_garbage_raises_protocol_error_only(reader: UnionCodec | StructCodec, data: bytes) -> None:
+    try:
+        reader.decode(data)
+    except ProtocolError as error:
+        assert str(error)
+
+
+SAMPLES = [
+    (codec("client", "SchedulerToClient"), Results(b"12345678", b"", b"\1", [b"payload"], bytes(8), bytes(8), bytes(8))),
+    (codec("worker", "SchedulerToWorker"), messages.DefineForWorker([Function(1, "s", b"c", b"", "näme", b"o")])),
+    (codec("client", "ClientToScheduler"), messages.Submit(bytes(8), bytes(4), [b"p"], [TaskOptions(["gpu"], 1)])),
+    (codec("worker", "SchedulerToWorker"), messages.Assign(bytes(8), bytes(4), bytes(4), [b"p"], b"", Inputs(b"1234"))),
+    (codec("monitor", "SchedulerToMonitor"), Update(True, 1, messages.TaskCounts(), [], [b"a"], [], [])),
+]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.sampled_from(SAMPLES), st.data())
+def test_damage_raises_protocol_error_only(sample: tuple[UnionCodec, Any], data: st.DataObject) -> None:
+    union, message = sample
+    encoded = bytearray(union.encode(message))
+    for _ in range(data.draw(st.integers(1, 4))):
+        encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    keep = data.draw(st.integers(0, len(encoded)))
+    try:
+        union.decode(bytes(encoded[:keep]))
+        union.decode(bytes(encoded))
+    except ProtocolError as error:
+        assert str(error)
+
+
+def test_a_small_frame_cannot_be_read_as_a_huge_message() -> None:
+    """All pointers of a list to one long text: 16 KiB of frame that would be read as 8 MB."""
+    union = codec("worker", "WorkerToScheduler")
+    count, length = 1000, 8000 - 1
+    encoded = bytearray(union.encode(messages.RegisterWorker(1, 1, ["a" * length] + ["b"] * (count - 1))))
+    text = encoded.index(b"aaaaaaaa")
+    first = next(
+        at
+        for at in range(0, text, 8)
+        if encoded[at] & 3 == 1 and at + 8 + 8 * (struct.unpack_from("<i", encoded, at)[0] >> 2) == text
+    )
+    words = struct.unpack_from("<I", encoded, first + 4)[0]
+    for i in range(count):
+        at = first + 8 * i
+        struct.pack_into("<iI", encoded, at, (text - at - 8) // 8 << 2 | 1, words)
+    with pytest.raises(ProtocolError, match="limit"):
+        union.decode(bytes(encoded))
