@@ -59,7 +59,9 @@ def _follows_a_twin(lines: list[str], number: int) -> bool:
 def versions() -> list[str]:
     """The schemas are all listed in protocol/README.md."""
     text = Path("protocol/README.md").read_text()
-    return [f"protocol/README.md does not mention {p.name}" for p in Path("protocol").glob("*.capnp") if p.name not in text]
+    return [
+        f"protocol/README.md does not mention {p.name}" for p in Path("protocol").glob("*.capnp") if p.name not in text
+    ]
 
 
 if __name__ == "__main__":

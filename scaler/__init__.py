@@ -1,9 +1,9 @@
 """Scaler runs Python functions on many processes and machines.
 
-    from scaler import Client
+from scaler import Client
 
-    with Client() as client:
-        print(client.map(abs, range(-5, 5)))
+with Client() as client:
+    print(client.map(abs, range(-5, 5)))
 """
 
 from __future__ import annotations

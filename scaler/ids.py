@@ -58,7 +58,9 @@ class Address:
         """Raises AddressError, saying what is wrong with the text, for anything but tcp://host:port."""
         match = re.fullmatch(r"tcp://(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})/?", text.strip())
         if match is None:
-            raise AddressError(f"{text!r} is not an address; write it as tcp://host:port, for example tcp://127.0.0.1:8516")
+            raise AddressError(
+                f"{text!r} is not an address; write it as tcp://host:port, for example tcp://127.0.0.1:8516"
+            )
         port = int(match[3])
         if port > 65535:
             raise AddressError(f"port {port} in {text!r} is greater than 65535")

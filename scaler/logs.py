@@ -14,7 +14,9 @@ DATE_FORMAT = "%Y-%m-%d %H:%M:%S%z"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
-def set_up_logging(level: str = "INFO", paths: tuple[str, ...] = ("/dev/stdout",), config_file: str | None = None) -> None:
+def set_up_logging(
+    level: str = "INFO", paths: tuple[str, ...] = ("/dev/stdout",), config_file: str | None = None
+) -> None:
     """Send log lines to files (/dev/stdout and /dev/stderr included), or where a logging configuration file says.
 
     Raises ConfigurationError for a file that cannot be used.

@@ -554,6 +554,3 @@ class Update:
 
 Message: TypeAlias = object
 """Any of the classes above."""
-
-
-

@@ -105,7 +105,9 @@ def name_of(function: Any) -> str:
     inner = getattr(function, "func", None)  # functools.partial
     if inner is not None and not hasattr(function, "__name__"):
         return name_of(inner)
-    return str(getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or type(function).__qualname__)
+    return str(
+        getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or type(function).__qualname__
+    )
 
 
 def write(serializer: Serializer, obj: Any, what: str) -> bytes:
@@ -172,7 +174,9 @@ def write_function(serializer: Serializer, function: Callable[..., Any]) -> tupl
     return CUSTOM_TAG, bytes(cloudpickle.dumps((serializer, content), PROTOCOL))
 
 
-def read_function(tag: str, content: bytes | bytearray | memoryview, name: str) -> tuple[Serializer, Callable[..., Any]]:
+def read_function(
+    tag: str, content: bytes | bytearray | memoryview, name: str
+) -> tuple[Serializer, Callable[..., Any]]:
     """The serializer and the function. Raises SerializationError that names it."""
     serializer: Serializer = DefaultSerializer()
     if tag == CUSTOM_TAG:

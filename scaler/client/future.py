@@ -171,5 +171,3 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
     def __repr__(self) -> str:
         state = "cancelled" if self.cancelled() else "finished" if self.done() else "pending"
         return f"<ScalerFuture {self._sequence} {self._name} {state}>"
-
-

@@ -168,7 +168,9 @@ class _Planner:
         else:
             self._constants[key] = resolved
 
-    def _add(self, key: Hashable, function: Callable[..., Any], template: list[Any], dependencies: dict[int, int]) -> None:
+    def _add(
+        self, key: Hashable, function: Callable[..., Any], template: list[Any], dependencies: dict[int, int]
+    ) -> None:
         self._numbers[key] = len(self._plan.nodes)
         self._plan.nodes.append(Node(key, function, template, list(dependencies)))
 

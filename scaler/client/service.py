@@ -96,12 +96,18 @@ class ClientService:
 
     async def _main(self) -> None:
         self._driver = Driver(
-            self._state, self.identity, f"client {self._name or self.identity.hex()[:8]}", self._carry_out, random_bytes=os.urandom
+            self._state,
+            self.identity,
+            f"client {self._name or self.identity.hex()[:8]}",
+            self._carry_out,
+            random_bytes=os.urandom,
         )
         self._driver.dial(self.address, Role.client, "the scheduler", self._timeout_seconds)
         outcome = await self._driver.stopped
         await self._driver.close()
-        reason = ConnectionLostError(outcome.reason) if outcome.exit_code else ClientClosedError("the client was closed")
+        reason = (
+            ConnectionLostError(outcome.reason) if outcome.exit_code else ClientClosedError("the client was closed")
+        )
         self._give_up(reason)
 
     def _give_up(self, reason: BaseException) -> None:

@@ -271,9 +271,7 @@ def _submission(tasks: list[Task]) -> Submit:
     functions = array("I", [task.function for task in tasks])
     if functions.count(functions[0]) == len(functions):
         functions = functions[:1]
-    submit = Submit(
-        array("Q", [task.sequence for task in tasks]), u32(functions), [task.payload for task in tasks]
-    )
+    submit = Submit(array("Q", [task.sequence for task in tasks]), u32(functions), [task.payload for task in tasks])
     if any(task.options is not None for task in tasks):
         _add_options(submit, tasks)
     if any(task.dependencies for task in tasks):

@@ -110,5 +110,3 @@ class SchedulerClusterCombo:
 
     def __repr__(self) -> str:
         return f"<SchedulerClusterCombo at {self.get_address()}>"
-
-

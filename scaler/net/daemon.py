@@ -69,9 +69,7 @@ class Daemon:
         return outcome.exit_code
 
 
-def run_daemon(
-    name: str, service: Service, event_loop: str = "uvloop", ready: Callable[[], None] | None = None
-) -> int:
+def run_daemon(name: str, service: Service, event_loop: str = "uvloop", ready: Callable[[], None] | None = None) -> int:
     """Run a service on a new event loop until it ends; returns its exit code."""
     loop = new_event_loop(event_loop)
 

@@ -108,7 +108,11 @@ class Board:
     # ---- coming
 
     def add(
-        self, ids: array[int], functions: array[int], payloads: list[bytes], groups: list[tuple[TaskOptions, array[int]]]
+        self,
+        ids: array[int],
+        functions: array[int],
+        payloads: list[bytes],
+        groups: list[tuple[TaskOptions, array[int]]],
     ) -> array[int]:
         """Enter new tasks of one client, in state waiting; returns their indexes.
 
@@ -216,9 +220,7 @@ class Board:
 
     def retract(self) -> list[tuple[int, array[int]]]:
         """Choose tasks to ask back for idle slots, and mark them."""
-        asked = retract(
-            self.loads, self.life, TaskState.ASSIGNED, self._class, self.life.count(TaskState.RETRACTING)
-        )
+        asked = retract(self.loads, self.life, TaskState.ASSIGNED, self._class, self.life.count(TaskState.RETRACTING))
         for _, tasks in asked:
             self.life.apply(TaskEvent.RETRACT, tasks)
         return asked
@@ -303,6 +305,8 @@ class Board:
 
     def die(self, task: int, story: str) -> list[End]:
         """The executor or worker died while this task was running: run it again, or give up."""
+        if not self.life.state(task):
+            return []  # The end of another one ended it just now.
         special = self._special.setdefault(task, Special())
         special.deaths.append(story)
         if len(special.deaths) <= MAX_DEATHS:
@@ -434,5 +438,3 @@ class Board:
 def _signed(value: int) -> int:
     """An i32 out of the u32 it was stored as."""
     return value - (1 << 32) if value >> 31 else value
-
-

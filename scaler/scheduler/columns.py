@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from operator import gt
 
+from scaler._core.graph import find_cycle
 from scaler.errors import ProtocolError
-from scaler.ids import Column, u32, u64
+from scaler.ids import MAX_SEQUENCE, Column, u32, u64
 from scaler.messages import Assign, Inputs, Results, Submit
 from scaler.scheduler.board import Placement
 
@@ -45,6 +47,42 @@ def cut_results(message: Results) -> Iterator[Results]:
     for first, last in _cuts([len(payload) for payload in message.payloads]):
         whole = last - first == len(message.payloads)
         yield message if whole else select_results(message, range(first, last))
+
+
+def checked_submit(message: Submit) -> Submit:
+    """The message, fresh from the wire. Raises ProtocolError when its columns do not fit together, or tasks need each other."""
+    sequences, ends, dependencies = u64(message.sequences), u32(message.dependency_ends), u64(message.dependencies)
+    count = len(sequences)
+    for name, length, allowed in (
+        ("payloads", len(message.payloads), (count,)),
+        ("functions", len(u32(message.functions)), (1, count)),
+        ("options", len(u32(message.options)), (1, count) if message.option_sets else (0, 1, count)),
+        ("wanted", len(message.wanted), (0, count)),
+        ("dependencyEnds", len(ends), (0, count)),
+    ):
+        if length not in allowed:
+            raise ProtocolError(f"{count} sequences, but {length} entries in the column `{name}`")
+    if ends and (ends[-1] != len(dependencies) or any(map(gt, ends, ends[1:]))):
+        raise ProtocolError("the columns of dependencies do not fit together")
+    if ends and dependencies and max(dependencies) > MAX_SEQUENCE:
+        raise ProtocolError(f"a dependency is greater than {MAX_SEQUENCE}")
+    if ends and _need_each_other(sequences, ends, dependencies):
+        raise ProtocolError("tasks depend on each other in a circle")
+    return message
+
+
+def _need_each_other(sequences: array[int], ends: array[int], dependencies: array[int]) -> bool:
+    """Whether there is a circle, which only a task that needs a later one can close."""
+    begins = [0, *ends[:-1]]
+    spans = list(zip(sequences, begins, ends, strict=True))
+    if all(begin == end or max(dependencies[begin:end]) < sequence for sequence, begin, end in spans):
+        return False
+    places = {sequence: place for place, sequence in enumerate(sequences)}
+    inner, inner_ends = array("I"), array("I")
+    for _, begin, end in spans:
+        inner.extend(places[needed] for needed in dependencies[begin:end] if needed in places)
+        inner_ends.append(len(inner))
+    return bool(find_cycle(inner_ends, inner))
 
 
 def select_submit(message: Submit, chosen: Sequence[int]) -> Submit:

@@ -38,9 +38,7 @@ class ClientSession:
         if self.singles:
             sequences, statuses, payloads = zip(*self.singles, strict=True)
             nothing = bytes(8 * len(payloads))
-            told.append(
-                Results(array("Q", sequences), b"", bytes(statuses), list(payloads), nothing, nothing, nothing)
-            )
+            told.append(Results(array("Q", sequences), b"", bytes(statuses), list(payloads), nothing, nothing, nothing))
         self.outbox, self.singles = [], []
         return told
 

@@ -53,7 +53,14 @@ from scaler.messages import (
     WorkerSettings,
 )
 from scaler.scheduler.board import Board, End, Placement
-from scaler.scheduler.columns import assignments, checked_results, cut_results, select_results, select_submit
+from scaler.scheduler.columns import (
+    assignments,
+    checked_results,
+    checked_submit,
+    cut_results,
+    select_results,
+    select_submit,
+)
 from scaler.scheduler.life import TaskEvent, TaskState
 from scaler.scheduler.monitors import Monitors
 from scaler.scheduler.sessions import ClientSession, ManagerSession, WorkerSession
@@ -275,8 +282,7 @@ class SchedulerState:
         count = len(sequences)
         if not count:
             return
-        if len(message.payloads) != count:
-            raise ProtocolError(f"{count} sequences, but {len(message.payloads)} payloads")
+        message = checked_submit(message)
         ids = join_ids(session.number, sequences)
         known = self.board.slots.find(ids)
         if known.count(NONE) != count:
@@ -289,8 +295,6 @@ class SchedulerState:
             return
         tasks = self._enter(session, message, ids)
         if message.wanted:
-            if len(message.wanted) != count:
-                raise ProtocolError("the column `wanted` has another length")
             self.board.mark_unwanted(task for task, want in zip(tasks, message.wanted, strict=True) if not want)
         lost = self._connect_dependencies(session, message, tasks) if len(message.dependency_ends) else []
         self.board.release(tasks if not lost else array("I", [t for t in tasks if t not in set(lost)]))
@@ -310,8 +314,6 @@ class SchedulerState:
 
     def _enter(self, session: ClientSession, message: Submit, ids: array[int]) -> array[int]:
         numbers = u32(message.functions)
-        if len(numbers) not in (1, len(ids)):
-            raise ProtocolError("the column `functions` has another length")
         unknown = set(numbers) - session.functions.keys()
         if unknown:
             raise ProtocolError(f"function {min(unknown)} is not defined")
@@ -319,8 +321,6 @@ class SchedulerState:
         groups: list[tuple[TaskOptions, array[int]]] = []
         if message.option_sets:
             chosen = u32(message.options)
-            if len(chosen) not in (1, len(ids)):
-                raise ProtocolError("the column `options` has another length")
             if len(chosen) == 1:
                 groups = [(message.option_sets[chosen[0]], array("I", range(len(ids))))]
             else:
@@ -333,14 +333,10 @@ class SchedulerState:
     def _connect_dependencies(self, session: ClientSession, message: Submit, tasks: array[int]) -> list[int]:
         """Enter the edges; returns the tasks of which a dependency is unknown."""
         ends, sequences = u32(message.dependency_ends), u64(message.dependencies)
-        if len(ends) != len(tasks) or (ends and ends[-1] != len(sequences)):
-            raise ProtocolError("the columns of dependencies do not fit together")
         found = self.board.slots.find(join_ids(session.number, sequences))
         lost: list[int] = []
         begin = 0
         for task, end in zip(tasks, ends, strict=True):
-            if end < begin:
-                raise ProtocolError("the column `dependencyEnds` falls")
             dependencies = found[begin:end]
             begin = end
             if NONE in dependencies:
@@ -674,7 +670,9 @@ class SchedulerState:
                     self._unrunnable.add(requirement_class)
                     needs = ", ".join(sorted(self.board.requirements.needs(requirement_class)))
                     count = self.board.queues.count(requirement_class)
-                    self._out.log(30, f"{count} tasks wait for a worker that offers {needs}; none of the present ones does")
+                    self._out.log(
+                        30, f"{count} tasks wait for a worker that offers {needs}; none of the present ones does"
+                    )
 
     # ---- asked
 

@@ -88,5 +88,3 @@ class StorageService:
             event = self._readable.pop(peer, None)
             if event is not None:
                 event.set()
-
-

@@ -79,7 +79,9 @@ class FrameReader:
                 f"({MAX_MESSAGE_BYTES} + {MAX_ATTACHMENT_BYTES})"
             )
         if message_bytes < 8 or message_bytes % 8:
-            return ProtocolError(f"frame with a message of {message_bytes} bytes; it has to be a multiple of 8, at least 8")
+            return ProtocolError(
+                f"frame with a message of {message_bytes} bytes; it has to be a multiple of 8, at least 8"
+            )
         return None
 
     def _forget_read(self) -> None:

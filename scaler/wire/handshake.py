@@ -61,7 +61,9 @@ class Dialer:
         if not self._secret:
             self.error = RefusedError("the peer asks for a secret, and none is configured here")
         elif message.method != "hmac-sha256":
-            self.error = RefusedError(f"the peer asks for authentication by {message.method!r}, which is not known here")
+            self.error = RefusedError(
+                f"the peer asks for authentication by {message.method!r}, which is not known here"
+            )
         else:
             self._challenge = message.nonce
             return [Proof(_mac(self._secret, b"scaler dialer", self.hello, message.nonce))]
@@ -102,7 +104,9 @@ class Listener:
             if not self._secret or not hmac.compare_digest(expected, message.mac):
                 return self._refuse(RefusalReason.authentication, "the secret was not proved")
             return self._let_in(self._hello, _mac(self._secret, b"scaler listener", self._hello, self._nonce))
-        return self._refuse(RefusalReason.not_scaler, f"{type(message).__name__} does not belong here; begin with hello")
+        return self._refuse(
+            RefusalReason.not_scaler, f"{type(message).__name__} does not belong here; begin with hello"
+        )
 
     def refuse_unreadable(self) -> list[Message]:
         """The answer to a first frame that is no handshake."""

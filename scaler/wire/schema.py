@@ -23,7 +23,9 @@ def directory() -> Path:
     for place in PLACES:
         if (place / "handshake.capnp").is_file():
             return place
-    raise ConfigurationError(f"the schemas are missing: no handshake.capnp in {' or '.join(map(str, PLACES))}; reinstall")
+    raise ConfigurationError(
+        f"the schemas are missing: no handshake.capnp in {' or '.join(map(str, PLACES))}; reinstall"
+    )
 
 
 @cache

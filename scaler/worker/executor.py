@@ -112,7 +112,9 @@ class Executor:
                 self._run(message.first_position + i, function, payload, inputs, started_ns)
                 self._claims.rest()
 
-    def _run(self, position: int, number: int, payload: bytes, inputs: list[tuple[int, bytes]], started_ns: int) -> None:
+    def _run(
+        self, position: int, number: int, payload: bytes, inputs: list[tuple[int, bytes]], started_ns: int
+    ) -> None:
         cpu_ns = time.process_time_ns()
         try:
             status, result = self._call(number, payload, inputs)
@@ -232,8 +234,12 @@ def main(link: int, page: int, stdout: int, stderr: int) -> None:
     os.dup2(stderr, 2)
     os.close(stdout)
     os.close(stderr)
-    sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), encoding="utf-8", line_buffering=True, write_through=True)
-    sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding="utf-8", line_buffering=True, write_through=True)
+    sys.stdout = io.TextIOWrapper(
+        io.FileIO(1, "w", closefd=False), encoding="utf-8", line_buffering=True, write_through=True
+    )
+    sys.stderr = io.TextIOWrapper(
+        io.FileIO(2, "w", closefd=False), encoding="utf-8", line_buffering=True, write_through=True
+    )
     claims = Claims(mmap.mmap(page, PAGE_BYTES))
     os.close(page)
     with socket.socket(fileno=link) as connection:
@@ -243,5 +249,3 @@ def main(link: int, page: int, stdout: int, stderr: int) -> None:
             current.serve()
         except (BrokenPipeError, ConnectionResetError):
             return
-
-

@@ -165,24 +165,27 @@ class Executor:
         values = [self._input(status, data) for status, data in inputs]
         run = self.run = self.worker.books.began(self.worker.name, payload, values, function.content)
         job = run.job
+        if None in values:
+            self.clock.tell(f"{self}: an input of {job} is not in the storage")
+            self.clock.after(job.seconds, lambda: self._end(run, position, None))
+            return
         self.clock.tell(f"{self}: begins {job}")
         if job.kind is Kind.POISON:
             self.clock.after(job.seconds, lambda: self.die("poisoned") if self.run is run else None)
         else:
             self.clock.after(job.seconds, lambda: self._end(run, position, function))
 
-    def _input(self, status: int, data: bytes) -> bytes:
-        if status == ResultStatus.succeeded:
-            return data
-        content = self.worker.storage.get(REFERENCE.unpack(data)[0])
-        if content is None:
-            raise Violation(f"seed {self.clock.seed}: an input of a task of {self} is not in the storage")
-        return content
+    def _input(self, status: int, data: bytes) -> bytes | None:
+        """The value of an input; None where it is no more. The real executor fails the task then."""
+        return data if status == ResultStatus.succeeded else self.worker.storage.get(REFERENCE.unpack(data)[0])
 
-    def _end(self, run: Run, position: int, function: Function) -> None:
+    def _end(self, run: Run, position: int, function: Function | None) -> None:
+        """A task ends by itself; without a function because it could not be called."""
         if not self.alive or self.run is not run:
             return
-        status, payload = self._outcome(run.job, function)
+        status, payload = ResultStatus.failed, b"an input is gone"
+        if function is not None:
+            status, payload = self._outcome(run.job, function)
         self.worker.books.finished(run, status)
         self._results.append((position, status, payload, int(run.job.seconds * 1e6)))
         self._claims.rest()

@@ -66,6 +66,9 @@ class Node:
             self.clock.after(BACK_OFF_SECONDS[0] * self.clock.random.random(), lambda: self.dial(*connection.dialed))
 
     def connected(self, connection: Connection, peer: Peer) -> None:
+        if not self.alive:
+            connection.vanish()
+            return
         self._numbers += 1
         connection.number = self._numbers
         self.connections[connection.number] = connection
@@ -267,12 +270,13 @@ class ClientNode(Node):
         self.books.delivered(key, status, value)
 
     def leave(self) -> None:
-        """Say goodbye and end."""
+        """Say goodbye, if there is somebody to say it to, and end."""
         if not self.left:
             self.left = True
             self.books.dropped(self.identity)
             self.state.goodbye()
-            self.wake()
+            self._turn()
+            self.stop("left")
 
     def vanish(self) -> None:
         """Never to be heard of again."""

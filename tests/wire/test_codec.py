@@ -239,9 +239,9 @@ def test_damage_raises_protocol_error_only(sample: tuple[UnionCodec, Any], data:
 
 
 def test_a_small_frame_cannot_be_read_as_a_huge_message() -> None:
-    """All pointers of a list to one long text: 16 KiB of frame that would be read as 8 MB."""
+    """All pointers of a list to one long text: 7 KB of frame that would be read as 700 KB."""
     union = codec("worker", "WorkerToScheduler")
-    count, length = 1000, 8000 - 1
+    count, length = 300, 2400 - 1
     encoded = bytearray(union.encode(messages.RegisterWorker(1, 1, ["a" * length] + ["b"] * (count - 1))))
     text = encoded.index(b"aaaaaaaa")
     first = next(

@@ -1,0 +1,214 @@
+"""The cluster: all nodes on one network, the things that may befall them, and the last judgement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scaler.scheduler.state import SchedulerSettings
+from scaler.worker.state import WorkerOptions
+
+from .checkers import Books, Violation
+from .clock import Clock
+from .executors import Executor, WorkerNode
+from .network import Network, Quality
+from .nodes import SCHEDULER, STORAGE, ClientNode, SchedulerNode, StorageNode
+from .workload import Mix, User
+
+PATIENCE_SECONDS = 200.0
+"""Everything has to finish within this time after the last fault."""
+TIMEOUT_SECONDS = 6.0
+SETTINGS = SchedulerSettings(
+    "tcp://storage:1",
+    client_timeout_seconds=TIMEOUT_SECONDS,
+    worker_timeout_seconds=TIMEOUT_SECONDS,
+    inline_limit_bytes=1 << 20,
+)
+
+
+class Cluster:
+    """One scheduler, one storage, and workers and clients as they are added."""
+
+    def __init__(
+        self, seed: int, quality: Quality | None = None, verbose: bool = False, check_every: int = 1
+    ) -> None:
+        self.clock = Clock(seed, verbose)
+        self.books = Books(self.clock)
+        self.network = Network(self.clock, quality or Quality())
+        self.check_every = check_every
+        self.storage = StorageNode(self.network, self.books, check_every)
+        self.workers: list[WorkerNode] = []
+        self.users: list[User] = []
+        self.left_early = self.restarted = False
+        self._names = 0
+        self.scheduler = self._new_scheduler()
+
+    # ---- who takes part
+
+    def _new_scheduler(self) -> SchedulerNode:
+        name = f"{SCHEDULER}{self._number()}"
+        return SchedulerNode(self.network, self.books, SETTINGS, name, self.check_every)
+
+    def add_worker(self, slots: int = 1, capabilities: tuple[str, ...] = (), **options: Any) -> WorkerNode:
+        facts = WorkerOptions(slots, capabilities=capabilities, host="sim", **options)
+        name = f"worker{self._number()}"
+        self.workers.append(WorkerNode(self.network, self.books, self.storage, name, facts, self.check_every))
+        return self.workers[-1]
+
+    def add_user(self, mix: Mix | None = None) -> User:
+        client = ClientNode(self.network, self.books, self.storage, f"client{self._number()}", self.check_every)
+        self.users.append(User(client, self.books, mix or Mix()))
+        return self.users[-1]
+
+    def _number(self) -> int:
+        self._names += 1
+        return self._names
+
+    @property
+    def executors(self) -> list[Executor]:
+        """Those that live."""
+        return [e for w in self.workers if w.alive for e in w.executors.values() if e.alive]
+
+    # ---- what may happen to them
+
+    def lose_link(self, longest: float = 0.5) -> None:
+        """A connection of a client or worker breaks."""
+        links = [link for link in self.network.links() if link.ends[0].dialed[0] != STORAGE]
+        if links:
+            link = self.clock.random.choice(links)
+            self.clock.tell(f"fault: {link} breaks")
+            self._disturbed(link.ends[0].owner)
+            link.lose(longest)
+
+    def freeze_link(self) -> None:
+        """Nothing arrives for a while: shorter or longer than the time after which peers are given up."""
+        links = [link for link in self.network.links() if link.ends[0].dialed[0] != STORAGE]
+        if links:
+            link = self.clock.random.choice(links)
+            seconds = self.clock.random.choice((0.05, 0.5, 3.0, 2 * TIMEOUT_SECONDS))
+            self.clock.tell(f"fault: {link} is frozen for {seconds} s")
+            self._disturbed(link.ends[0].owner)
+            link.freeze(seconds)
+
+    def _disturbed(self, dialer: object) -> None:
+        self.books.disturbances += 1
+        if isinstance(dialer, ClientNode):
+            self.books.lives += 1  # The scheduler may forget it before it is back.
+
+    def kill_executor(self) -> None:
+        executors = self.executors
+        if executors:
+            busy = [executor for executor in executors if executor.run] or executors
+            self.clock.random.choice(busy).die("killed by somebody")
+
+    def kill_worker(self) -> None:
+        """A worker's host is gone; later there is another one like it."""
+        self._end_worker(orderly=False)
+
+    def dismiss_worker(self) -> None:
+        """A worker leaves in order; later there is another one like it."""
+        self._end_worker(orderly=True)
+
+    def _end_worker(self, orderly: bool) -> None:
+        living = [worker for worker in self.workers if worker.alive]
+        if not living:
+            return
+        worker = self.clock.random.choice(living)
+        self.books.disturbances += 1
+        if orderly:
+            worker.state.leave("it was asked to")
+            worker.wake()
+        else:
+            worker.kill()
+        options = worker.state.options
+        pause = self.clock.random.random() * 2
+        self.clock.after(pause, lambda: self.add_worker(options.slots, options.capabilities, queue_limit=options.queue_limit))
+
+    def restart_scheduler(self) -> None:
+        """The scheduler is gone; later a new one stands in its place, and knows nothing."""
+        if not self.scheduler.alive:
+            return
+        self.restarted = True
+        self.books.disturbances += 1
+        self.books.lives += 1
+        self.scheduler.kill()
+
+        def start() -> None:
+            self.scheduler = self._new_scheduler()
+
+        self.clock.after(self.clock.random.random() * 2, start)
+
+    def vanish_client(self) -> None:
+        """A client is gone without a word, as long as another one stays."""
+        present = [user for user in self.users if not user.client.left]
+        if len(present) > 1:
+            self.left_early = True
+            self.clock.random.choice(present).client.vanish()
+
+    def dismiss_client(self) -> None:
+        """A client leaves while its tasks run."""
+        present = [user for user in self.users if not user.client.left]
+        if len(present) > 1:
+            self.left_early = True
+            self.clock.random.choice(present).client.leave()
+
+    # ---- the end
+
+    def finish(self, after: float = 0.0) -> None:
+        """Let everything end, and check that it does, and that nothing is kept. Nothing happens after ``after``."""
+        clock, books = self.clock, self.books
+        clock.run(after)
+        if not clock.run(clock.now + PATIENCE_SECONDS, lambda: books.missing == 0):
+            self._fail("these never end: " + "\n".join(map(self._explain, books.unfinished()[:10])))
+        if not clock.run(clock.now + PATIENCE_SECONDS, lambda: not +books.running):
+            books.check_idle()
+        clock.tell("all wanted tasks ended")
+        for user in self._present():
+            user.retire()
+        # Until those who vanished are forgotten.
+        clock.run(clock.now + 3 * TIMEOUT_SECONDS)
+        self._check_empty()
+        for user in self._present():
+            user.client.leave()
+        clock.run(clock.now + 1.0)
+        self._check_left()
+
+    def _present(self) -> list[User]:
+        return [user for user in self.users if not user.client.left]
+
+    def _explain(self, job: Any) -> str:
+        snapshot = self.scheduler.state.snapshot()
+        clients = self.scheduler.state._clients.values()
+        numbers = [session.number for session in clients if session.identity == job.client]
+        why = self.scheduler.state.explain(numbers[0] << 40 | job.sequence) if numbers else "its client is not known"
+        return f"{job}: {why} ({snapshot})"
+
+    def _check_empty(self) -> None:
+        """All tasks ended, and no function will be named again: no trace of either is left anywhere."""
+        seen = self.scheduler.state.snapshot()
+        counts = seen["tasks"]
+        if counts.waiting or counts.ready or counts.assigned or counts.running or len(self.scheduler.state.board):
+            self._fail(f"the scheduler keeps tasks: {counts}, {len(self.scheduler.state.board)} in all")
+        if seen["functions"]:
+            self._fail(f"the scheduler keeps functions: {seen}")
+        for user in self._present():
+            kept = user.client.state.snapshot()
+            if kept["unfinished"] or kept["functions"] or not kept["connected"]:
+                self._fail(f"{user.client.name} keeps something: {kept}")
+        for worker in self.workers:
+            kept = worker.state.snapshot()
+            if worker.alive and (kept["queued"] or kept["sent"] or kept["functions"] or not kept["connected"]):
+                self._fail(f"{worker.name} keeps something: {kept}")
+
+    def _check_left(self) -> None:
+        seen = self.scheduler.state.snapshot()
+        if seen["clients"]:
+            self._fail(f"the scheduler keeps clients: {seen}")
+        objects = self.storage.state.snapshot()["objects"]
+        # A new scheduler never hears of a client that was gone before, and so cannot free what it owned.
+        if objects and not (self.restarted and self.left_early):
+            self._fail(f"the storage keeps {objects} objects")
+
+    def _fail(self, text: str) -> None:
+        raise Violation(f"seed {self.clock.seed}, {self.clock.now:.3f} s: {text}")
+
+

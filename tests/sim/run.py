@@ -1,0 +1,104 @@
+"""One simulation from one seed: a cluster, its users and its faults are drawn, then all is let run and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .checkers import Kind
+from .clock import Clock
+from .cluster import Cluster
+from .network import Quality
+from .workload import Mix, script
+
+KINDS = (
+    (Kind.PLAIN, 80),
+    (Kind.STORED, 8),
+    (Kind.FAILS, 2),
+    (Kind.FLAKY, 4),
+    (Kind.POISON, 1),
+    (Kind.ENDLESS, 1),
+)
+CALM_KINDS = ((Kind.PLAIN, 85), (Kind.STORED, 8), (Kind.FAILS, 2), (Kind.FLAKY, 5))
+CAPABILITIES = ("gpu", "big")
+FAULT_SECONDS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is left of a simulation."""
+
+    trace: str
+    story: list[str]
+    tasks: int
+    runs: int
+    frames: int
+    faults: int
+
+
+def simulate(seed: int, verbose: bool = False) -> Outcome:
+    """Run one seed to its end. Raises AssertionError at the first broken promise."""
+    cluster = Cluster(seed, verbose=verbose)
+    clock = cluster.clock
+    calm = clock.chance(0.2)
+    cluster.network.quality = _quality(clock)
+    _populate(cluster, calm)
+    faults = 0 if calm else _plan_faults(cluster)
+    cluster.finish(FAULT_SECONDS)
+    if calm:
+        cluster.books.check_calm()
+    runs = sum(map(len, cluster.books.runs.values()))
+    return Outcome(clock.trace, clock.story, len(cluster.books.jobs), runs, clock.frames, faults)
+
+
+def _quality(clock: Clock) -> Quality:
+    """Of all links: fast or slow, and more or less ragged."""
+    random = clock.random
+    latency = random.choice((0.000_05, 0.000_1, 0.001, 0.02))
+    return Quality(latency, latency * random.choice((0.1, 1, 5)), random.choice((0.0, 0.1, 0.5)), random.choice((0.0, 0.2, 0.6)))
+
+
+def _populate(cluster: Cluster, calm: bool) -> None:
+    random = cluster.clock.random
+    for i in range(random.randint(1, 4)):
+        # The first one can run everything.
+        offers = CAPABILITIES if i == 0 else tuple(name for name in CAPABILITIES if random.random() < 0.3)
+        worker = cluster.add_worker(random.randint(1, 4), offers, queue_limit=random.choice((1, 10, 1000)))
+        _maybe_slow(cluster, worker.name)
+    total = random.choice((20, 50, 100, 200))
+    users = random.randint(1, 3)
+    for _ in range(users):
+        mix = Mix(
+            CALM_KINDS if calm else random.choice((KINDS, KINDS, CALM_KINDS)),
+            random.choice((0.000_1, 0.001, 0.005)),
+            random.choice((0.0, 0.02, 0.1)),
+            CAPABILITIES,
+            random.choice((0.0, 0.1, 0.5)),
+        )
+        user = cluster.add_user(mix)
+        _maybe_slow(cluster, user.client.name)
+        script(user, total // users, random.choice((0.1, 1.0, FAULT_SECONDS)))
+
+
+def _maybe_slow(cluster: Cluster, name: str) -> None:
+    if cluster.clock.chance(0.1):
+        cluster.network.slow[name] = Quality(0.05, 0.1, 0.1, 0.3)
+
+
+def _plan_faults(cluster: Cluster) -> int:
+    """Enter faults into the clock; returns how many."""
+    random = cluster.clock.random
+    kinds = (
+        (cluster.lose_link, 6),
+        (cluster.freeze_link, 3),
+        (cluster.kill_executor, 6),
+        (cluster.kill_worker, 3),
+        (cluster.dismiss_worker, 1),
+        (cluster.restart_scheduler, 2),
+        (cluster.vanish_client, 1),
+        (cluster.dismiss_client, 1),
+    )
+    count = random.choice((1, 2, 4, 10))
+    faults, weights = zip(*kinds, strict=True)
+    for fault in random.choices(faults, weights, k=count):
+        cluster.clock.at(random.random() * random.choice((0.1, 1.0, FAULT_SECONDS)), fault)
+    return count

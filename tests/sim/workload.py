@@ -1,0 +1,198 @@
+"""Users: what they submit, cancel and clear, and when they come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scaler.client.state import Group, Task
+from scaler.messages import Function, TaskOptions
+
+from .checkers import Books, Job, Kind
+from .clock import Clock
+from .nodes import ClientNode
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What kinds of tasks there are, as weights, and how long they run. Times in seconds."""
+
+    kinds: tuple[tuple[Kind, int], ...] = ((Kind.PLAIN, 1),)
+    typical: float = 0.001
+    long_share: float = 0.0
+    """How many are a hundred times as long."""
+    capabilities: tuple[str, ...] = ()
+    """What some worker offers."""
+    special_share: float = 0.0
+    """How many have options."""
+
+
+class User:
+    """Somebody who uses a client, as scripts do: defines functions, submits, cancels, leaves."""
+
+    def __init__(self, client: ClientNode, books: Books, mix: Mix) -> None:
+        self.client = client
+        self.books = books
+        self.mix = mix
+        self.clock: Clock = client.clock
+        self.jobs: list[Job] = []
+        self._functions = 0
+        self._sets: list[TaskOptions] = []
+        self.define()
+
+    # ---- what a user does
+
+    def define(self) -> int:
+        """A new function; returns its number."""
+        number = self._functions
+        self._functions += 1
+        self.client.state.define(Function(number, "test", self._content(number), b"", f"f{number}"))
+        self.client.wake()
+        return number
+
+    def burst(self, count: int) -> list[Job]:
+        """Many tasks of one function."""
+        function = self.clock.random.randrange(self._functions)
+        return self._submit([self.job(function=function) for _ in range(count)])
+
+    def graph(self, count: int) -> list[Job]:
+        """Tasks that depend on each other: some results are wanted, the last ones always."""
+        random = self.clock.random
+        jobs: list[Job] = []
+        used: set[Job] = set()
+        for _ in range(count):
+            among = jobs[-8:]
+            dependencies = random.sample(among, min(len(among), random.choice((0, 1, 1, 2, 3))))
+            used.update(dependencies)
+            jobs.append(self.job(dependencies=tuple(dependencies), first=len(jobs)))
+        for job in jobs:
+            job.wanted = job not in used or self.clock.chance(0.2)
+        return self._submit(jobs, Group(sum(job.wanted for job in jobs), [job.sequence for job in jobs]))
+
+    def submit(self, *jobs: Job, grouped: bool = False) -> None:
+        """These tasks."""
+        group = Group(sum(job.wanted for job in jobs), [job.sequence for job in jobs]) if grouped else None
+        self._submit(list(jobs), group)
+
+    def cancel(self, jobs: list[Job]) -> None:
+        """Stop these."""
+        wanted = [job for job in jobs if job.wanted]
+        for job in wanted:
+            job.cancelled = True
+        self.clock.tell(f"{self.client.name}: cancels {[job.sequence for job in wanted]}")
+        self.client.state.cancel([job.sequence for job in wanted])
+        self.client.wake()
+
+    def cancel_some(self) -> None:
+        open_jobs = [job for job in self.jobs if job.wanted and job.key not in self.books.outcomes]
+        self.cancel(self.clock.random.sample(open_jobs, min(len(open_jobs), self.clock.random.randint(1, 10))))
+
+    def clear(self) -> None:
+        """Stop all."""
+        self.clock.tell(f"{self.client.name}: clears")
+        for job in self.jobs:
+            job.cancelled = True
+        self.client.state.clear()
+        self.client.wake()
+
+    def retire(self) -> None:
+        """No more tasks will name the functions."""
+        for number in range(self._functions):
+            self.client.state.retire(number)
+        self.client.wake()
+
+    # ---- tasks
+
+    def job(
+        self,
+        kind: Kind | None = None,
+        seconds: float | None = None,
+        function: int = 0,
+        options: TaskOptions | None = None,
+        dependencies: tuple[Job, ...] = (),
+        wanted: bool = True,
+        first: int = 0,
+    ) -> Job:
+        """A task; what is not given is drawn from the mix. ``first`` counts those made and not submitted yet."""
+        random, mix = self.clock.random, self.mix
+        if kind is None:
+            kinds, weights = zip(*mix.kinds, strict=True)
+            kind = random.choices(kinds, weights)[0]
+        if options is None and (self.clock.chance(mix.special_share) or kind is Kind.ENDLESS):
+            options = self._options(kind)
+        if seconds is None:
+            seconds = min(random.expovariate(1 / mix.typical), 10 * mix.typical) + 0.000_01
+            seconds *= 100 if self.clock.chance(mix.long_share) else 1
+        if kind is Kind.ENDLESS:
+            seconds = 30.0
+        self._made = getattr(self, "_made", 0) + 1
+        return Job(
+            self.client.identity,
+            self._made - 1,
+            kind,
+            seconds,
+            function,
+            self._content(function),
+            options,
+            dependencies,
+            wanted,
+            random.randint(1, 3) if kind is Kind.FLAKY else 0,
+            random.randrange(3000) if self.clock.chance(0.05) else 0,
+        )
+
+    def _options(self, kind: Kind) -> TaskOptions:
+        """One of few sets, so that several tasks share one."""
+        random = self.clock.random
+        timeout = 40 if kind is Kind.ENDLESS else 0
+        fitting = [options for options in self._sets if options.timeout_milliseconds == timeout]
+        if fitting and self.clock.chance(0.7):
+            return random.choice(fitting)
+        needs = [name for name in self.mix.capabilities if self.clock.chance(0.3)]
+        options = TaskOptions(needs, random.choice((-3, 0, 0, 1, 7)), random.choice((0, 0, 1, 2)), timeout)
+        self._sets.append(options)
+        return options
+
+    def _content(self, function: int) -> bytes:
+        return self.client.identity + bytes([function])
+
+    def _submit(self, jobs: list[Job], group: Group | None = None) -> list[Job]:
+        self.clock.tell(f"{self.client.name}: submits {jobs[0].sequence} to {jobs[-1].sequence}")
+        self.jobs += jobs
+        self.books.submitted(jobs)
+        self.client.state.submit(
+            Task(
+                job.sequence,
+                job.function,
+                job.payload,
+                job.options,
+                tuple(dependency.sequence for dependency in job.dependencies),
+                job.wanted,
+                group,
+            )
+            for job in jobs
+        )
+        self.client.wake()
+        return jobs
+
+
+def script(user: User, tasks: int, seconds: float) -> None:
+    """Enter into the clock what a user does: about so many tasks, over so much time."""
+    clock, random = user.clock, user.clock.random
+    left = tasks
+    while left > 0:
+        count = min(left, random.choice((1, 3, 10, 40, 100)))
+        left -= count
+        submit = user.graph if clock.chance(0.4) else user.burst
+        _later(user, seconds, lambda submit=submit, count=count: submit(count))
+    if clock.chance(0.3):
+        _later(user, seconds, user.define)
+    for _ in range(random.choice((0, 0, 1, 3))):
+        _later(user, seconds, user.cancel_some)
+    if clock.chance(0.15):
+        _later(user, seconds, user.clear)
+
+
+def _later(user: User, seconds: float, what: Callable[[], object]) -> None:
+    """At some time within ``seconds``, if the user is still there; half of everything happens in the beginning."""
+    share = 0.05 if user.clock.chance(0.5) else 1.0
+    user.clock.after(user.clock.random.random() * seconds * share, lambda: None if user.client.left else what())

@@ -1,0 +1,64 @@
+"""What the documentation shows is true: links lead somewhere, the README's program and commands run."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+
+TOP = Path(__file__).parent.parent
+PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("protocol/*.md")])
+README = (TOP / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_first_program(tmp_path):
+    program = tmp_path / "first.py"
+    program.write_text(blocks("python")[0])
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=True)
+    shown = re.findall(r"#\s*(\d+|[\[{].*)$", program.read_text(), re.MULTILINE)
+    assert done.stdout.splitlines() == shown
+
+
+def test_the_demo():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("scaler"), "demo"], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert re.search(r"[\d,]+ files", done.stdout)
+    assert re.search(r"tasks in [\d.]+ s: [\d,]+ tasks/s", done.stdout)
+    assert "100%" in done.stderr
+
+
+def test_the_configuration_file(tmp_path):
+    content = tomllib.loads(blocks("toml")[0])
+    assert content.keys() == {"object_storage_server", "scheduler", "worker_manager"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["scaler", "scaler_scheduler", "scaler_object_storage_server", "scaler_cluster", "scaler_worker_manager"],
+)
+def test_commands_explain_themselves(command):
+    done = subprocess.run(
+        [Path(sys.executable).with_name(command), "--help"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "--config" in done.stdout
+    assert len(done.stdout) > 500
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([\w-]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make (\w[\w-]*)", README)) <= targets
