@@ -52,7 +52,36 @@ _ERRORS = (
     "TaskLostError",
     "TaskTimeoutError",
 )
-__all__ = [*_PLACES, *_ERRORS]
+__all__ = [
+    "AddressError",
+    "Client",
+    "ClientClosedError",
+    "ClusterError",
+    "ConfigurationError",
+    "ConnectionLostError",
+    "CycleError",
+    "DefaultSerializer",
+    "GraphError",
+    "MissingKeyError",
+    "ObjectLostError",
+    "ObjectReference",
+    "ObjectStorageError",
+    "ProfileResult",
+    "ProtocolError",
+    "RefusedError",
+    "RemoteError",
+    "RemoteTraceback",
+    "ScalerError",
+    "ScalerFuture",
+    "SchedulerClusterCombo",
+    "SchedulerFullError",
+    "SerializationError",
+    "Serializer",
+    "TaskCrashedError",
+    "TaskError",
+    "TaskLostError",
+    "TaskTimeoutError",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -65,4 +94,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-
 TOP = Path(__file__).parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("protocol/*.md")])
 README = (TOP / "README.md").read_text()

@@ -5,7 +5,6 @@ Users' threads put what they want into an inbox and wake the loop; they never wa
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import os
@@ -16,7 +15,7 @@ from typing import Any, Protocol
 
 from scaler import serialization
 from scaler.client.future import Outcome
-from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Refusal, Task
+from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, Task
 from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
@@ -61,7 +60,7 @@ class ClientService:
         self._inbox: deque[Callable[[], None] | list[Task]] = deque()
         self._waiters: dict[int, Waiter] = {}
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._woken = False
         self._functions: OrderedDict[int, tuple[Any, int]] = OrderedDict()
         self._by_content: dict[bytes, int] = {}
@@ -69,6 +68,8 @@ class ClientService:
         self._names: Counter[int] = Counter()
         self._function_numbers = itertools.count()
         self._objects: Counter[bytes] = Counter()
+        self._inputs: dict[bytes, Group] = {}
+        """Stored results that tasks of their graphs may still take as input."""
         self._storage: StorageClient | None = None
         self.sent_objects: list[bytes] = []
         """What send_object() put."""
@@ -91,6 +92,9 @@ class ClientService:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._main())
+        except Exception as error:
+            log.exception("the client's thread failed")
+            self._give_up(ScalerError(f"the client failed: {type(error).__name__}: {error}"))
         finally:
             self._loop.close()
 
@@ -171,11 +175,25 @@ class ClientService:
         ):
             if task is None:
                 continue
+            if status == ResultStatus.stored and task.group is not None:
+                with self._lock:
+                    self._inputs[serialization.REFERENCE.unpack(payload)[0]] = task.group
             waiter = waiters.pop(sequence, None)
             if waiter is not None:
                 waiter.finish_task(sequence, Outcome(status, payload, wall, cpu, peak))
-            if task.object_id:
+            if task.object_id and task.group is None:
                 self._drop_object(task.object_id)
+        for group in output.closed:
+            self._release_group(group)
+
+    def _release_group(self, group: Group) -> None:
+        """Nothing of a graph will run any more: free what its tasks took as arguments and inputs."""
+        with self._lock:
+            results, group.results = group.results, []
+        for object_id in group.arguments:
+            self._drop_object(object_id)
+        for object_id in results:
+            self.release_object(object_id)
 
     # ---- for users' threads
 
@@ -342,11 +360,23 @@ class ClientService:
         """Fetch a result and free it."""
         storage = self._storage_client()
         content = storage.get(object_id)
-        storage.release([object_id], self.identity)
+        if not self._is_input(object_id):
+            storage.release([object_id], self.identity)
         return content  # type: ignore[return-value]
+
+    def _is_input(self, object_id: bytes) -> bool:
+        """Whether a result has to stay for others of its graph; it is freed with the graph then."""
+        with self._lock:
+            group = self._inputs.pop(object_id, None)
+            if group is None or group.closed:
+                return False
+            group.results.append(object_id)
+            return True
 
     def release_object(self, object_id: bytes) -> None:
         """Free a result that nobody wants."""
+        if self._is_input(object_id):
+            return
         if self.closed is None and self._storage_known():
             try:
                 self._storage_client().release([object_id], self.identity)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scaler.ids import u32, u64
 from scaler.machine import Outbox, Output, Peer
 from scaler.messages import (
     Cancel,
-    ClearTasks,
     ClientGoodbye,
     ClientHeartbeat,
     ClientSettings,
@@ -35,10 +34,21 @@ MESSAGE_TASKS = 20_000
 
 @dataclass(slots=True)
 class Group:
-    """Tasks that are kept for a second offer until all that were asked for among them have ended."""
+    """Tasks of one graph, kept for a second offer until all that were asked for among them have ended."""
 
     open_targets: int
     members: list[int] = field(default_factory=list)
+    ended: dict[int, Task] = field(default_factory=dict)
+    """Those whose results were delivered: a restarted scheduler needs them again, for their dependents."""
+    arguments: list[bytes] = field(default_factory=list)
+    """Once it is closed: the objects that hold its tasks' arguments."""
+    results: list[bytes] = field(default_factory=list)
+    """Stored results that were fetched, and are inputs of others until it is closed. The service keeps them here."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing of it will be offered again."""
+        return not self.open_targets
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +64,7 @@ class Task:
     group: Group | None = None
     object_id: bytes = b""
     """Where its arguments are, when they are in the object storage."""
+    cancelled: bool = False
 
 
 @dataclass(slots=True)
@@ -63,6 +74,8 @@ class Ended:
     results: Results
     tasks: list[Task | None]
     """In the order of the results; None for what had ended before."""
+    closed: list[Group] = field(default_factory=list)
+    """Groups that ended with these."""
 
 
 @dataclass(slots=True)
@@ -134,12 +147,14 @@ class ClientState:
     def cancel(self, sequences: Iterable[int]) -> None:
         """Stop these, as far as they have not ended."""
         open_ones = array("Q", [sequence for sequence in sequences if sequence in self._unfinished])
+        for sequence in open_ones:
+            self._unfinished[sequence].cancelled = True
         if open_ones:
             self._say(Cancel(open_ones))
 
     def clear(self) -> None:
-        """Stop all."""
-        self._say(ClearTasks())
+        """Stop all. Not by ClearTasks: said after a lost connection, that would stop what was submitted meanwhile."""
+        self.cancel(list(self._unfinished))
 
     def goodbye(self) -> None:
         """Leave for good."""
@@ -162,12 +177,16 @@ class ClientState:
         self._scheduler, self._heard = peer, now
         self._heartbeat_at = now + self._heartbeat_seconds
         self._fresh = []
-        kept = (Cancel, ClearTasks, ClientGoodbye, ShutdownCluster)
-        said = [message for message in self._said if isinstance(message, kept)]
+        said = [message for message in self._said if isinstance(message, (ClientGoodbye, ShutdownCluster))]
+        # Those said before may not have arrived.
+        cancelled = array("Q", [task.sequence for task in self._unfinished.values() if task.cancelled])
         self._said = []
         if self._functions:
             self._said.append(DefineFunctions(list(self._functions.values())))
-        self._offer(list(self._unfinished.values()))
+        # Dependencies go before their dependents, also where what is offered is cut into several messages.
+        self._offer(sorted([*self._needed_again(), *self._unfinished.values()], key=lambda task: task.sequence))
+        if cancelled:
+            self._said.append(Cancel(cancelled))
         self._said += said
 
     def receive(self, peer: int, message: Message, now: float, attachment: bytes = b"") -> None:
@@ -206,6 +225,20 @@ class ClientState:
 
     # ---- inside
 
+    def _needed_again(self) -> list[Task]:
+        """Tasks that ended and whose results unfinished tasks take as input, should the scheduler not know them."""
+        needed: dict[int, Task] = {}
+        pending = [task for task in self._unfinished.values() if task.group is not None and task.group.ended]
+        while pending:
+            task = pending.pop()
+            assert task.group is not None
+            for sequence in task.dependencies:
+                ended = task.group.ended.get(sequence)
+                if ended is not None and sequence not in needed:
+                    needed[sequence] = replace(ended, wanted=False)
+                    pending.append(ended)
+        return list(needed.values())
+
     def _offer(self, tasks: list[Task]) -> None:
         first = size = 0
         for i, task in enumerate(tasks):
@@ -218,24 +251,30 @@ class ClientState:
             self._said.append(_submission(tasks[first:]))
 
     def _results(self, message: Results) -> None:
-        tasks = [self._unfinished.pop(sequence, None) for sequence in u64(message.tasks)]
-        for task in tasks:
+        ended = Ended(message, [self._unfinished.pop(sequence, None) for sequence in u64(message.tasks)])
+        for task in ended.tasks:
             if task is not None:
                 self._uses[task.function] -= 1
                 if task.group is not None:
-                    self._one_target_less(task.group)
-        self._out.add(Ended(message, tasks))
+                    task.group.ended[task.sequence] = task
+                    self._uses[task.function] += 1
+                    self._one_target_less(task.group, ended)
+        self._out.add(ended)
         for number in list(self._retired):
             self._forget_if_unused(number)
 
-    def _one_target_less(self, group: Group) -> None:
+    def _one_target_less(self, group: Group, ended: Ended) -> None:
         group.open_targets -= 1
         if group.open_targets:
             return
         for sequence in group.members:
-            task = self._unfinished.pop(sequence, None)
+            task = self._unfinished.pop(sequence, None) or group.ended.get(sequence)
             if task is not None:
                 self._uses[task.function] -= 1
+                if task.object_id:
+                    group.arguments.append(task.object_id)
+        group.ended.clear()
+        ended.closed.append(group)
 
     def _forget_if_unused(self, number: int) -> None:
         if not self._uses[number] and number in self._functions:
@@ -261,7 +300,9 @@ class ClientState:
         }
 
     def check(self) -> None:
+        groups = {id(task.group): task.group for task in self._unfinished.values() if task.group is not None}
         uses = Counter(task.function for task in self._unfinished.values())
+        uses.update(task.function for group in groups.values() for task in group.ended.values())
         assert +self._uses == uses
         assert uses.keys() <= self._functions.keys()
 

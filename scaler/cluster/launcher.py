@@ -6,6 +6,7 @@ long as standard input stays open.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -19,8 +20,10 @@ from scaler.logs import set_up_logging
 
 def main() -> int:
     """See the module."""
-    asked: dict[str, Any] = json.loads(_first_line(sys.stdin.fileno()))
-    answer = os.fdopen(asked["answer"], "w")
+    line = _first_line(sys.stdin.fileno())
+    if not line:
+        return 0
+    asked: dict[str, Any] = json.loads(line)
     set_up_logging(asked["logging_level"], tuple(asked["logging_paths"]), asked["logging_config_file"])
     supervisor = Supervisor()
     supervisor.prepare()
@@ -28,9 +31,9 @@ def main() -> int:
         told = start_stack(supervisor, LocalStack(**asked["stack"]))
     except (ScalerError, ValueError) as error:
         told = {"error": str(error)}
-    json.dump(told, answer)
-    answer.write("\n")
-    answer.close()
+    with contextlib.suppress(BrokenPipeError):  # whoever asked may be gone; then standard input has ended as well
+        os.write(asked["answer"], json.dumps(told).encode() + b"\n")
+    os.close(asked["answer"])
     code = 1 if "error" in told else supervisor.wait(sys.stdin.fileno())
     supervisor.stop()
     return code

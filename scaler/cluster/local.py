@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaler.errors import ClusterError
@@ -41,7 +42,7 @@ class LocalCluster:
         self.slots = stack.slots
         """How many tasks run at once."""
         read, write = os.pipe()
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
         environment.pop("SCALER_ADDRESS", None)
         self._pid = os.getpid()
         self._process = subprocess.Popen(

@@ -64,12 +64,15 @@ class Driver:
         self._log = logger or logging.getLogger("scaler")
         self._numbers = 0
         self._woken = False
+        self._loop.set_exception_handler(self._crashed)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._due = False
         self._turned_at = 0.0
         self._servers: list[asyncio.Server] = []
         self._dials: set[asyncio.Task[None]] = set()
+        self._dialed: dict[int, asyncio.Future[str]] = {}
+        """What ends when a connection that this side dialed does, by its number."""
         self.paused: Callable[[int, bool], None] | None = None
         """Told when a peer stops reading, and when it reads again."""
         self.after_turn: Callable[[], None] | None = None
@@ -91,7 +94,7 @@ class Driver:
             server = await self._loop.create_server(accepted, address.host, address.port, backlog=1024)
         except OSError as error:
             # The loops put a sentence of their own around the errno's.
-            why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
             raise ConfigurationError(f"cannot listen on {address}: {why}; is another process using the port?") from None
         self._servers.append(server)
         return address.with_port(server.sockets[0].getsockname()[1])
@@ -152,12 +155,13 @@ class Driver:
 
         def ready(connection: Connection, peer: Peer) -> None:
             self._connected(connection, peer)
+            self._dialed[connection.number] = gone
             opened.set_result(None)
 
         def lost(connection: Connection, reason: str) -> None:
             if opened.done():
                 self._disconnected(connection, reason)
-                gone.set_result(reason)
+                self._over(connection.number, reason)
             else:
                 opened.set_exception(connection.refusal or ProtocolError(reason))
 
@@ -273,8 +277,24 @@ class Driver:
         connection = self.connections.pop(output.peer, None)
         if connection is not None:
             connection.close(output.reason)
+            self._over(output.peer, output.reason)
+
+    def _over(self, number: int, reason: str) -> None:
+        """A connection is gone, by the peer or by the state's wish: dial again, if this side did."""
+        gone = self._dialed.pop(number, None)
+        if gone is not None and not gone.done():
+            gone.set_result(reason)
 
     # ---- the end
+
+    def _crashed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error that nobody expected: better an end that is told than a service that does half its work."""
+        error = context.get("exception")
+        if error is None or isinstance(error, OSError):
+            self._log.debug("%s: %s: %s", self.name, context.get("message"), error)
+            return
+        self._log.error("%s: internal error: %s", self.name, context.get("message"), exc_info=error)
+        self.stop(Stop(f"internal error: {type(error).__name__}: {error}", 1))
 
     def stop(self, output: Stop) -> None:
         """End the service: ``stopped`` becomes this."""

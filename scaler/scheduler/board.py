@@ -19,7 +19,6 @@ from scaler._core.loads import Loads
 from scaler._core.queues import ReadyQueues
 from scaler._core.slots import NONE, Slots
 from scaler._core.table import clear_objects, fill, gather, gather_objects, same_high, scatter, scatter_objects
-
 from scaler.ids import SEQUENCE_BITS
 from scaler.messages import Inputs, ResultStatus, TaskOptions
 from scaler.scheduler.functions import Functions
@@ -250,6 +249,9 @@ class Board:
         self.life.apply(TaskEvent.SUCCEED, tasks)
         self.counters.succeeded += len(tasks)
         if not len(self.graph):
+            if self.any_unwanted:
+                for task, status, payload in zip(tasks, statuses, payloads, strict=True):
+                    self._drop_result(task, status, payload)
             self._forget(tasks)
             return
         unneeded = array("I")
@@ -257,6 +259,7 @@ class Board:
             if self.graph.users(task):
                 self._results[task] = status, payload
             else:
+                self._drop_result(task, status, payload)
                 unneeded.append(task)
         self._queue(self.life.apply(TaskEvent.UNBLOCK, self.graph.finish(tasks)))
         # The payload of arguments is of no use any more, whoever still needs the result.
@@ -266,6 +269,10 @@ class Board:
     def wanted(self, task: int) -> bool:
         special = self._special.get(task)
         return special is None or not special.unwanted
+
+    def kept_result(self, task: int) -> tuple[int, bytes] | None:
+        """(status, payload) of a task that succeeded and is kept for dependents."""
+        return self._results.get(task)
 
     def retry(self, task: int) -> bool:
         """Whether a task that failed is run again; it is queued if so."""
@@ -345,8 +352,8 @@ class Board:
             task = pending.pop()
             freed = self.graph.remove(task)
             kept = self._results.pop(task, None)
-            if kept is not None and kept[0] == ResultStatus.stored and not self.wanted(task):
-                self.released_objects.append((kept[1], self.functions.get(self._function[task]).owner))
+            if kept is not None:
+                self._drop_result(task, *kept)
             self._forget(array("I", [task]))
             for dependency in freed:
                 if self.life.state(dependency) not in _ENDED:
@@ -354,6 +361,11 @@ class Board:
                         continue
                     self._stop(array("I", [dependency]), ResultStatus.cancelled)
                 pending.append(dependency)
+
+    def _drop_result(self, task: int, status: int, payload: bytes) -> None:
+        """No dependent needs it any more: free its object, unless its client has it."""
+        if status == ResultStatus.stored and not self.wanted(task):
+            self.released_objects.append((payload, self.functions.get(self._function[task]).owner))
 
     def _forget(self, tasks: array[int]) -> None:
         functions = gather(self._function, tasks)

@@ -286,6 +286,7 @@ class SchedulerState:
         ids = join_ids(session.number, sequences)
         known = self.board.slots.find(ids)
         if known.count(NONE) != count:
+            self._deliver_again(session, message, known)
             message = select_submit(message, [i for i, task in enumerate(known) if task == NONE])
             ids = join_ids(session.number, message.sequences)
             count = len(ids)
@@ -302,6 +303,14 @@ class SchedulerState:
             text = b"a dependency is unknown: it was never submitted, or its result was released already"
             self._deliver_ends(self.board.end(task, ResultStatus.lost, text))
         self._dirty = True
+
+    def _deliver_again(self, session: ClientSession, message: Submit, known: array[int]) -> None:
+        """Results that were sent, did not arrive, and are kept for dependents: who offers such a task has none."""
+        wanted = message.wanted or bytes([1]) * len(known)
+        for task, sequence, want in zip(known, u64(message.sequences), wanted, strict=True):
+            kept = self.board.kept_result(task) if want and task != NONE else None
+            if kept is not None:
+                session.singles.append((sequence, *kept))
 
     def _full(self, session: ClientSession, ids: array[int]) -> bool:
         limit = self.settings.max_waiting_tasks
@@ -665,14 +674,13 @@ class SchedulerState:
 
     def _warn_unrunnable(self) -> None:
         for requirement_class in self.board.queues.classes():
-            if self._workers and requirement_class not in self._unrunnable:
-                if not self.board.loads.runnable(requirement_class):
-                    self._unrunnable.add(requirement_class)
-                    needs = ", ".join(sorted(self.board.requirements.needs(requirement_class)))
-                    count = self.board.queues.count(requirement_class)
-                    self._out.log(
-                        30, f"{count} tasks wait for a worker that offers {needs}; none of the present ones does"
-                    )
+            if not self._workers or requirement_class in self._unrunnable:
+                continue
+            if not self.board.loads.runnable(requirement_class):
+                self._unrunnable.add(requirement_class)
+                needs = ", ".join(sorted(self.board.requirements.needs(requirement_class)))
+                count = self.board.queues.count(requirement_class)
+                self._out.log(30, f"{count} tasks wait for a worker that offers {needs}; none of those here does")
 
     # ---- asked
 

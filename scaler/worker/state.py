@@ -514,6 +514,9 @@ class WorkerState:
             executor.killed_for = position, status, text
             self._requeue(executor, [other for other in executor.sent if other != position])
             self._out.add(KillExecutor(executor.number))
+        elif status == ResultStatus.cancelled:
+            # It dies already, for another task: what it has of this one must not run again.
+            del self._places[executor.sent.pop(position).id]
 
     def _abandon(self, executor: _Executor) -> None:
         """Stop the executor and forget what it has."""

@@ -6,8 +6,8 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_loads import NONE, LoadModel, column
-from test_queues import QueueModel
+from tests._core.test_loads import NONE, LoadModel, column
+from tests._core.test_queues import QueueModel
 
 from scaler._core.balance import place, retract
 from scaler._core.lifecycle import Lifecycle

@@ -771,11 +771,11 @@ def test_where_a_task_is_can_be_told() -> None:
     assert rig.state.explain(ann.id(1)) == "no worker is connected"
     worker = rig.worker()
     assert rig.state.explain(ann.id(1)) == "is assigned at worker 0, attempt 1"
-    worker.ends((ann.id(1), 1))
+    worker.ends((ann.id(1), 1), wall=50_000)
     assert "has ended" in rig.state.explain(ann.id(1))
     assert "not known" in rig.state.explain(ann.id(9))
-    ann.submit(3, 4)
-    assert rig.state.explain(ann.id(4)) == "all workers that can run it have enough to do"
+    ann.submit(3, 4, 5, 6)
+    assert rig.state.explain(ann.id(6)) == "all workers that can run it have enough to do"
 
 
 def test_without_anybody_nothing_is_due() -> None:

@@ -121,6 +121,8 @@ class Books:
         """Faults after which a task may run more often than its deaths and retries explain."""
         self.lives = 1
         """How many schedulers there have been, and how often one may have forgotten a client."""
+        self.silenced: set[bytes] = set()
+        """Clients that were silent for so long that the scheduler may have forgotten them, and freed their objects."""
         self._missing = 0
 
     # ---- told
@@ -172,8 +174,8 @@ class Books:
         run.ended, run.interrupted = self.clock.now, True
         self.running[run.worker] -= 1
 
-    def delivered(self, key: bytes, status: ResultStatus, value: bytes) -> None:
-        """A client handed this outcome to its user. ``value`` is the result itself, wherever it was kept."""
+    def delivered(self, key: bytes, status: ResultStatus, value: bytes | None) -> None:
+        """A client handed this outcome to its user. ``value`` is the result itself, None if its object is gone."""
         job = self.jobs[key]
         self._must(job.wanted, job, "was delivered, and nobody wants it")
         self._must(key not in self.outcomes, job, f"was delivered twice, at last as {status.name}")
@@ -198,19 +200,24 @@ class Books:
         if not holds:
             raise Violation(f"seed {self.clock.seed}, {self.clock.now:.6f} s: task {job} {text}")
 
-    def _judge(self, job: Job, status: ResultStatus, value: bytes) -> None:
+    def _judge(self, job: Job, status: ResultStatus, value: bytes | None) -> None:
         """Whether something that really happened explains this outcome."""
         if status in _GOOD:
             ran = any(run.status == status for run in self.runs[job.key])
             self._must(ran, job, f"is {status.name} without having run so")
-            self._must(value == job.value, job, "has a wrong result")
+            if value is None:
+                self._must(job.client in self.silenced, job, "has a result that is not in the storage")
+            else:
+                self._must(value == job.value, job, "has a wrong result")
             return
         reason = _EXPLANATIONS.get(status)
-        self._must(reason is not None, job, f"ended as {status.name}: {value[:200]!r}")
+        self._must(reason is not None, job, f"ended as {status.name}: {value!r}")
         explained = any(reason(self, cause) for cause in job.lineage)
-        self._must(explained, job, f"ended as {status.name}, and nothing explains it: {value[:300]!r}")
+        self._must(explained, job, f"ended as {status.name}, and nothing explains it: {value!r}")
 
     def _failed(self, job: Job) -> bool:
+        if job.kind is Kind.STORED and job.client in self.silenced:
+            return True
         may_fail = job.kind in (Kind.FAILS, Kind.FLAKY)
         return may_fail and sum(run.status == ResultStatus.failed for run in self.runs[job.key]) > job.retries
 

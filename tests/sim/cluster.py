@@ -87,6 +87,8 @@ class Cluster:
             seconds = self.clock.random.choice((0.05, 0.5, 3.0, 2 * TIMEOUT_SECONDS))
             self.clock.tell(f"fault: {link} is frozen for {seconds} s")
             self._disturbed(link.ends[0].owner)
+            if seconds > 1.0 and isinstance(link.ends[0].owner, ClientNode):
+                self.books.silenced.add(link.ends[0].owner.identity)
             link.freeze(seconds)
 
     def _disturbed(self, dialer: object) -> None:

@@ -197,7 +197,10 @@ class Executor:
         if job.kind is Kind.FAILS or (job.kind is Kind.FLAKY and runs <= job.flaky_runs):
             return ResultStatus.failed, b"it failed, as it should"
         if job.kind is Kind.STORED:
-            return ResultStatus.stored, REFERENCE.pack(self.worker.storage.put(job.value, function.owner), len(job.value))
+            name = self.worker.storage.put(job.value, function.owner)
+            if name is None:
+                return ResultStatus.failed, b"its owner can own nothing any more"
+            return ResultStatus.stored, REFERENCE.pack(name, len(job.value))
         return ResultStatus.succeeded, job.value
 
     # ---- the end

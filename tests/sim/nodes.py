@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaler.client.state import ClientState, Connected, Ended
+from scaler.client.state import ClientState, Connected, Ended, Group
 from scaler.ids import OBJECT_ID_BYTES, u64
 from scaler.machine import Close, Log, Output, Peer, Send, Stop
-from scaler.messages import Chunk, Get, Message, Put, Release, ResultStatus, Role, StorageFailure
+from scaler.messages import Chunk, Get, Message, Put, Release, ResultStatus, Role, Stored, StorageFailure
 from scaler.scheduler.state import SchedulerSettings, SchedulerState
 from scaler.storage.state import StorageState, Transmit
 from scaler.wire.handshake import Dialer, Listener
 
-from .checkers import Books, Violation
+from .checkers import Books
 from .clock import Clock
 from .network import Connection, Network
 
@@ -200,11 +200,11 @@ class StorageNode(Node):
         self._answer: Any = None
         self.listen(STORAGE)
 
-    def put(self, content: bytes, owner: bytes) -> bytes:
-        """Store an object; returns its id."""
+    def put(self, content: bytes, owner: bytes) -> bytes | None:
+        """Store an object; returns its id, None when it was refused."""
         name = self.clock.bytes(OBJECT_ID_BYTES)
-        self._ask(Put(self._request(), name, owner, len(content), 0), content)
-        return name
+        answer = self._ask(Put(self._request(), name, owner, len(content), 0), content)
+        return name if isinstance(answer, Stored) else None
 
     def get(self, name: bytes) -> bytes | None:
         """The content of an object, None when there is no such object."""
@@ -255,16 +255,20 @@ class ClientNode(Node):
             u64(results.tasks), output.tasks, results.statuses, results.payloads, strict=True
         ):
             if task is not None:
-                self._deliver(sequence, ResultStatus(status), payload)
+                self._deliver(sequence, ResultStatus(status), payload, task.group)
+        for group in output.closed:
+            for name in group.results:
+                self.storage.release(name, self.identity)
 
-    def _deliver(self, sequence: int, status: ResultStatus, payload: bytes) -> None:
+    def _deliver(self, sequence: int, status: ResultStatus, payload: bytes, group: Group | None) -> None:
         value: bytes | None = payload
         if status == ResultStatus.stored:
             name = payload[:OBJECT_ID_BYTES]
             value = self.storage.get(name)
-            if value is None:
-                raise Violation(f"seed {self.clock.seed}: the result of task {self.name}/{sequence} is not in the storage")
-            self.storage.release(name, self.identity)
+            if group is None or group.closed:
+                self.storage.release(name, self.identity)
+            else:
+                group.results.append(name)
         key = self.identity + sequence.to_bytes(8, "little")
         self.clock.tell(f"{self.name}: task {sequence} {status.name}")
         self.books.delivered(key, status, value)

@@ -1,0 +1,400 @@
+"""The driver over real sockets on the loopback, with states that write down what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from scaler.errors import ConfigurationError, RefusedError
+from scaler.ids import Address
+from scaler.machine import Close, Log, Output, Peer, Send, Stop
+from scaler.messages import (
+    Assign,
+    ClientHeartbeat,
+    HeartbeatEcho,
+    RefusalReason,
+    Refused,
+    Role,
+    WorkerHeartbeat,
+)
+from scaler.net import connection as connection_module
+from scaler.net import driver as driver_module
+from scaler.net.driver import Driver, new_event_loop
+from scaler.wire.framing import FrameReader
+from scaler.wire.handshake import handshake_codec
+
+HERE = Address("127.0.0.1", 0)
+LIMIT = 5.0
+
+
+class Notes:
+    """A state that writes down what happens, and wants done what ``todo`` holds."""
+
+    def __init__(self) -> None:
+        self.peers: list[int] = []
+        self.heard: list[Any] = []
+        self.lost: list[tuple[int, str]] = []
+        self.drains: list[int] = []
+        self.todo: list[Output] = []
+        self.deadline: float | None = None
+        self.ticks: list[float] = []
+        self.answer: Callable[[int, Any], list[Output]] = lambda peer, message: []
+        self.changed = asyncio.Event()
+
+    def peer_connected(self, peer: int, who: Peer, now: float) -> None:
+        self.peers.append(peer)
+        self.who = who
+        self.changed.set()
+
+    def receive(self, peer: int, message: Any, now: float, attachment: bytes = b"") -> None:
+        self.heard.append(message)
+        self.todo += self.answer(peer, message)
+        self.changed.set()
+
+    def peer_lost(self, peer: int, reason: str, now: float) -> None:
+        self.lost.append((peer, reason))
+        self.changed.set()
+
+    def tick(self, now: float) -> None:
+        self.ticks.append(now)
+        self.deadline = None
+        self.changed.set()
+
+    def drain(self, now: float) -> list[Output]:
+        self.drains.append(len(self.heard))
+        todo, self.todo = self.todo, []
+        return todo
+
+    def next_deadline(self) -> float | None:
+        return self.deadline
+
+    def snapshot(self) -> dict[str, Any]:
+        return {}
+
+    def check(self) -> None:
+        pass
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        async with asyncio.timeout(LIMIT):
+            while not done():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+class Net:
+    def __init__(self) -> None:
+        self.drivers: list[Driver] = []
+
+    def driver(self, secret: bytes = b"") -> tuple[Notes, Driver]:
+        notes = Notes()
+        made = Driver(notes, bytes([65 + len(self.drivers)]) * 16, f"driver {len(self.drivers)}", None, secret)
+        self.drivers.append(made)
+        return notes, made
+
+    async def pair(self, role: Role = Role.client) -> tuple[Notes, Driver, Notes, Driver]:
+        """A listener and a dialer, connected."""
+        listens, listener = self.driver()
+        address = await listener.listen(HERE, {role})
+        dials, dialer = self.driver()
+        dialer.dial(address, role, "the listener")
+        await dials.until(lambda: bool(dials.peers))
+        await listens.until(lambda: bool(listens.peers))
+        return listens, listener, dials, dialer
+
+
+@pytest.fixture(params=["builtin", "uvloop"])
+def go(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a scenario on a new event loop, and closes all drivers after it."""
+    monkeypatch.setattr(driver_module, "BACK_OFF_SECONDS", (0.01, 0.01))
+
+    def run(scenario: Callable[[Net], Awaitable[None]]) -> None:
+        async def main() -> None:
+            net = Net()
+            try:
+                await asyncio.wait_for(scenario(net), 2 * LIMIT)
+            finally:
+                for made in net.drivers:
+                    await made.close()
+
+        loop = new_event_loop(request.param)
+        try:
+            loop.run_until_complete(main())
+        finally:
+            loop.close()
+
+    return run
+
+
+def say(driver: Driver, state: Notes, *outputs: Output) -> None:
+    state.todo += outputs
+    driver.wake()
+
+
+async def talk(address: Address, data: bytes) -> bytes:
+    """What a listener answers to these bytes, until it closes."""
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(data)
+    async with asyncio.timeout(LIMIT):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+def test_connect_and_talk(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        listens, _, dials, dialer = await net.pair()
+        assert (listens.who.role, listens.who.identity, listens.who.name) == (Role.client, b"B" * 16, "driver 1")
+        assert (dials.who.role, dials.who.identity) == (Role.client, b"A" * 16)
+        listens.answer = lambda peer, message: [Send(peer, HeartbeatEcho(message.sent_microseconds))]
+        say(dialer, dials, Send(dials.peers[0], ClientHeartbeat(5)))
+        await dials.until(lambda: bool(dials.heard))
+        assert listens.heard == [ClientHeartbeat(5)] and dials.heard == [HeartbeatEcho(5)]
+
+    go(scenario)
+
+
+def test_all_of_a_burst_is_told_before_one_turn_decides(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        listens, _, dials, dialer = await net.pair()
+        before = len(listens.drains)
+        say(dialer, dials, *[Send(dials.peers[0], ClientHeartbeat(n)) for n in range(500)])
+        await listens.until(lambda: len(listens.heard) == 500)
+        assert listens.heard == [ClientHeartbeat(n) for n in range(500)]
+        assert len(listens.drains) - before <= 3
+
+    go(scenario)
+
+
+def test_sending_to_nobody_and_what_logs(go: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(net: Net) -> None:
+        notes, driver = net.driver()
+        with caplog.at_level(logging.INFO, "scaler"):
+            say(driver, notes, Send(77, HeartbeatEcho(1)), Close(77, "x"), Log(20, "hello"), Stop("enough", 3))
+            assert await driver.stopped == Stop("enough", 3)
+        assert "driver 0: hello" in caplog.text
+        driver.stop(Stop("again", 4))
+        assert driver.stopped.result() == Stop("enough", 3)
+
+    go(scenario)
+
+
+def test_outputs_of_one_kind_of_state_are_carried_out_and_then_the_turn_is_over(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        notes, driver = net.driver()
+        done: list[Any] = []
+        driver._carry_out = done.append
+        driver.after_turn = lambda: (done.append("after"), driver.stop(Stop("")))[0]
+        say(driver, notes, "one", "two")
+        await driver.stopped
+        assert done == ["one", "two", "after"]
+
+    go(scenario)
+
+
+def test_the_tick_comes_when_it_is_due(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        notes, driver = net.driver()
+        notes.deadline = due = asyncio.get_running_loop().time() + 0.02
+        driver.wake()
+        await notes.until(lambda: bool(notes.ticks))
+        assert due - 0.002 <= notes.ticks[0] < due + 1 and len(notes.ticks) == 1
+
+    go(scenario)
+
+
+def test_a_role_that_is_not_served_is_refused_and_stops_the_dialer(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        _, listener = net.driver()
+        address = await listener.listen(HERE, {Role.worker})
+        notes, dialer = net.driver()
+        with pytest.raises(RefusedError, match="role 'client' is not served here"):
+            await dialer.dial_once(address, Role.client)
+        dialer.dial(address, Role.client, "the scheduler")
+        stop = await dialer.stopped
+        assert stop.exit_code == 1 and notes.peers == []
+        assert f"the scheduler at {address} refused the connection: role 'client'" in stop.reason
+
+    go(scenario)
+
+
+def test_secrets_over_sockets(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        listens, listener = net.driver(b"open")
+        address = await listener.listen(HERE, {Role.worker})
+        _, good = net.driver(b"open")
+        await good.dial_once(address, Role.worker)
+        for wrong in (b"", b"shut"):
+            with pytest.raises(RefusedError):
+                await net.driver(wrong)[1].dial_once(address, Role.worker)
+        await listens.until(lambda: len(listens.peers) == 1)
+
+    go(scenario)
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x08\0\0\0\0\0\0\0garbage!", b"\x07\0\0\0\0\0\0\0"])
+def test_garbage_gets_a_refusal_and_a_clear_end(go: Any, data: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(net: Net) -> None:
+        notes, listener = net.driver()
+        address = await listener.listen(HERE, {Role.client})
+        frames = FrameReader()
+        frames.feed(await talk(address, data))
+        ((message, _),) = frames.frames()
+        refused = handshake_codec().decode(message)
+        assert isinstance(refused, Refused) and refused.reason == RefusalReason.not_scaler
+        assert notes.peers == [] and notes.lost == []
+        assert "closed connection from" in caplog.text
+
+    go(scenario)
+
+
+def test_garbage_after_the_handshake_closes_that_peer_only(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        listens, _, dials, dialer = await net.pair()
+        _, other = net.driver()
+        (server,) = net.drivers[0]._servers
+        address = HERE.with_port(server.sockets[0].getsockname()[1])
+        _, gone = await other.dial_once(address, Role.client)
+        await listens.until(lambda: len(listens.peers) == 2)
+        dialer.connections[dials.peers[0]]._transport.write(b"\x07" * 8)
+        await listens.until(lambda: bool(listens.lost))
+        assert listens.lost[0][0] == listens.peers[0] and "limit" in listens.lost[0][1]
+        assert not gone.done()
+
+    go(scenario)
+
+
+def test_a_port_in_use_is_told_clearly(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = HERE.with_port(taken.getsockname()[1])
+            with pytest.raises(ConfigurationError, match=f"cannot listen on {address}: .*; is another process using the port"):
+                await net.driver()[1].listen(address, {Role.client})
+
+    go(scenario)
+
+
+def test_a_dialer_gives_up_and_names_the_address(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as nobody:
+            address = HERE.with_port(nobody.getsockname()[1])
+        _, dialer = net.driver()
+        dialer.dial(address, Role.client, "the scheduler", give_up_seconds=0.05)
+        stop = await dialer.stopped
+        assert stop.exit_code == 1 and stop.reason.startswith(f"cannot reach the scheduler at {address}: ")
+
+    go(scenario)
+
+
+def test_a_dialer_that_does_not_give_up_finds_a_listener_that_comes_late(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as nobody:
+            address = HERE.with_port(nobody.getsockname()[1])
+        dials, dialer = net.driver()
+        dialer.dial(address, Role.client, "the scheduler")
+        await asyncio.sleep(0)
+        await net.driver()[1].listen(address, {Role.client})
+        await dials.until(lambda: bool(dials.peers))
+
+    go(scenario)
+
+
+@pytest.mark.parametrize("by", ["the listener", "the loss", "the dialer"])
+def test_a_connection_that_ends_is_made_again(go: Any, by: str) -> None:
+    async def scenario(net: Net) -> None:
+        listens, listener, dials, dialer = await net.pair()
+        if by == "the listener":
+            say(listener, listens, Close(listens.peers[0], "go away"))
+        elif by == "the loss":
+            listener.connections[listens.peers[0]].abort("cut")
+        else:
+            say(dialer, dials, Close(dials.peers[0], "silent for too long"))
+        await dials.until(lambda: len(dials.peers) == 2)
+        await listens.until(lambda: len(listens.peers) == 2)
+        assert dials.peers[0] != dials.peers[1] and len(dials.lost) == (by != "the dialer")
+        say(dialer, dials, Send(dials.peers[1], ClientHeartbeat(1)))
+        await listens.until(lambda: listens.heard == [ClientHeartbeat(1)])
+
+    go(scenario)
+
+
+def test_what_was_sent_before_close_arrives(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        listens, listener, dials, _ = await net.pair()
+        last = HeartbeatEcho(7)
+        say(listener, listens, Send(listens.peers[0], last), Close(listens.peers[0], "bye"))
+        await dials.until(lambda: bool(dials.lost))
+        assert dials.heard == [last] and listens.lost == []
+
+    go(scenario)
+
+
+@pytest.mark.parametrize("limit", ["bytes", "seconds"])
+def test_a_peer_that_never_reads_is_dropped(go: Any, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(connection_module, "PAUSE_BYTES", 1 << 16)
+    if limit == "bytes":
+        monkeypatch.setattr(connection_module, "DROP_BYTES", 1 << 20)
+    else:
+        monkeypatch.setattr(connection_module, "STALL_SECONDS", 0.05)
+
+    async def scenario(net: Net) -> None:
+        listens, listener, dials, dialer = await net.pair(Role.worker)
+        paused: list[bool] = []
+        listener.paused = lambda peer, stopped: paused.append(stopped)
+        dialer.connections[dials.peers[0]]._transport.pause_reading()
+        big = Assign(b"", b"", b"", [bytes(8 << 20)])
+        say(listener, listens, Send(listens.peers[0], big), Send(listens.peers[0], big))
+        await listens.until(lambda: bool(listens.lost))
+        assert ("1 GiB" if limit == "bytes" else "does not read") in listens.lost[0][1]
+        assert paused[:1] == [True]
+
+    go(scenario)
+
+
+def test_a_peer_that_reads_late_gets_all(go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "PAUSE_BYTES", 1 << 16)
+
+    async def scenario(net: Net) -> None:
+        listens, listener, dials, dialer = await net.pair(Role.worker)
+        paused: list[bool] = []
+        listener.paused = lambda peer, stopped: (paused.append(stopped), listens.changed.set())[0]
+        transport = dialer.connections[dials.peers[0]]._transport
+        transport.pause_reading()
+        say(listener, listens, Send(listens.peers[0], Assign(b"", b"", b"", [bytes(8 << 20)])))
+        await listens.until(lambda: paused == [True])
+        transport.resume_reading()
+        await dials.until(lambda: len(dials.heard) == 1)
+        await listens.until(lambda: paused == [True, False])
+        say(dialer, dials, Send(dials.peers[0], WorkerHeartbeat(3)))
+        await listens.until(lambda: listens.heard == [WorkerHeartbeat(3)])
+        assert listens.lost == []
+
+    go(scenario)
+
+
+def test_a_silent_stranger_is_closed(go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "HANDSHAKE_SECONDS", 0.02)
+
+    async def scenario(net: Net) -> None:
+        notes, listener = net.driver()
+        address = await listener.listen(HERE, {Role.client})
+        try:
+            assert await talk(address, b"") == b""
+        except ConnectionResetError:
+            pass
+        assert notes.peers == []
+
+    go(scenario)
+
+
+def test_a_message_that_cannot_be_said_here_is_an_error_of_ours(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        listens, listener, *_ = await net.pair()
+        with pytest.raises(Exception, match="cannot be said in SchedulerToClient"):
+            listener.connections[listens.peers[0]].send(WorkerHeartbeat(1))
+
+    go(scenario)
