@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
@@ -40,6 +40,8 @@ extensions = [
     for path in sorted(Path("scaler/_core").glob("*.pyx"))
 ]
 setup(
+    # The schemas stand at the top of the tree, where no search finds them as a package.
+    packages=[*find_packages(include=["scaler", "scaler.*"]), "scaler.protocol"],
     ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, quiet=True),
     cmdclass={"build_ext": BuildOrExplain},
 )

@@ -27,6 +27,9 @@ from scaler.wire.codec import struct_codec
 INLINE, TEMPLATE, STORED = b"\0", b"\1", b"\2"
 REFERENCE = struct.Struct("<16sQ")
 PROTOCOL = 5
+LARGEST_FAILURE = 1 << 20
+"""An exception that is larger, in bytes, arrives as its text."""
+LARGEST_TEXT = 100_000
 DEFAULT_TAG, CUSTOM_TAG = "cloudpickle", "custom"
 _MAIN = (b"__main__", b"__mp_main__")
 
@@ -204,7 +207,9 @@ def write_failure(serializer: Serializer, error: BaseException, skip_frames: int
             written = b""
     except Exception:
         written = b""
-    return struct_codec("task", "Failure").encode(Failure(name, message, text, written))
+    if len(written) > LARGEST_FAILURE:
+        written = b""
+    return struct_codec("task", "Failure").encode(Failure(name, message[:LARGEST_TEXT], text[-LARGEST_TEXT:], written))
 
 
 def read_failure(payload: bytes) -> Failure:

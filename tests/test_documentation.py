@@ -37,7 +37,7 @@ def test_the_demo():
         [Path(sys.executable).with_name("scaler"), "demo"], capture_output=True, text=True, timeout=120, check=True
     )
     assert re.search(r"[\d,]+ files", done.stdout)
-    assert re.search(r"tasks in [\d.]+ s: [\d,]+ tasks/s", done.stdout)
+    assert re.search(r"tasks in [\d.]+ s on \d+ slots: [\d,]+ tasks/s", done.stdout)
     assert "100%" in done.stderr
 
 

@@ -4,7 +4,8 @@ from array import array
 
 from cpython cimport array as c_array
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport uint32_t, uint64_t
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
 cdef c_array.array _U32 = array("I")
 cdef c_array.array _U64 = array("Q")
@@ -24,6 +25,9 @@ cdef Column _column(object source, Py_ssize_t width):
         raise ValueError(f"a column of {width}-byte numbers is needed, not of {column.buffer.itemsize}-byte items")
     if column.buffer.len % width:
         raise ValueError(f"a column of {width}-byte numbers cannot have {column.buffer.len} bytes")
+    if <uintptr_t>column.buffer.buf % width:
+        # A slice of a frame may begin anywhere, but C wants its numbers aligned; new bytes are.
+        return _column(PyBytes_FromStringAndSize(<const char*>column.buffer.buf, column.buffer.len), width)
     column.n = column.buffer.len // width
     return column
 

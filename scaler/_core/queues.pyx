@@ -1,7 +1,7 @@
 """Ready tasks by class and priority; queues.pyi has the contract."""
 
 from cpython cimport array as c_array
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport free, malloc, qsort, realloc
 
 from scaler._core.columns cimport Column, column32, new32
@@ -31,7 +31,8 @@ cdef int _compare(const void* a, const void* b) noexcept nogil:
 cdef class ReadyQueues:
     def __cinit__(self):
         self._free = NONE
-        self._random = 0x9E3779B9
+        # Who could foretell the weights could choose priorities that make the trees lists. Only time depends on them.
+        self._random = <uint32_t>(<uintptr_t><void*>self >> 4) | 1
 
     def __dealloc__(self):
         free(self._nodes)
@@ -85,15 +86,19 @@ cdef class ReadyQueues:
 
     cdef uint32_t _merge(self, uint32_t low, uint32_t high) noexcept:
         """One tree out of two, all priorities of the first being lower."""
-        if low == NONE:
-            return high
-        if high == NONE:
-            return low
-        if self._buckets[low].weight > self._buckets[high].weight:
-            self._buckets[low].right = self._merge(self._buckets[low].right, high)
-            return low
-        self._buckets[high].left = self._merge(low, self._buckets[high].left)
-        return high
+        cdef uint32_t root = NONE
+        cdef uint32_t* link = &root
+        while low != NONE and high != NONE:
+            if self._buckets[low].weight > self._buckets[high].weight:
+                link[0] = low
+                link = &self._buckets[low].right
+                low = link[0]
+            else:
+                link[0] = high
+                link = &self._buckets[high].left
+                high = link[0]
+        link[0] = high if low == NONE else low
+        return root
 
     cdef void _split(self, uint32_t root, int32_t priority, uint32_t* low, uint32_t* high) noexcept:
         """Two trees out of one: the lower priorities and the others."""

@@ -1,4 +1,8 @@
-"""Tables: arrays and lists read and written by columns of dense indexes, a whole column in one call."""
+"""Tables: arrays and lists read and written by columns of dense indexes, a whole column in one call.
+
+A table of numbers is an array 'I' (TypeError otherwise). One that must grow for an index raises IndexError for slots.NONE,
+and BufferError, changing nothing, while a buffer of it is held.
+"""
 
 from array import array
 from typing import Any
@@ -18,7 +22,10 @@ def add_at(table: array[int], indexes: Buffer, amount: int) -> None:
     """``table[i] += amount`` for each index (u32 column), repeats included; the table grows as needed."""
 
 def scatter_objects(table: list[Any], indexes: Buffer, values: list[Any]) -> None:
-    """``table[i] = v`` for each index (u32 column) and value; the list grows with None. Raises ValueError for unequal lengths."""
+    """``table[i] = v`` for each index (u32 column) and value; the list grows with None.
+
+    Raises ValueError for unequal lengths.
+    """
 
 def gather_objects(table: list[Any], indexes: Buffer) -> list[Any]:
     """``table[i]`` for each index. Raises IndexError for one outside."""
@@ -27,7 +34,7 @@ def clear_objects(table: list[Any], indexes: Buffer) -> None:
     """``table[i] = None`` for each index inside the list."""
 
 def join_ids(high: int, low: Buffer) -> array[int]:
-    """``high << 40 | v`` for each v of a u64 column. Raises ValueError for a v of 2**40 or more."""
+    """``high << 40 | v`` for each v of a u64 column. Raises ValueError for a v of 2**40 or a high of 2**24."""
 
 def split_ids(ids: Buffer) -> array[int]:
     """The low 40 bits of each (u64 columns)."""

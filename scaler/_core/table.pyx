@@ -9,28 +9,31 @@ cdef uint64_t _LOW_BITS = 40
 cdef uint64_t _LOW = (<uint64_t>1 << _LOW_BITS) - 1
 
 
-cdef Py_ssize_t _end(Column indexes) noexcept:
+cdef Py_ssize_t _end(Column indexes) except -1:
     """One more than the highest index."""
     cdef Py_ssize_t end = 0
     cdef Py_ssize_t i
     for i in range(indexes.n):
         if indexes.u32[i] >= end:
             end = <Py_ssize_t>indexes.u32[i] + 1
+    if end == 0x100000000:
+        raise IndexError("0xFFFFFFFF is no index")
     return end
 
 
-cdef int _grow(c_array.array table, Py_ssize_t end) except -1:
-    cdef Py_ssize_t old = len(table)
-    cdef Py_ssize_t i
-    if table.typecode != "I":
+cdef int _is_table(c_array.array table) except -1:
+    if table is None or table.typecode != "I":
         raise TypeError("a table is an array of type 'I'")
-    if end == 0x100000000:
-        raise IndexError("0xFFFFFFFF is no index")
+    return 0
+
+
+cdef int _grow(c_array.array table, Py_ssize_t end) except -1:
+    cdef Py_ssize_t old
+    _is_table(table)
+    old = len(table)
     if end > old:
-        end = max(end, old + (old >> 1))
-        c_array.resize(table, end)
-        for i in range(old, end):
-            table.data.as_uints[i] = 0
+        # Not array.resize: it would move the numbers away under whoever holds a buffer of this table.
+        table.frombytes(bytes((max(end, old + (old >> 1)) - old) * sizeof(uint32_t)))
     return 0
 
 
@@ -68,6 +71,7 @@ def gather(c_array.array table, indexes):
     cdef Column chosen = column32(indexes)
     cdef c_array.array out = new32(chosen.n)
     cdef Py_ssize_t i
+    _is_table(table)
     _inside(chosen, len(table))
     for i in range(chosen.n):
         out.data.as_uints[i] = table.data.as_uints[chosen.u32[i]]
@@ -113,6 +117,8 @@ def join_ids(uint64_t high, low):
     cdef Column given = column64(low)
     cdef c_array.array out = new64(given.n)
     cdef Py_ssize_t i
+    if high >> (64 - _LOW_BITS):
+        raise ValueError(f"{high} has more than {64 - _LOW_BITS} bits")
     for i in range(given.n):
         if given.u64[i] > _LOW:
             raise ValueError(f"{given.u64[i]} has more than {_LOW_BITS} bits")

@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaler.cli import cluster, object_storage_server, scheduler, worker_manager
@@ -68,6 +69,7 @@ def _main(arguments: Sequence[str]) -> int:
         set_up_logging(options.logging_level, options.logging_paths, options.logging_config_file)
     except ConfigurationError as error:
         return refuse(PROGRAM, error)
+    log.info("Scaler: logging to %s", options.logging_config_file or ", ".join(options.logging_paths))
     os.environ.pop("SCALER_ADDRESS", None)
     return run_parts(parts) if file else run_local(options.num_of_workers)
 
@@ -180,6 +182,8 @@ def run_local(slots: int | None) -> int:
     first = free_ports(FIRST_PORT, 3)
     addresses = [f"tcp://127.0.0.1:{first + offset}" for offset in range(3)]
     stack = LocalStack(slots or available_cpus(), addresses[0], addresses[1], addresses[2])
+    # Tasks may be functions of modules that stand here.
+    sys.path.append(str(Path.cwd()))
 
     def start(supervisor: Supervisor) -> None:
         told = start_stack(supervisor, stack)

@@ -26,10 +26,12 @@ from scaler.messages import (
     ShutdownRefused,
     Submit,
     TaskOptions,
+    function_runs,
+    runs,
 )
 
-MESSAGE_BYTES = 8 << 20
 MESSAGE_TASKS = 20_000
+"""At most so many tasks in one message."""
 
 
 @dataclass(slots=True)
@@ -182,7 +184,7 @@ class ClientState:
         cancelled = array("Q", [task.sequence for task in self._unfinished.values() if task.cancelled])
         self._said = []
         if self._functions:
-            self._said.append(DefineFunctions(list(self._functions.values())))
+            self._said += [DefineFunctions(functions) for functions in function_runs(list(self._functions.values()))]
         # Dependencies go before their dependents, also where what is offered is cut into several messages.
         self._offer(sorted([*self._needed_again(), *self._unfinished.values()], key=lambda task: task.sequence))
         if cancelled:
@@ -240,25 +242,21 @@ class ClientState:
         return list(needed.values())
 
     def _offer(self, tasks: list[Task]) -> None:
-        first = size = 0
-        for i, task in enumerate(tasks):
-            size += len(task.payload)
-            if size > MESSAGE_BYTES or i - first >= MESSAGE_TASKS:
-                if i > first:
-                    self._said.append(_submission(tasks[first:i]))
-                first, size = i, len(task.payload)
-        if first < len(tasks):
-            self._said.append(_submission(tasks[first:]))
+        for start in range(0, len(tasks), MESSAGE_TASKS):
+            some = tasks[start : start + MESSAGE_TASKS]
+            for first, last in runs([len(task.payload) + 8 * len(task.dependencies) for task in some]):
+                self._said.append(_submission(some[first:last]))
 
     def _results(self, message: Results) -> None:
         ended = Ended(message, [self._unfinished.pop(sequence, None) for sequence in u64(message.tasks)])
         for task in ended.tasks:
             if task is not None:
                 self._uses[task.function] -= 1
-                if task.group is not None:
+                if task.group is not None and task.group.open_targets:
                     task.group.ended[task.sequence] = task
                     self._uses[task.function] += 1
-                    self._one_target_less(task.group, ended)
+                    if task.wanted:
+                        self._one_target_less(task.group, ended)
         self._out.add(ended)
         for number in list(self._retired):
             self._forget_if_unused(number)

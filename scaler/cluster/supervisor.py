@@ -25,6 +25,7 @@ log = logging.getLogger("scaler")
 PATIENCE_SECONDS = 7.0
 """More than a worker manager has for its own workers, so that it is not killed while it ends them."""
 START_SECONDS = 30.0
+HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 Ready = Callable[[str], None]
 
 
@@ -45,7 +46,7 @@ class Supervisor:
         """Once, before the first start()."""
         for end in self._signals:
             end.setblocking(False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        for number in HANDLED:
             signal.signal(number, lambda number, frame: None)
         signal.set_wakeup_fd(self._signals[1].fileno(), warn_on_full_buffer=False)
         gc.collect()
@@ -55,10 +56,13 @@ class Supervisor:
         """Fork a daemon. With ``wait`` returns what it told ready(); raises ClusterError if it ends before."""
         read, write = os.pipe()
         parent = os.getpid()
+        # A signal to the new child waits until it has set aside our handlers, which would swallow it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         pid = os.fork()
         if not pid:
             os.close(read)
             self._become(run, write, parent)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         os.close(write)
         self.children.append(Child(name, pid))
         with os.fdopen(read, "rb") as told:
@@ -78,6 +82,7 @@ class Supervisor:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
             for end in self._signals:
                 end.close()
 

@@ -68,6 +68,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        if self._closing:  # closed before it was made
+            transport.abort()
+            return
         if self._side is None:
             self._frames.handshake_done()
             self._incoming, self._outgoing = self._codecs(_NOBODY)
@@ -165,6 +168,9 @@ class Connection(asyncio.BufferedProtocol):
         self.flush()
         self._reason = reason
         self._closing = self._over = True
+        if self._transport is None:
+            self._finished = True
+            return
         self._transport.close()
         self._set_timer(STALL_SECONDS, reason)
 

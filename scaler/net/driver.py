@@ -70,6 +70,9 @@ class Driver:
         self._due = False
         self._turned_at = 0.0
         self._servers: list[asyncio.Server] = []
+        self._greeting: set[Connection] = set()
+        """Those whose handshake is not over."""
+        self._ended = False
         self._dials: set[asyncio.Task[None]] = set()
         self._dialed: dict[int, asyncio.Future[str]] = {}
         """What ends when a connection that this side dialed does, by its number."""
@@ -154,11 +157,17 @@ class Driver:
         gone: asyncio.Future[str] = self._loop.create_future()
 
         def ready(connection: Connection, peer: Peer) -> None:
+            if opened.cancelled():  # this side ends, in the middle of the handshake
+                connection.close("this side ends")
+                return
             self._connected(connection, peer)
             self._dialed[connection.number] = gone
             opened.set_result(None)
 
         def lost(connection: Connection, reason: str) -> None:
+            self._greeting.discard(connection)
+            if opened.cancelled():
+                return
             if opened.done():
                 self._disconnected(connection, reason)
                 self._over(connection.number, reason)
@@ -166,16 +175,18 @@ class Driver:
                 opened.set_exception(connection.refusal or ProtocolError(reason))
 
         def make() -> Connection:
-            return Connection(
+            connection = Connection(
                 side, lambda peer: (hears, says), ready, self._received, lost, self._pause, self.wake_after_reading
             )
+            self._greeting.add(connection)
+            return connection
 
         _, connection = await self._loop.create_connection(make, address.host, address.port)
         await opened
         return connection, gone
 
     def _connection(self, side: Listener, codecs: Callable[[Peer], tuple[UnionCodec, UnionCodec]]) -> Connection:
-        return Connection(
+        connection = Connection(
             side,
             codecs,
             self._connected,
@@ -184,8 +195,13 @@ class Driver:
             self._pause,
             self.wake_after_reading,
         )
+        if self._ended:
+            connection.close("this side ends")
+        self._greeting.add(connection)
+        return connection
 
     def _connected(self, connection: Connection, peer: Peer) -> None:
+        self._greeting.discard(connection)
         self._numbers += 1
         connection.number = self._numbers
         self.connections[connection.number] = connection
@@ -197,6 +213,7 @@ class Driver:
             self.state.receive(connection.number, message, time.monotonic(), attachment)
 
     def _disconnected(self, connection: Connection, reason: str) -> None:
+        self._greeting.discard(connection)
         if self.connections.pop(connection.number, None) is not None:
             self.state.peer_lost(connection.number, reason, time.monotonic())
             self.wake()
@@ -258,7 +275,11 @@ class Driver:
             if kind is Send:
                 connection = self.connections.get(output.peer)
                 if connection is not None:
-                    connection.send(output.message, output.attachment)
+                    try:
+                        connection.send(output.message, output.attachment)
+                    except ProtocolError as error:
+                        self._log.error("%s: cannot send to %s: %s", self.name, connection.remote, error)
+                        connection.abort(str(error))
                     written[output.peer] = connection
             elif kind is Log:
                 self._log.log(output.level, "%s: %s", self.name, output.text)
@@ -303,13 +324,14 @@ class Driver:
 
     async def close(self) -> None:
         """Close everything, after what was sent has been written (waits 2 s at most)."""
+        self._ended = True
         for server in self._servers:
             server.close()
         for task in list(self._dials):
             task.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        closing = list(self.connections.values())
+        closing = [*self.connections.values(), *self._greeting]
         self.connections.clear()
         for connection in closing:
             connection.close("this side ends")

@@ -27,6 +27,8 @@ from scaler.scheduler.requirements import Requirements
 
 TARGET_US = 20_000
 """How much measured work a worker holds at most, for each slot."""
+LARGEST_INPUTS = 48 << 20
+"""What the inputs of one task may come to, in bytes, since they travel in one message. Large ones do not: they are stored."""
 MAX_DEATHS = 3
 """A task that was running in more deaths than this fails."""
 
@@ -157,11 +159,29 @@ class Board:
                 self.graph.mark_finished(dependency)
         self.graph.add(task, dependencies)
 
-    def release(self, tasks: array[int]) -> None:
-        """Let these new tasks go to the queues, as far as nothing is missing."""
-        if len(self.graph):
-            tasks = array("I", [task for task in tasks if not self.graph.missing(task)])
-        self._queue(self.life.apply(TaskEvent.UNBLOCK, tasks))
+    def release(self, tasks: array[int]) -> list[End]:
+        """Let these new tasks go to the queues, as far as nothing is missing; returns those that cannot ever run."""
+        if not len(self.graph):
+            self._queue(self.life.apply(TaskEvent.UNBLOCK, tasks))
+            return []
+        return self._unblock(array("I", [task for task in tasks if not self.graph.missing(task)]))
+
+    def _unblock(self, tasks: array[int]) -> list[End]:
+        """All inputs of these are there: queue them, unless the inputs are too large to travel."""
+        sizes = {task: self._input_bytes(task) for task in tasks}
+        self._queue(self.life.apply(TaskEvent.UNBLOCK, array("I", [t for t in tasks if sizes[t] <= LARGEST_INPUTS])))
+        ends: list[End] = []
+        for task in tasks:
+            if sizes[task] > LARGEST_INPUTS:
+                text = (
+                    f"the inputs of {self.label(task)} come to {sizes[task]} bytes in {len(self.graph.dependencies(task))} "
+                    f"parts; at most {LARGEST_INPUTS} can travel with one task. Combine them in a tree of smaller steps"
+                )
+                ends += self.end(task, ResultStatus.lost, text.encode())
+        return ends
+
+    def _input_bytes(self, task: int) -> int:
+        return sum(len(self._results[dependency][1]) for dependency in self.graph.dependencies(task))
 
     def _queue(self, tasks: array[int], front: bool = False) -> None:
         push = self.queues.push_front if front else self.queues.push
@@ -243,8 +263,8 @@ class Board:
         for function, (total, count) in sums.items():
             self.functions.measure(function, total / count)
 
-    def succeed(self, tasks: array[int], statuses: bytes, payloads: list[bytes]) -> None:
-        """These ended well: release dependents, keep what they need, forget the rest."""
+    def succeed(self, tasks: array[int], statuses: bytes, payloads: list[bytes]) -> list[End]:
+        """These ended well: release dependents, keep what they need, forget the rest; returns what can never run."""
         self.loads.release(tasks)
         self.life.apply(TaskEvent.SUCCEED, tasks)
         self.counters.succeeded += len(tasks)
@@ -253,7 +273,7 @@ class Board:
                 for task, status, payload in zip(tasks, statuses, payloads, strict=True):
                     self._drop_result(task, status, payload)
             self._forget(tasks)
-            return
+            return []
         unneeded = array("I")
         for task, status, payload in zip(tasks, statuses, payloads, strict=True):
             if self.graph.users(task):
@@ -261,10 +281,11 @@ class Board:
             else:
                 self._drop_result(task, status, payload)
                 unneeded.append(task)
-        self._queue(self.life.apply(TaskEvent.UNBLOCK, self.graph.finish(tasks)))
+        unblocked = self.graph.finish(tasks)
         # The payload of arguments is of no use any more, whoever still needs the result.
         clear_objects(self._payloads, tasks)
         self._leave(unneeded)
+        return self._unblock(unblocked)
 
     def wanted(self, task: int) -> bool:
         special = self._special.get(task)

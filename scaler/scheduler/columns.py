@@ -9,11 +9,8 @@ from operator import gt
 from scaler._core.graph import find_cycle
 from scaler.errors import ProtocolError
 from scaler.ids import MAX_SEQUENCE, Column, u32, u64
-from scaler.messages import Assign, Inputs, Results, Submit
+from scaler.messages import Assign, Inputs, Results, Submit, runs
 from scaler.scheduler.board import Placement
-
-MESSAGE_BYTES = 8 << 20
-"""About how large a message with many payloads may become before it is cut in two."""
 
 
 def checked_results(message: Results) -> Results:
@@ -44,7 +41,7 @@ def select_results(message: Results, chosen: Sequence[int]) -> Results:
 
 def cut_results(message: Results) -> Iterator[Results]:
     """The message in pieces that are not much larger than MESSAGE_BYTES."""
-    for first, last in _cuts([len(payload) for payload in message.payloads]):
+    for first, last in runs([len(payload) for payload in message.payloads]):
         whole = last - first == len(message.payloads)
         yield message if whole else select_results(message, range(first, last))
 
@@ -113,7 +110,7 @@ def assignments(placement: Placement) -> Iterator[Assign]:
         sizes[i] += sum(len(payload) for payload in placement.inputs.payloads[begin:end])
         begin = end
     one_function = placement.functions.count(placement.functions[0]) == len(placement.functions)
-    for first, last in _cuts(sizes):
+    for first, last in runs(sizes):
         yield Assign(
             placement.ids[first:last],
             placement.attempts[first:last],
@@ -130,20 +127,6 @@ def _cut_inputs(inputs: Inputs, first: int, last: int) -> Inputs:
     return Inputs(
         array("I", [e - begin for e in ends[first:last]]), inputs.statuses[begin:end], inputs.payloads[begin:end]
     )
-
-
-def _cuts(sizes: list[int]) -> Iterator[tuple[int, int]]:
-    """Ranges that cover all positions, each of about MESSAGE_BYTES at most."""
-    if sum(sizes) <= MESSAGE_BYTES:
-        yield 0, len(sizes)
-        return
-    first = total = 0
-    for i, size in enumerate(sizes):
-        if total + size > MESSAGE_BYTES and i > first:
-            yield first, i
-            first, total = i, 0
-        total += size
-    yield first, len(sizes)
 
 
 def _pick(values: array[int], chosen: Sequence[int]) -> array[int]:

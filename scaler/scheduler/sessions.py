@@ -27,6 +27,8 @@ class ClientSession:
     singles: list[tuple[int, int, bytes]] = field(default_factory=list)
     """(sequence, status, payload) of tasks that ended without running."""
     answers: list[object] = field(default_factory=list)
+    answered: set[int] | None = None
+    """Of a client that is back, up to its first heartbeat: what it was told meanwhile, and may just be offering again."""
 
     @property
     def first_id(self) -> int:

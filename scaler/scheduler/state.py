@@ -51,6 +51,7 @@ from scaler.messages import (
     WorkerHeartbeatEcho,
     WorkerLeaving,
     WorkerSettings,
+    function_runs,
 )
 from scaler.scheduler.board import Board, End, Placement
 from scaler.scheduler.columns import (
@@ -232,6 +233,7 @@ class SchedulerState:
             self._undefine(session.functions.values())
             session.functions.clear()
             session.peer, session.heard = peer, now
+            session.answered = set()
             self._out.log(20, f"{_client_label(session)} is back")
         self._client_of_peer[peer] = session
         settings = self.settings
@@ -285,9 +287,8 @@ class SchedulerState:
         message = checked_submit(message)
         ids = join_ids(session.number, sequences)
         known = self.board.slots.find(ids)
-        if known.count(NONE) != count:
-            self._deliver_again(session, message, known)
-            message = select_submit(message, [i for i, task in enumerate(known) if task == NONE])
+        if known.count(NONE) != count or session.answered is not None:
+            message = self._select_new(session, message, known)
             ids = join_ids(session.number, message.sequences)
             count = len(ids)
             if not count:
@@ -298,19 +299,34 @@ class SchedulerState:
         if message.wanted:
             self.board.mark_unwanted(task for task, want in zip(tasks, message.wanted, strict=True) if not want)
         lost = self._connect_dependencies(session, message, tasks) if len(message.dependency_ends) else []
-        self.board.release(tasks if not lost else array("I", [t for t in tasks if t not in set(lost)]))
+        self._deliver_ends(
+            self.board.release(tasks if not lost else array("I", [t for t in tasks if t not in set(lost)]))
+        )
         for task in lost:
             text = b"a dependency is unknown: it was never submitted, or its result was released already"
             self._deliver_ends(self.board.end(task, ResultStatus.lost, text))
         self._dirty = True
 
-    def _deliver_again(self, session: ClientSession, message: Submit, known: array[int]) -> None:
-        """Results that were sent, did not arrive, and are kept for dependents: who offers such a task has none."""
+    def _select_new(self, session: ClientSession, message: Submit, known: array[int]) -> Submit:
+        """What is not known, of tasks that are offered again, and was not answered since the client is back.
+
+        A result that did not arrive, and is kept for dependents, is sent again.
+        """
+        if session.answered is not None:
+            self._answer(session)
+        answered = session.answered or ()
         wanted = message.wanted or bytes([1]) * len(known)
-        for task, sequence, want in zip(known, u64(message.sequences), wanted, strict=True):
-            kept = self.board.kept_result(task) if want and task != NONE else None
-            if kept is not None:
+        chosen: list[int] = []
+        for place, (task, sequence, want) in enumerate(zip(known, u64(message.sequences), wanted, strict=True)):
+            if sequence in answered:
+                continue
+            if task == NONE:
+                chosen.append(place)
+                continue
+            kept = self.board.kept_result(task)
+            if kept is not None and want:
                 session.singles.append((sequence, *kept))
+        return select_submit(message, chosen)
 
     def _full(self, session: ClientSession, ids: array[int]) -> bool:
         limit = self.settings.max_waiting_tasks
@@ -371,6 +387,7 @@ class SchedulerState:
         self._dirty = True
 
     def _client_heartbeat(self, session: ClientSession, message: ClientHeartbeat, now: float) -> None:
+        session.answered = None
         session.answers.append(HeartbeatEcho(message.sent_microseconds))
 
     def _client_goodbye(self, session: ClientSession, message: ClientGoodbye, now: float) -> None:
@@ -515,7 +532,7 @@ class SchedulerState:
             for number, chosen in places.items():
                 mine = array("I", [tasks[i] for i in chosen])
                 self._deliver_to(self._clients[number], mine, select_results(message, chosen))
-        board.succeed(tasks, message.statuses, message.payloads)
+        self._deliver_ends(board.succeed(tasks, message.statuses, message.payloads))
 
     def _deliver_to(self, session: ClientSession, tasks: array[int], message: Results) -> None:
         if self.board.any_unwanted:
@@ -589,8 +606,8 @@ class SchedulerState:
         fresh = set(placement.functions) - session.known
         if fresh:
             session.known |= fresh
-            functions = [self.board.functions.get(number) for number in sorted(fresh)]
-            self._out.send(session.peer, DefineForWorker(functions))
+            for functions in function_runs([self.board.functions.get(number) for number in sorted(fresh)]):
+                self._out.send(session.peer, DefineForWorker(functions))
         for message in assignments(placement):
             self._out.send(session.peer, message)
 
@@ -626,16 +643,22 @@ class SchedulerState:
 
     def _answer_clients(self) -> None:
         for session in self._clients.values():
-            if session.peer is None:
-                continue
-            if session.outbox or session.singles:
-                for results in session.collect_results():
-                    for piece in cut_results(results):
-                        self._out.send(session.peer, piece)
-            if session.answers:
-                for message in session.answers:
-                    self._out.send(session.peer, message)
-                session.answers = []
+            if session.peer is not None:
+                self._answer(session)
+
+    def _answer(self, session: ClientSession) -> None:
+        """Send what is to be told to a connected client."""
+        assert session.peer is not None
+        if session.outbox or session.singles:
+            for results in session.collect_results():
+                if session.answered is not None:
+                    session.answered.update(u64(results.tasks))
+                for piece in cut_results(results):
+                    self._out.send(session.peer, piece)
+        if session.answers:
+            for message in session.answers:
+                self._out.send(session.peer, message)
+            session.answers = []
 
     def _collect_functions(self) -> None:
         """Forget functions that nobody names any more, and tell the workers that know them."""

@@ -17,6 +17,7 @@ from scaler.errors import ProtocolError
 from scaler.ids import u32, u64
 from scaler.machine import Outbox, Output, Peer, Stop
 from scaler.messages import (
+    MESSAGE_BYTES,
     Assign,
     CancelAssigned,
     DefineForExecutor,
@@ -42,6 +43,8 @@ from scaler.messages import (
     WorkerHeartbeatEcho,
     WorkerLeaving,
     WorkerSettings,
+    function_runs,
+    runs,
 )
 
 AHEAD_US = 2_000
@@ -416,8 +419,10 @@ class WorkerState:
         assert claims is not None
         oldest = next(iter(executor.sent), executor.next_position)
         count = min(count, POSITIONS - (executor.next_position - oldest))
-        while self._queue and len(tasks) < count:
+        size = 0
+        while self._queue and len(tasks) < count and size < MESSAGE_BYTES:
             task = self._queue.popleft()
+            size += len(task.payload) + sum(map(len, task.inputs))
             del self._ready[task.id]
             position = executor.next_position + len(tasks)
             claims.offer(position)
@@ -438,8 +443,8 @@ class WorkerState:
         fresh = {task.function for task in tasks} - executor.known
         if fresh:
             executor.known |= fresh
-            functions = [self._functions[number] for number in sorted(fresh)]
-            self._out.add(Tell(executor.number, DefineForExecutor(functions)))
+            for functions in function_runs([self._functions[number] for number in sorted(fresh)]):
+                self._out.add(Tell(executor.number, DefineForExecutor(functions)))
 
     def _take_results(self, executor: _Executor, message: Results) -> None:
         sums: dict[int, list[float]] = {}
@@ -554,9 +559,9 @@ class WorkerState:
 
     def _report(self) -> None:
         """All that ended since the last pass, in one message."""
-        if self._done:
-            ids, attempts, statuses, payloads, wall, cpu, peak = zip(*self._done, strict=True)
-            self._done = []
+        done, self._done = self._done, []
+        for first, last in runs([len(entry[3]) for entry in done]) if done else ():
+            ids, attempts, statuses, payloads, wall, cpu, peak = zip(*done[first:last], strict=True)
             self._send(
                 Results(
                     array("Q", ids),

@@ -168,3 +168,16 @@ def test_what_was_never_there():
     queues.push(b"", 3, 0)
     assert list(queues.classes()) == []
     queues.check()
+
+
+def test_priorities_that_would_make_a_list_of_an_unlucky_tree():
+    """Ascending, descending and inward: the orders in which trees without balance degenerate."""
+    n = 20_000
+    inward = [rank // 2 if rank % 2 else n - rank // 2 for rank in range(n)]
+    for order in (range(n), range(n, 0, -1), inward):
+        queues = ReadyQueues()
+        for task, priority in enumerate(order):
+            queues.push(column([task]), 0, priority)
+        ranked = sorted(range(n), key=lambda task: -order[task])
+        assert [queues.pop(0) for _ in range(n)] == ranked
+        queues.check()

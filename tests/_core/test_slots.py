@@ -120,3 +120,14 @@ def test_a_column_of_the_wrong_width() -> None:
         Slots().add(i(1, 2))
     with pytest.raises(ValueError):
         Slots().add(b"1234567")
+
+
+def test_columns_that_begin_anywhere() -> None:
+    ids = q(*range(1, 50))
+    slots = Slots()
+    for offset in range(8):
+        moved = memoryview(bytes(offset) + ids.tobytes())[offset:]
+        indexes = slots.add(moved)
+        assert slots.ids(memoryview(bytes(offset) + indexes.tobytes())[offset:]) == ids
+        assert slots.find(moved) == indexes
+        slots.remove(indexes)

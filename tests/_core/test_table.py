@@ -90,6 +90,8 @@ def test_ids_of_different_owners() -> None:
     assert same_high(array("Q", (1 << 40, 2 << 40))) == -1
     with pytest.raises(ValueError):
         join_ids(1, array("Q", (1, 2**40)))
+    with pytest.raises(ValueError):
+        join_ids(2**24, array("Q", (1,)))
 
 
 def test_what_is_refused() -> None:
@@ -101,6 +103,8 @@ def test_what_is_refused() -> None:
             gather_objects([1, 2], indexes)
     with pytest.raises(IndexError):
         fill(table, i(0, 0xFFFFFFFF), 9)
+    with pytest.raises(IndexError):
+        scatter_objects([], i(0xFFFFFFFF), [9])
     with pytest.raises(ValueError):
         scatter(table, i(0, 1), i(9))
     with pytest.raises(ValueError):
@@ -108,3 +112,21 @@ def test_what_is_refused() -> None:
     with pytest.raises(ValueError):
         fill(table, array("Q", (0,)), 9)
     assert table == i(1, 2)
+
+
+def test_a_table_that_somebody_looks_at_does_not_move() -> None:
+    table = i(1, 2)
+    with memoryview(table) as seen:
+        for grow in (lambda: fill(table, i(99), 9), lambda: scatter(table, i(99, 98), table)):
+            with pytest.raises(BufferError):
+                grow()
+        assert list(seen) == [1, 2]
+    fill(table, i(99), 9)
+    assert (table[99], len(table)) == (9, 100)
+
+
+def test_only_arrays_of_the_right_type_are_tables() -> None:
+    for table in (array("B", b"1234"), array("Q", (1, 2, 3, 4))):
+        for use in (lambda table=table: gather(table, i(3)), lambda table=table: fill(table, i(3), 1)):
+            with pytest.raises(TypeError):
+                use()

@@ -171,7 +171,9 @@ class Worker:
         """Results of these (task id, attempt)."""
         ids, attempts = q(*[id for id, _ in ended]), i(*[attempt for _, attempt in ended])
         n = len(ended)
-        return self.say(Results(ids, attempts, bytes([status]) * n, [payload] * n, q(*[wall] * n), q(*[0] * n), q(*[0] * n)))
+        return self.say(
+            Results(ids, attempts, bytes([status]) * n, [payload] * n, q(*[wall] * n), q(*[0] * n), q(*[0] * n))
+        )
 
     def started(self, *running: tuple[int, int]) -> list[Output]:
         return self.say(Started(q(*[id for id, _ in running]), i(*[attempt for _, attempt in running])))

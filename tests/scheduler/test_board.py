@@ -28,7 +28,9 @@ def worker(on: Board, number: int = 0, slots: int = 1) -> None:
     on.loads.add_worker(number, slots, on.requirements.group_of(()), 1000)
 
 
-def enter(on: Board, *ids: int, options: TaskOptions | None = None, needs: dict[int, list[int]] | None = None) -> array[int]:
+def enter(
+    on: Board, *ids: int, options: TaskOptions | None = None, needs: dict[int, list[int]] | None = None
+) -> array[int]:
     groups = [(options, array("I", range(len(ids))))] if options else []
     tasks = on.add(q(*ids), i(0), [b"p"] * len(ids), groups)
     for id, task in zip(ids, tasks, strict=True):
@@ -151,7 +153,9 @@ class Boards(RuleBasedStateMachine):
     def submit(self, count: int, data: st.DataObject) -> None:
         b, ids = self.board, list(range(self.next, self.next + count))
         self.next += count
-        tasks = b.add(q(*ids), i(0), [b"p"] * count, [(TaskOptions(retries=1), i(0))] if data.draw(st.booleans()) else [])
+        tasks = b.add(
+            q(*ids), i(0), [b"p"] * count, [(TaskOptions(retries=1), i(0))] if data.draw(st.booleans()) else []
+        )
         b.mark_unwanted(task for task in tasks if data.draw(st.booleans()))
         for n, task in enumerate(tasks):
             alive = [t for t in range(b.slots.capacity) if b.life.state(t) and t not in tasks[n:]]

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler import messages
 from scaler.errors import ProtocolError
 from scaler.messages import Inputs, Results, Submit, TaskOptions
-from scaler.scheduler import columns
 from scaler.scheduler.board import Placement
-from scaler.scheduler.columns import assignments, checked_results, checked_submit, cut_results, select_results, select_submit
+from scaler.scheduler.columns import (
+    assignments,
+    checked_results,
+    checked_submit,
+    cut_results,
+    select_results,
+    select_submit,
+)
 
 from .builders import i, q
 
@@ -19,10 +27,12 @@ WHOLE = Results(q(7, 8, 9), i(1, 2, 3), b"\1\2\3", [b"a", b"b", b"c"], q(10, 11,
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "MESSAGE_BYTES", 10)
+    monkeypatch.setattr(messages, "MESSAGE_BYTES", 10)
 
 
-def placement(*sizes: int, functions: tuple[int, ...] = (), inputs: Inputs | None = None, limits: bool = False) -> Placement:
+def placement(
+    *sizes: int, functions: tuple[int, ...] = (), inputs: Inputs | None = None, limits: bool = False
+) -> Placement:
     n = len(sizes)
     return Placement(
         0,
@@ -36,7 +46,9 @@ def placement(*sizes: int, functions: tuple[int, ...] = (), inputs: Inputs | Non
 
 
 def test_select_results() -> None:
-    assert select_results(WHOLE, [2, 0]) == Results(q(9, 7), i(3, 1), b"\3\1", [b"c", b"a"], q(12, 10), q(6, 4), q(2, 0))
+    assert select_results(WHOLE, [2, 0]) == Results(
+        q(9, 7), i(3, 1), b"\3\1", [b"c", b"a"], q(12, 10), q(6, 4), q(2, 0)
+    )
     assert select_results(replace(WHOLE, attempts=b""), [1]).attempts == b""
     assert select_results(WHOLE, []).payloads == []
 
@@ -70,12 +82,12 @@ def test_one_payload_larger_than_the_limit_goes_alone(small: None) -> None:
 @given(st.lists(st.integers(0, 15), max_size=20))
 def test_cuts_cover_all_in_order_and_are_as_few_as_they_can(sizes: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "MESSAGE_BYTES", 10)
-        cuts = list(columns._cuts(sizes))
+        patch.setattr(messages, "MESSAGE_BYTES", 10)
+        cuts = list(messages.runs(sizes))
     assert [n for first, last in cuts for n in range(first, last)] == list(range(len(sizes)))
     for first, last in cuts:
         assert sum(sizes[first:last]) <= 10 or last - first == 1
-    for (first, _), (_, last) in zip(cuts, cuts[1:], strict=False):
+    for (first, _), (_, last) in pairwise(cuts):
         assert sum(sizes[first:last]) > 10
 
 
@@ -97,7 +109,9 @@ edges = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8)
 
 
 @given(st.permutations(range(6)), edges)
-def test_tasks_that_need_each_other_are_found_whatever_their_order(order: list[int], pairs: list[tuple[int, int]]) -> None:
+def test_tasks_that_need_each_other_are_found_whatever_their_order(
+    order: list[int], pairs: list[tuple[int, int]]
+) -> None:
     needs = {task: [b for a, b in pairs if a == task] for task in range(6)}
     ends, dependencies = i(), q()
     for task in order:
@@ -126,7 +140,12 @@ def test_a_placement_is_one_message_with_one_function_once() -> None:
 def test_a_large_placement_is_cut_with_its_inputs(small: None) -> None:
     inputs = Inputs(i(1, 1, 3), b"\1\1\2", [b"x" * 6, b"y" * 4, b"z" * 4])
     first, second = assignments(placement(1, 1, 1, functions=(5, 6, 6), inputs=inputs, limits=True))
-    assert (first.tasks, first.attempts, first.functions, first.timeout_milliseconds) == (q(0, 1), i(1, 2), i(5, 6), q(0, 1))
+    assert (first.tasks, first.attempts, first.functions, first.timeout_milliseconds) == (
+        q(0, 1),
+        i(1, 2),
+        i(5, 6),
+        q(0, 1),
+    )
     assert first.inputs == Inputs(i(1, 1), b"\1", [b"x" * 6])
     assert (second.tasks, second.attempts, second.functions) == (q(2), i(3), i(6))
     assert second.inputs == Inputs(i(2), b"\1\2", [b"y" * 4, b"z" * 4])

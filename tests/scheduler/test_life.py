@@ -34,7 +34,7 @@ def expected(state: TaskState, event: TaskEvent) -> TaskState | None:
 
 
 def test_the_drawing_is_complete() -> None:
-    assert HEAD == [event.name.lower() for event in TaskEvent]
+    assert [event.name.lower() for event in TaskEvent] == HEAD
     assert [row[0] for row in ROWS] == [state.name.lower() for state in TaskState]
 
 

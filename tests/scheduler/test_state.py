@@ -291,7 +291,10 @@ def test_clear_cancels_all_of_this_client_only() -> None:
     ben.submit(1)
     outputs = ann.say(ClearTasks())
     assert sorted(results(outputs, ann.peer)) == [(n, CANCELLED, b"") for n in (1, 2, 3)]
-    assert results(outputs, ben.peer) == [] and sorted(cancelled(outputs, worker.peer)) == [(ann.id(1), 1), (ann.id(2), 1)]
+    assert results(outputs, ben.peer) == [] and sorted(cancelled(outputs, worker.peer)) == [
+        (ann.id(1), 1),
+        (ann.id(2), 1),
+    ]
     assert len(rig.state.board) == 1
 
 
@@ -332,7 +335,10 @@ def test_deaths_of_executors_count_the_same() -> None:
     for attempt in range(1, MAX_DEATHS + 1):
         assert tasks(worker.death(ann.id(1), attempt)) == [(ann.id(1), attempt + 1)]
     ended = results(worker.death(ann.id(1), MAX_DEATHS + 1, "signal 9"))
-    assert [(sequence, status) for sequence, status, _ in ended] == [(1, ResultStatus.crashed), (2, ResultStatus.crashed)]
+    assert [(sequence, status) for sequence, status, _ in ended] == [
+        (1, ResultStatus.crashed),
+        (2, ResultStatus.crashed),
+    ]
     assert b"signal 9" in ended[0][2] and ended[0][2].count(b"signal 11") == MAX_DEATHS
 
 
@@ -443,7 +449,7 @@ def test_tasks_are_asked_back_for_an_idle_worker_after_a_moment() -> None:
 
 
 def test_a_task_that_was_kept_counts_as_running() -> None:
-    rig, ann, busy, idle = overloaded()
+    rig, ann, busy, _ = overloaded()
     rig.at(rig.now + RETRACT_AFTER_SECONDS)
     assert tasks(busy.say(Retracted(b"", b"", q(ann.id(2)), i(1)))) == []
     assert rig.state.task_counts().running == 1
@@ -451,7 +457,7 @@ def test_a_task_that_was_kept_counts_as_running() -> None:
 
 
 def test_a_task_that_was_not_asked_for_is_not_taken_back() -> None:
-    rig, ann, busy, idle = overloaded()
+    rig, ann, busy, _ = overloaded()
     assert tasks(busy.say(Retracted(q(ann.id(2)), i(1), b"", b""))) == []
     assert rig.state.task_counts().assigned == 2
 
@@ -477,7 +483,10 @@ def test_above_the_limit_of_waiting_tasks_all_of_a_message_is_rejected() -> None
     ann = rig.client()
     assert results(ann.submit(1)) == []
     outputs = ann.submit(2, 3)
-    assert [(s, status) for s, status, _ in results(outputs)] == [(2, ResultStatus.rejected), (3, ResultStatus.rejected)]
+    assert [(s, status) for s, status, _ in results(outputs)] == [
+        (2, ResultStatus.rejected),
+        (3, ResultStatus.rejected),
+    ]
     assert b"the limit is 2" in results(ann.submit(4, 5))[0][2]
     assert results(ann.submit(6)) == [] and len(rig.state.board) == 2
 
@@ -517,7 +526,10 @@ def test_only_the_fresh_part_of_a_repeated_submission_is_taken_with_all_its_colu
     ann.say(message)
     (assign,) = of(rig.worker(3).outputs, Assign)
     assert assign.payloads == [b"arguments 1"]
-    assert [rig.state.explain(ann.id(n)) for n in (2, 3)] == ["waits for 1 of 1 dependencies", "waits for 2 of 2 dependencies"]
+    assert [rig.state.explain(ann.id(n)) for n in (2, 3)] == [
+        "waits for 1 of 1 dependencies",
+        "waits for 2 of 2 dependencies",
+    ]
 
 
 def test_a_client_that_stays_away_is_forgotten_with_all_it_had() -> None:

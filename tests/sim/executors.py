@@ -210,6 +210,7 @@ class Executor:
         if not self.alive:
             return
         self.alive = False
+        self.worker.books.deaths += 1
         self.clock.tell(f"{self}: {story}" + (f" while it runs {self.run.job}" if self.run else ""))
         if self.run is not None:
             self.worker.books.interrupted(self.run)

@@ -145,6 +145,13 @@ class Link:
             flow.drop(keep)
             flow.end(self._clock.random.random() * longest)
 
+    def sever(self, dialer_hears: float, listener_hears: float) -> None:
+        """Break it now, with nothing more to arrive; each side hears of it so many seconds later."""
+        self.broken = True
+        for flow, delay in zip(self._flows, (listener_hears, dialer_hears), strict=True):
+            flow.drop(0)
+            flow.end(delay)
+
     def freeze(self, seconds: float) -> None:
         """Nothing arrives for a while, on either side; then all does."""
         for flow in self._flows:
@@ -265,6 +272,10 @@ class Network:
         self._links.append(Link(self.clock, quality, dialing, accepting))
         dialing.begin()
         return True
+
+    def link_of(self, dialer: Owner) -> Link:
+        """The link that this node dialed, which is up."""
+        return next(link for link in self.links() if link.ends[0].owner is dialer)
 
     def links(self) -> list[Link]:
         """Those that are up."""

@@ -277,9 +277,9 @@ class ClientNode(Node):
         """Say goodbye, if there is somebody to say it to, and end."""
         if not self.left:
             self.left = True
-            self.books.dropped(self.identity)
             self.state.goodbye()
             self._turn()
+            self.books.dropped(self.identity)
             self.stop("left")
 
     def vanish(self) -> None:

@@ -53,7 +53,9 @@ def structs() -> dict[str, Any]:
 
 
 STRUCTS = structs()
-ARMS = [(codec(*union), kind) for union in UNIONS for kind in sorted(codec(*union).vocabulary, key=lambda c: c.__name__)]
+ARMS = [
+    (codec(*union), kind) for union in UNIONS for kind in sorted(codec(*union).vocabulary, key=lambda c: c.__name__)
+]
 arms = pytest.mark.parametrize(("union", "kind"), ARMS, ids=lambda v: v.__name__ if isinstance(v, type) else v.name)
 
 
@@ -66,7 +68,9 @@ def test_the_fields_are_the_same_in_the_same_order(name: str) -> None:
     assert [f.name for f in fields(CLASSES[name])] == [snake(str(f.name)) for f in STRUCTS[name].node.struct.fields]
 
 
-@pytest.mark.parametrize("name", sorted(n for n, c in vars(messages).items() if inspect.isclass(c) and issubclass(c, int)))
+@pytest.mark.parametrize(
+    "name", sorted(n for n, c in vars(messages).items() if inspect.isclass(c) and issubclass(c, int))
+)
 def test_enumerations_are_the_same(name: str) -> None:
     if name == "IntEnum":
         return
@@ -215,7 +219,10 @@ def test_garbage_raises_protocol_error_only(reader: UnionCodec | StructCodec, da
 
 
 SAMPLES = [
-    (codec("client", "SchedulerToClient"), Results(b"12345678", b"", b"\1", [b"payload"], bytes(8), bytes(8), bytes(8))),
+    (
+        codec("client", "SchedulerToClient"),
+        Results(b"12345678", b"", b"\1", [b"payload"], bytes(8), bytes(8), bytes(8)),
+    ),
     (codec("worker", "SchedulerToWorker"), messages.DefineForWorker([Function(1, "s", b"c", b"", "näme", b"o")])),
     (codec("client", "ClientToScheduler"), messages.Submit(bytes(8), bytes(4), [b"p"], [TaskOptions(["gpu"], 1)])),
     (codec("worker", "SchedulerToWorker"), messages.Assign(bytes(8), bytes(4), bytes(4), [b"p"], b"", Inputs(b"1234"))),

@@ -118,7 +118,9 @@ def test_after_the_handshake_a_frame_may_be_large() -> None:
     assert read(frames, frame_header(len(large), 1) + large + b"a") == [(large, b"a")]
 
 
-@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01", b"SSH-2.0-OpenSSH_9"])
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01", b"SSH-2.0-OpenSSH_9"]
+)
 def test_other_protocols_are_no_handshake(data: bytes) -> None:
     frames = reader(handshake=True)
     assert read(frames, data) == []

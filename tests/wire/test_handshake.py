@@ -155,7 +155,9 @@ def test_a_role_that_is_not_served(role: int) -> None:
     assert refused.reason == RefusalReason.role and "client, worker" in refused.text
 
 
-@pytest.mark.parametrize("change", [{"identity": b""}, {"identity": b"x" * 15}, {"identity": b"x" * 17}, {"name": "é" * 129}])
+@pytest.mark.parametrize(
+    "change", [{"identity": b""}, {"identity": b"x" * 15}, {"identity": b"x" * 17}, {"name": "é" * 129}]
+)
 def test_a_bad_identity_or_name(change: dict[str, object]) -> None:
     hello = replace(dialer().hello, **change)  # type: ignore[arg-type]
     assert refusal(listener(), hello).reason == RefusalReason.not_scaler

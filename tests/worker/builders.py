@@ -119,7 +119,9 @@ class Rig:
     ) -> list[Output]:
         timeouts = q(*[timeout] * len(tasks)) if timeout else b""
         payloads = [b"%d" % task for task in tasks]
-        return self.say(Assign(q(*tasks), i(*[attempt] * len(tasks)), i(function), payloads, timeouts, inputs or Inputs()))
+        return self.say(
+            Assign(q(*tasks), i(*[attempt] * len(tasks)), i(function), payloads, timeouts, inputs or Inputs())
+        )
 
     # ---- what executors do
 
@@ -128,7 +130,12 @@ class Rig:
         assert self.claims[executor].take(position, int(self.now * 1e6))
 
     def done(
-        self, *positions: int, executor: int = 0, wall: int = 100, status: int = ResultStatus.succeeded, payload: bytes = b"r"
+        self,
+        *positions: int,
+        executor: int = 0,
+        wall: int = 100,
+        status: int = ResultStatus.succeeded,
+        payload: bytes = b"r",
     ) -> list[Output]:
         """The executor has run these."""
         n = len(positions)
@@ -143,5 +150,3 @@ class Rig:
         for position in positions:
             self.take(position, executor)
         return self.done(*positions, executor=executor, wall=wall)
-
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from scaler.machine import Close, Send, Stop
@@ -69,7 +68,9 @@ def test_at_first_executors_are_asked_for() -> None:
 
 
 def test_the_worker_registers_and_tells_executors_the_settings() -> None:
-    rig = Rig(2, False, capabilities=("gpu",), host="h", pid=4, manager_name="m", version="1", scheduler_address="tcp://s:2")
+    rig = Rig(
+        2, False, capabilities=("gpu",), host="h", pid=4, manager_name="m", version="1", scheduler_address="tcp://s:2"
+    )
     settings = ExecutorSettings("tcp://storage:1", "tcp://s:2", 100)
     assert rig.started(0) == []
     outputs = rig.connect()
@@ -136,7 +137,7 @@ def test_a_batch_is_shared_between_executors() -> None:
     rig.assign(900, 901)
     rig.run(0, wall=99)
     rig.run(0, executor=1, wall=99)
-    sizes = {executor: 0 for executor in range(2)}
+    sizes = dict.fromkeys(range(2), 0)
     for executor, _, payloads in ran(rig.assign(*range(10))):
         sizes[executor] += len(payloads)
     assert max(sizes.values()) <= 5 and min(sizes.values()) >= 2

@@ -1,0 +1,242 @@
+"""Commands that end before anything starts: bad usage, help, files that cannot be used."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from scaler.cli import cluster, demo, object_storage_server, scheduler, worker_manager
+from scaler.cli import main as whole
+from scaler.cli.options import check_bind, is_loopback
+from scaler.errors import ConfigurationError
+from scaler.ids import Address
+
+HERE = "tcp://127.0.0.1:8516"
+STORAGE = "tcp://127.0.0.1:8517"
+OPEN = "tcp://0.0.0.0:8516"
+COMMANDS = {
+    "scaler": whole.main,
+    "scaler_object_storage_server": object_storage_server.main,
+    "scaler_scheduler": scheduler.main,
+    "scaler_cluster": cluster.main,
+    "scaler_worker_manager": worker_manager.main,
+}
+TABLES = {name: importlib.import_module(main.__module__).OPTIONS for name, main in COMMANDS.items()}
+
+
+@pytest.fixture
+def refused(capsys):
+    """What a command says about bad usage: one line, with its name in front."""
+
+    def call(program: str, *argv: str) -> str:
+        try:
+            code = COMMANDS[program](argv)
+        except SystemExit as ended:
+            code = ended.code
+        said = capsys.readouterr()
+        assert code == 2
+        assert said.out == ""
+        assert said.err.count("\n") == 1
+        assert said.err.startswith(f"{program}: ")
+        return said.err.removeprefix(f"{program}: ").removesuffix(f"; see {program} --help\n")
+
+    return call
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text: str) -> str:
+        (tmp_path / "c.toml").write_text(text)
+        return str(tmp_path / "c.toml")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("scaler_object_storage_server", "ADDRESS is missing"),
+        ("scaler_object_storage_server x", "ADDRESS: 'x' is not an address; write it as tcp://host:port"),
+        (f"scaler_object_storage_server {OPEN}", "ADDRESS: other machines can reach tcp://0.0.0.0:8516"),
+        (f"scaler_object_storage_server {HERE} --io 3", "unknown argument --io"),
+        (f"scaler_object_storage_server {HERE} -lp /no/such/file", "cannot log to /no/such/file: No such file"),
+        (f"scaler_object_storage_server {HERE} -ll LOUD", "--logging-level: 'LOUD' is none of DEBUG"),
+        (f"scaler_object_storage_server {HERE} -el twisted", "--event-loop: 'twisted' is none of uvloop, builtin"),
+        ("scaler_scheduler", "ADDRESS is missing"),
+        (f"scaler_scheduler {HERE}", "--object-storage-address is missing"),
+        (f"scaler_scheduler {OPEN} -osa {STORAGE}", "ADDRESS: other machines can reach tcp://0.0.0.0:8516"),
+        (f"scaler_scheduler {HERE} -osa {STORAGE} -ma {OPEN}", "--monitor-address: other machines can reach"),
+        (f"scaler_scheduler tcp://127.0.0.1:65535 -osa {STORAGE}", "--monitor-address is missing"),
+        (f"scaler_scheduler {HERE} -osa {STORAGE} -mt -2", "--max-number-of-tasks-waiting: -2 is less than -1"),
+        (f"scaler_scheduler {HERE} -osa {STORAGE} -ct 0", "--client-timeout-seconds: 0 s is no interval"),
+        (f"scaler_scheduler {HERE} -osa {STORAGE} -et magic", "--policy-engine-type: 'magic' is none of simple"),
+        (f"scaler_scheduler {HERE} -osa {STORAGE} -pc allocate=odd", "policy 'allocate=odd': allocate='odd' is none"),
+        (
+            f"scaler_scheduler {HERE} -osa {STORAGE} --protect-ed",
+            "unknown argument --protect-ed; did you mean --protec",
+        ),
+        ("scaler_cluster", "ADDRESS is missing"),
+        (f"scaler_cluster {HERE} -n 0", "--num-of-workers: 0 is less than 1"),
+        (f"scaler_cluster {HERE} -n many", "--num-of-workers: 'many' is no whole number"),
+        (f"scaler_cluster {HERE} -his 0", "--heartbeat-interval-seconds: 0 s is no interval"),
+        (f"scaler_cluster {HERE} -dts never", "--death-timeout-seconds: 'never' is no time in seconds"),
+        ("scaler_worker_manager", "TYPE is missing"),
+        ("scaler_worker_manager baremetal_native", "ADDRESS is missing"),
+        (f"scaler_worker_manager moon {HERE}", "TYPE: 'moon' is none of baremetal_native"),
+        (f"scaler_worker_manager baremetal_native {HERE} --mode dynamic", "--mode: 'dynamic' is none of fixed"),
+        ("scaler /no/such.toml", "cannot read /no/such.toml: No such file or directory"),
+        ("scaler a.toml -c b.toml", "one file is enough"),
+        ("scaler a.toml -n 3", "--num-of-workers is for a cluster without a file"),
+        ("scaler -n 0", "--num-of-workers: 0 is less than 1"),
+        ("scaler --worker", "unknown argument --worker"),
+    ],
+)
+def test_bad_usage(refused, command, said):
+    assert refused(*command.split()).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "nothing to run; there can be [object_storage_server], [scheduler], [worker_manager]"),
+        ("[top]", "[top]: the terminal monitor is not there yet; leave the section out"),
+        ("[gui]\ngui_address='x'", "[gui]: the web dashboard is not there yet"),
+        ("[shceduler]", "unknown section [shceduler]; did you mean scheduler?"),
+        (f"[object_storage_server]\nadress='{HERE}'", "unknown key 'adress' in [object_storage_server]; did you mean"),
+        (f"[scheduler]\naddress='{HERE}'", "[scheduler]: --object-storage-address is missing"),
+        ("[scheduler]\naddress='x'", "address in [scheduler]: 'x' is not an address"),
+        (f"[object_storage_server]\naddress='{OPEN}'", "[object_storage_server]: ADDRESS: other machines can reach"),
+        ("[[worker_manager]]\ntype='baremetal_native'", "[worker_manager]: ADDRESS is missing"),
+        (f"[[worker_manager]]\ntype='moon'\naddress='{HERE}'", "type in [worker_manager]: 'moon' is none of"),
+    ],
+)
+def test_files_that_cannot_be_used(refused, file, text, said):
+    path = file(text)
+    assert refused("scaler", path).removeprefix(f"{path}: ").startswith(said)
+    assert refused("scaler", "--config", path).startswith(f"{path}: ")
+
+
+def test_a_file_need_not_say_an_address_twice(file):
+    text = f"""
+        [[worker_manager]]
+        type = "baremetal_native"
+        [[worker_manager]]
+        type = "baremetal_native"
+        address = "tcp://127.0.0.1:1"
+        max-task-concurrency = 3
+        [scheduler]
+        address = "{HERE}"
+        [object_storage_server]
+        address = "{STORAGE}"
+    """
+    parts = whole.read_parts(file(text))
+    assert [part.command.section for part in parts] == [
+        "object_storage_server",
+        "scheduler",
+        "worker_manager",
+        "worker_manager",
+    ]
+    assert str(parts[1].options.object_storage_address) == STORAGE
+    assert [str(part.options.address) for part in parts[2:]] == [HERE, "tcp://127.0.0.1:1"]
+    assert parts[3].options.max_task_concurrency == 3
+
+
+def test_worker_managers_alone(file):
+    parts = whole.read_parts(file(f"[worker_manager]\ntype='baremetal_native'\naddress='{HERE}'"))
+    assert [part.command.section for part in parts] == ["worker_manager"]
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_help_teaches_and_flags_are_there_once(program, capsys):
+    with pytest.raises(SystemExit) as ended:
+        COMMANDS[program](["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for option in TABLES[program]:
+        assert option.help
+        assert (option.name.upper() if option.positional else option.flag) in shown
+    flags = [option.short for option in TABLES[program] if option.short]
+    assert len(flags) == len(set(flags))
+
+
+def test_the_demo_has_help(capsys):
+    with pytest.raises(SystemExit) as ended:
+        whole.main(["demo", "--help"])
+    assert ended.value.code == 0
+    assert "standard library" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ("tcp://127.0.0.1:1", True),
+        ("tcp://127.8.8.8:1", True),
+        ("tcp://[::1]:1", True),
+        ("tcp://localhost:1", True),
+        ("tcp://0.0.0.0:1", False),
+        ("tcp://[::]:1", False),
+        ("tcp://10.0.0.1:1", False),
+        ("tcp://example.org:1", False),
+    ],
+)
+def test_who_can_reach_an_address(text, ours):
+    where = Address.parse(text)
+    assert is_loopback(where) == ours
+    check_bind("ADDRESS", where, insecure=True)
+    check_bind("ADDRESS", None, insecure=False)
+    if not ours:
+        with pytest.raises(ConfigurationError, match="ADDRESS: other machines can reach"):
+            check_bind("ADDRESS", where, insecure=False)
+
+
+def test_ports_that_are_taken_are_passed_over():
+    first = whole.free_ports(20000, 3)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first + 1))
+        assert whole.free_ports(first, 3) > first
+
+
+def test_scripts_are_what_they_say():
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    scripts = tomllib.loads(project.read_text())["project"]["scripts"]
+    for name, place in scripts.items():
+        module, function = place.split(":")
+        assert callable(getattr(importlib.import_module(module), function)), name
+    assert scripts.keys() >= COMMANDS.keys()
+
+
+def test_a_worker_is_not_started_by_hand():
+    ended = subprocess.run([sys.executable, "-m", "scaler.worker"], check=False, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_demo_adds_up(tmp_path):
+    (tmp_path / "a.py").write_text("import os, os.path\nclass A:\n    def f(self):\n        return os\n")
+    (tmp_path / "b.py").write_text("from os import path\ndef g():\n    return path\n")
+    (tmp_path / "c.py").write_text("def (:\n")
+    found = [demo.analyse(str(path), path.name) for path in sorted(tmp_path.iterdir())]
+    total = demo.conclude(demo.merge(*found))
+    assert (total.files, total.unreadable, total.lines, total.functions, total.classes) == (3, 1, 7, 2, 1)
+    assert total.imports == {"os": 2}
+    assert total.names == {"os": 1, "path": 1}
+    assert total.longest_files == [(4, "a.py"), (3, "b.py")]
+    assert total.longest_functions == [(2, "b.py: g"), (2, "a.py: f")]
+    assert "3 files, 1 of them not valid" in demo.report(total, 2, 4, 1.0)
+
+
+@pytest.mark.parametrize("count", [1, demo.MERGE, demo.MERGE + 1, demo.MERGE**2 + 1])
+def test_the_demo_merges_everything_once(count):
+    graph = demo.merge_graph([demo.Summary(files=1)] * count)
+
+    def compute(key):
+        node = graph[key]
+        return node[0](*map(compute, node[1:])) if isinstance(node, tuple) else node
+
+    assert compute("all").files == count

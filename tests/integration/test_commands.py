@@ -1,0 +1,260 @@
+"""The commands as real processes."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+
+import psutil
+import pytest
+
+from scaler import Client
+
+pytestmark = pytest.mark.integration
+
+LINE = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR)\]\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}: \S.*\n")
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def family(command) -> list[psutil.Process]:
+    process = psutil.Process(command.pid)
+    return [process, *process.children(recursive=True)]
+
+
+def works(address: str) -> None:
+    with Client(address, timeout_seconds=20) as client:
+        assert client.map(square, range(20)) == [x * x for x in range(20)]
+        assert len(client.submit(bytes, 300_000).result(20)) == 300_000  # by way of the object storage
+
+
+def ends(command, how: str = "interrupt") -> None:
+    """It ends in order, and leaves no process behind."""
+    processes = family(command)
+    if how == "interrupt":
+        command.interrupt()
+    else:
+        psutil.Process(command.pid).terminate()
+    assert command.wait() == 0
+    gone, alive = psutil.wait_procs(processes, 5)
+    assert not alive, f"{alive} of {gone} are still there"
+    assert "Traceback" not in "".join(command.lines)
+
+
+def wait_until(true, what: str, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.01)
+
+
+def test_a_first_session(start, free_addresses):
+    address, storage = free_addresses
+    commands = [
+        start("scaler_object_storage_server", storage),
+        start("scaler_scheduler", address, "-osa", storage),
+        start("scaler_cluster", "-n", "3", address),
+    ]
+    works(address)
+    says = "".join(commands[1].lines)
+    monitor = address[:-4] + f"{int(address.rsplit(':', 1)[1]) + 2}"[-4:]
+    for text in (
+        "Scheduler: logging to /dev/stdout",
+        "Scheduler: use event loop: uvloop",
+        f"Scheduler: listen to scheduler address {address}",
+        f"Scheduler: connect to object storage server {storage}",
+        f"Scheduler: listen to scheduler monitor address {monitor}",
+    ):
+        assert text in says
+    commands[1].wait_for_line("connected with 3 slots")
+    for command in commands:
+        ends(command)
+        for line in command.lines:
+            assert LINE.fullmatch(line), line
+
+
+def test_in_any_order(start, free_addresses):
+    address, storage = free_addresses
+    cluster = start("scaler_cluster", "-n", "1", address, "-wmi", "ann", "-pwc", "gpu")
+    cluster.wait_for_line("started worker")
+    scheduler = start("scaler_scheduler", address, "-osa", storage, "--event-loop", "builtin")
+    scheduler.wait_for_line("worker manager ann (baremetal_native) connected")
+    server = start("scaler_object_storage_server", storage)
+    works(address)
+    for command in (server, scheduler, cluster):
+        ends(command, "terminate")
+
+
+def test_a_worker_that_dies_is_replaced(start, free_addresses):
+    address, storage = free_addresses
+    start("scaler_object_storage_server", storage)
+    start("scaler_scheduler", address, "-osa", storage)
+    manager = start("scaler_worker_manager", "baremetal_native", address, "-mtc", "1")
+    works(address)
+    worker = psutil.Process(manager.pid).children()[0]
+    worker.kill()
+    manager.wait_for_line(f"worker {worker.pid} was killed by SIGKILL; another one starts in 0.5 s")
+    works(address)
+    ends(manager)
+
+
+def test_workers_outlive_a_killed_manager_until_their_time_is_over(start, free_addresses):
+    address, storage = free_addresses
+    server = start("scaler_object_storage_server", storage)
+    scheduler = start("scaler_scheduler", address, "-osa", storage)
+    scheduler.wait_for_line("listen to scheduler address")
+    manager = start("scaler_cluster", "-n", "1", address, "-dts", "0.5")
+    works(address)
+    workers = family(manager)[1:]
+    manager.kill()
+    works(address)
+    assert all(worker.is_running() for worker in workers)
+    for command in (scheduler, server):
+        ends(command)
+    _, alive = psutil.wait_procs(workers, 5)
+    assert not alive
+
+
+def test_a_manager_without_a_scheduler_ends_when_its_time_is_over(start, free_addresses):
+    manager = start("scaler_cluster", "-n", "1", free_addresses[0], "-dts", "0.3")
+    assert manager.wait() == 1
+    manager.wait_for_line("Cluster: no scheduler for 0 s (never connected); this manager and its worker end")
+
+
+def test_a_port_that_is_taken(start, free_addresses):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        for arguments in (
+            ("scaler_object_storage_server", address),
+            ("scaler_scheduler", address, "-osa", free_addresses[1]),
+            ("scaler_scheduler", free_addresses[0], "-osa", free_addresses[1], "-ma", address),
+        ):
+            command = start(*arguments)
+            assert command.wait() == 1
+            errors = [line for line in command.lines if "ERROR" in line]
+            assert len(errors) == 1
+            assert f"cannot listen on {address}: Address already in use" in errors[0]
+            assert all(LINE.fullmatch(line) for line in command.lines)
+
+
+def test_a_scheduler_address_where_another_service_answers(start, free_addresses):
+    """A manager that is told the storage's address."""
+    storage = free_addresses[1]
+    server = start("scaler_object_storage_server", storage)
+    server.wait_for_line("listen to object storage address")
+    manager = start("scaler_cluster", "-n", "1", storage)
+    assert manager.wait() == 1
+    manager.wait_for_line(f"the scheduler at {storage} refused the connection: role 'manager' is not served here")
+    assert "Traceback" not in "".join(manager.lines + server.lines)
+
+
+def test_a_scheduler_address_that_speaks_another_protocol(start):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(15)
+
+        def answer() -> None:
+            while True:
+                try:
+                    peer, _ = listener.accept()
+                except OSError:
+                    return
+                with peer:
+                    peer.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        manager = start("scaler_cluster", "-n", "1", f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        manager.wait_for_line("waiting for the scheduler at")
+        ends(manager)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def test_what_a_file_describes(start, free_addresses, tmp_path):
+    address, storage = free_addresses
+    file = tmp_path / "stack.toml"
+    file.write_text(f"""
+        [object_storage_server]
+        address = "{storage}"
+        [scheduler]
+        address = "{address}"
+        protected = false
+        [[worker_manager]]
+        type = "baremetal_native"
+        max_task_concurrency = 2
+        [[worker_manager]]
+        type = "baremetal_native"
+        max_task_concurrency = 1
+        per_worker_capabilities = ["gpu"]
+    """)
+    stack = start("scaler", str(file))
+    works(address)
+    with Client(address) as client:
+        assert client.submit_verbose(square, (3,), {}, capabilities=["gpu"]).result(20) == 9
+    stack.wait_for_line(f"or set SCALER_ADDRESS={address}")
+    ends(stack)
+
+
+def test_a_client_may_end_what_is_not_protected(start, free_addresses, tmp_path):
+    address, storage = free_addresses
+    file = tmp_path / "stack.toml"
+    file.write_text(f"""
+        [object_storage_server]
+        address = "{storage}"
+        [scheduler]
+        address = "{address}"
+        protected = false
+        [worker_manager]
+        type = "baremetal_native"
+        max_task_concurrency = 1
+    """)
+    stack = start("scaler", str(file))
+    client = Client(address, timeout_seconds=20)
+    assert client.submit(square, 2).result(20) == 4
+    processes = family(stack)
+    client.shutdown()
+    assert stack.wait() == 0
+    assert not psutil.wait_procs(processes, 5)[1]
+
+
+def test_a_part_that_does_not_start_ends_the_stack(start, free_addresses, tmp_path):
+    address, storage = free_addresses
+    file = tmp_path / "stack.toml"
+    with socket.create_server(("127.0.0.1", int(address.rsplit(":", 1)[1]))):
+        file.write_text(f"""
+            [object_storage_server]
+            address = "{storage}"
+            [scheduler]
+            address = "{address}"
+        """)
+        stack = start("scaler", str(file))
+        assert stack.wait() == 1
+    stack.wait_for_line(f"Scheduler: cannot listen on {address}: Address already in use")
+    assert "Traceback" not in "".join(stack.lines)
+
+
+def test_without_a_file(start):
+    """Two of them: each finds ports of its own."""
+    clusters = {}
+    for slots in ("1", "2"):
+        cluster = start("scaler", "-n", slots)
+        clusters[cluster.wait_for_line("SCALER_ADDRESS=").split("SCALER_ADDRESS=")[1].split()[0]] = cluster
+    assert len(clusters) == 2
+    for address, cluster in clusters.items():
+        works(address)
+        ends(cluster)
+
+
+def test_interrupted_while_it_starts(start, free_addresses):
+    """No worker is left over, however far its start had got."""
+    for _ in range(3):
+        manager = start("scaler_cluster", "-n", "1", free_addresses[0])
+        process = psutil.Process(manager.pid)
+        wait_until(lambda process=process: process.children(), "a worker was started")
+        ends(manager)

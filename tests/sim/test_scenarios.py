@@ -1,0 +1,272 @@
+"""Particular sequences, one a test, on a quiet network: what is drawn by chance elsewhere is laid down here."""
+
+from __future__ import annotations
+
+import pytest
+
+from scaler.messages import ResultStatus, TaskOptions
+
+from .checkers import MAX_DEATHS, Job, Kind
+from .cluster import TIMEOUT_SECONDS, Cluster
+from .network import Quality
+from .workload import User
+
+LATENCY = 0.001
+READY_SECONDS = 0.1
+"""By then everybody is connected and executors run."""
+
+
+def quiet(*slots: int, capabilities: tuple[str, ...] = ()) -> tuple[Cluster, User]:
+    """A cluster with a worker for each number of slots, one user, and an even network; all connected."""
+    cluster = Cluster(1, Quality(LATENCY, 0.0))
+    for count in slots:
+        cluster.add_worker(count, capabilities)
+    user = cluster.add_user()
+    cluster.clock.run(READY_SECONDS)
+    return cluster, user
+
+
+def plain(user: User, count: int, seconds: float = 0.001, **more: object) -> list[Job]:
+    jobs = [user.job(Kind.PLAIN, seconds, **more) for _ in range(count)]  # type: ignore[arg-type]
+    user.submit(*jobs)
+    return jobs
+
+
+def wait(cluster: Cluster, seconds: float) -> None:
+    cluster.clock.run(cluster.clock.now + seconds)
+
+
+def outcomes(cluster: Cluster, jobs: list[Job]) -> set[ResultStatus | None]:
+    return {cluster.books.outcomes.get(job.key) for job in jobs}
+
+
+def runs(cluster: Cluster, job: Job) -> int:
+    return len(cluster.books.runs[job.key])
+
+
+def counts(cluster: Cluster) -> object:
+    return cluster.scheduler.state.snapshot()["tasks"]
+
+
+def test_a_burst_runs_once_each() -> None:
+    cluster, user = quiet(2, 1)
+    jobs = plain(user, 300)
+    cluster.finish(1.0)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+    assert all(runs(cluster, job) == 1 for job in jobs)
+
+
+def test_a_worker_is_lost_while_it_is_asked_to_give_back() -> None:
+    cluster, user = quiet(1)
+    plain(user, 20, 0.000_1)  # After these many tasks of the function are given to one worker.
+    wait(cluster, 0.1)
+    jobs = plain(user, 10, 0.2)
+    wait(cluster, 0.05)
+    busy = cluster.workers[0]
+    cluster.add_worker(4)
+    assert cluster.clock.run(cluster.clock.now + 5, lambda: counts_retracting(cluster) > 0)
+    cluster.books.disturbances += 1
+    cluster.network.link_of(busy).sever(0.3, 0.1)
+    cluster.finish()
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+
+
+def counts_retracting(cluster: Cluster) -> int:
+    board = cluster.scheduler.state.board
+    return sum(board.explain(task).startswith("is retracting") for task in board.of_client(1))
+
+
+def test_a_result_that_comes_after_the_cancellation_is_counted_and_dropped() -> None:
+    cluster, user = quiet(1)
+    job = user.job(Kind.PLAIN, 0.020)
+    user.submit(job)
+    began = cluster.clock.run(1.0, lambda: runs(cluster, job) == 1)
+    assert began
+    # The cancellation reaches the scheduler while the result is on its way there.
+    wait(cluster, 0.020 - LATENCY / 2)
+    user.cancel([job])
+    cluster.finish(1.0)
+    assert outcomes(cluster, [job]) == {ResultStatus.cancelled}
+    assert cluster.books.runs[job.key][0].status == ResultStatus.succeeded
+    assert cluster.scheduler.state.snapshot()["tasks"].stale == 1
+
+
+def test_a_scheduler_restarts_in_the_middle_of_a_burst() -> None:
+    cluster, user = quiet(2)
+    jobs = plain(user, 200, 0.005)
+    wait(cluster, 0.1)
+    delivered = len(cluster.books.outcomes)
+    assert 0 < delivered < len(jobs)
+    cluster.restart_scheduler()
+    cluster.finish(5.0)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+    assert sum(runs(cluster, job) > 1 for job in jobs) < len(jobs) - delivered
+
+
+def test_a_cancelled_task_that_runs_is_stopped_and_makes_room() -> None:
+    cluster, user = quiet(1)
+    endless, after = user.job(Kind.PLAIN, 1000.0), user.job(Kind.PLAIN, 0.001)
+    user.submit(endless)
+    wait(cluster, 0.1)
+    user.submit(after)
+    user.cancel([endless])
+    wait(cluster, 0.2)
+    assert outcomes(cluster, [endless]) == {ResultStatus.cancelled}
+    assert outcomes(cluster, [after]) == {ResultStatus.succeeded}
+    cluster.finish()
+
+
+def test_a_client_that_comes_back_gets_the_results_it_missed() -> None:
+    cluster, user = quiet(2)
+    jobs = plain(user, 20, 0.1)
+    wait(cluster, 0.15)
+    cluster.network.link_of(user.client).sever(2.0, 0.0)
+    cluster.finish(5.0)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+    assert all(runs(cluster, job) == 1 for job in jobs)
+
+
+def test_results_that_were_sent_to_nobody_are_made_again() -> None:
+    """The scheduler hears of the loss late: it has forgotten the tasks when they are offered again."""
+    cluster, user = quiet(2)
+    jobs = plain(user, 20, 0.1)
+    wait(cluster, 0.15)
+    cluster.books.disturbances += 1
+    cluster.network.link_of(user.client).sever(1.0, 2.0)
+    cluster.finish(5.0)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+
+
+def test_a_result_that_was_sent_to_nobody_and_is_kept_for_a_dependent_is_delivered_again() -> None:
+    """It is passed over as known when it is offered again, and its result has to be sent again."""
+    cluster, user = quiet(2)
+    first = user.job(Kind.PLAIN, 0.1)
+    second = user.job(Kind.PLAIN, 3.0, dependencies=(first,))
+    user.submit(first, second, grouped=True)
+    wait(cluster, 0.05)
+    cluster.network.link_of(user.client).sever(0.5, 2.0)
+    wait(cluster, 2.0)
+    assert outcomes(cluster, [first]) == {ResultStatus.succeeded}
+    assert outcomes(cluster, [second]) == {None}
+    cluster.finish()
+    assert runs(cluster, first) == 1
+
+
+@pytest.mark.parametrize("kind", [Kind.PLAIN, Kind.STORED])
+def test_a_wanted_result_is_an_input_after_it_was_delivered(kind: Kind) -> None:
+    """The user has it and a new scheduler knows nothing of it: it is made again, for its dependent."""
+    cluster, user = quiet(2)
+    first = user.job(kind, 0.01)
+    slow = user.job(Kind.PLAIN, 1.0)
+    last = user.job(Kind.PLAIN, 0.01, dependencies=(first, slow))
+    user.submit(first, slow, last, grouped=True)
+    wait(cluster, 0.5)
+    assert None not in outcomes(cluster, [first])
+    cluster.restart_scheduler()
+    cluster.finish(5.0)
+    assert outcomes(cluster, [last]) == {ResultStatus.succeeded}
+
+
+def test_a_stored_result_that_its_user_fetched_stays_for_its_dependents() -> None:
+    cluster, user = quiet(2)
+    first, slow = user.job(Kind.STORED, 0.01), user.job(Kind.PLAIN, 1.0)
+    last = user.job(Kind.PLAIN, 0.01, dependencies=(first, slow))
+    user.submit(first, slow, last, grouped=True)
+    cluster.finish(0.5)
+    assert outcomes(cluster, [first]) == {ResultStatus.stored}
+    assert outcomes(cluster, [last]) == {ResultStatus.succeeded}
+
+
+def test_clear_without_a_connection_spares_what_is_submitted_later() -> None:
+    cluster, user = quiet(1)
+    before = plain(user, 5, 0.1)
+    cluster.network.link_of(user.client).sever(0.0, 0.0)
+    wait(cluster, 0.001)
+    user.clear()
+    after = plain(user, 5)
+    cluster.finish(5.0)
+    assert ResultStatus.cancelled in outcomes(cluster, before)
+    assert outcomes(cluster, after) == {ResultStatus.succeeded}
+
+
+def test_a_cancellation_that_was_lost_is_said_again() -> None:
+    cluster, user = quiet(1)
+    job = user.job(Kind.PLAIN, 1000.0)
+    user.submit(job)
+    wait(cluster, 0.1)
+    user.cancel([job])
+    wait(cluster, LATENCY / 2)
+    cluster.network.link_of(user.client).sever(0.1, 0.1)
+    cluster.finish(5.0)
+    assert outcomes(cluster, [job]) == {ResultStatus.cancelled}
+
+
+def test_a_poison_task_takes_so_many_executors_and_no_more() -> None:
+    cluster, user = quiet(2)
+    poison, bystanders = user.job(Kind.POISON, 0.05), [user.job(Kind.PLAIN, 0.02) for _ in range(50)]
+    user.submit(poison, *bystanders)
+    cluster.finish(1.0)
+    assert outcomes(cluster, [poison]) == {ResultStatus.crashed}
+    assert runs(cluster, poison) == MAX_DEATHS + 1
+    assert outcomes(cluster, bystanders) == {ResultStatus.succeeded}
+    assert all(runs(cluster, job) == 1 for job in bystanders)
+
+
+def test_a_task_waits_for_a_worker_that_offers_what_it_asks_for() -> None:
+    cluster, user = quiet(1)
+    job = user.job(Kind.PLAIN, 0.01, options=TaskOptions(["gpu"]))
+    others = plain(user, 5)
+    user.submit(job)
+    wait(cluster, 1.0)
+    assert outcomes(cluster, others) == {ResultStatus.succeeded}
+    assert outcomes(cluster, [job]) == {None}
+    cluster.add_worker(1, ("gpu",))
+    cluster.finish()
+    assert outcomes(cluster, [job]) == {ResultStatus.succeeded}
+
+
+def test_a_failure_is_told_to_all_that_depend_on_it() -> None:
+    cluster, user = quiet(2)
+    bad = user.job(Kind.FAILS, 0.01, wanted=False, options=TaskOptions(retries=2))
+    middle = user.job(Kind.PLAIN, 0.01, dependencies=(bad,), wanted=False)
+    last = user.job(Kind.PLAIN, 0.01, dependencies=(middle,))
+    user.submit(bad, middle, last, grouped=True)
+    cluster.finish(1.0)
+    assert outcomes(cluster, [last]) == {ResultStatus.failed}
+    assert runs(cluster, bad) == 3
+    assert runs(cluster, middle) == runs(cluster, last) == 0
+
+
+def test_a_worker_that_leaves_in_order_harms_nobody() -> None:
+    cluster, user = quiet(2, 2)
+    jobs = plain(user, 40, 0.05)
+    wait(cluster, 0.1)
+    cluster.dismiss_worker()
+    cluster.finish(5.0)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+
+
+def test_a_silent_worker_is_given_up_and_comes_back() -> None:
+    cluster, user = quiet(1, 1)
+    jobs = plain(user, 20, 0.5)
+    wait(cluster, 0.1)
+    cluster.books.disturbances += 1
+    cluster.network.link_of(cluster.workers[0]).freeze(2 * TIMEOUT_SECONDS)
+    cluster.finish(3 * TIMEOUT_SECONDS)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+    assert cluster.scheduler.state.snapshot()["workers"] == 2
+
+
+def test_a_client_that_vanishes_leaves_nothing_behind() -> None:
+    cluster, user = quiet(2)
+    gone = cluster.add_user()
+    wait(cluster, 0.1)
+    jobs = [gone.job(Kind.STORED, 0.05) for _ in range(100)]
+    gone.submit(*jobs)
+    mine = plain(user, 10, 0.1)
+    wait(cluster, 0.3)
+    assert cluster.storage.state.snapshot()["objects"] + len(cluster.books.outcomes) > 0
+    gone.client.vanish()
+    cluster.finish(2 * TIMEOUT_SECONDS)
+    assert outcomes(cluster, mine) == {ResultStatus.succeeded}
+    assert cluster.storage.state.snapshot()["objects"] == 0
