@@ -6,13 +6,13 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests._core.test_loads import NONE, LoadModel, column
-from tests._core.test_queues import QueueModel
 
 from scaler._core.balance import place, retract
 from scaler._core.lifecycle import Lifecycle
 from scaler._core.loads import Loads
 from scaler._core.queues import ReadyQueues
+from tests._core.test_loads import NONE, LoadModel, column
+from tests._core.test_queues import QueueModel
 
 TARGET = 1000
 IDLE, QUEUED, RUNNING = range(3)

@@ -346,7 +346,11 @@ def test_a_peer_that_never_reads_is_dropped(go: Any, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(connection_module, "STALL_SECONDS", 0.05)
 
     async def scenario(net: Net) -> None:
-        listens, listener, dials, dialer = await net.pair(Role.worker)
+        listens, listener = net.driver()
+        address = await listener.listen(HERE, {Role.worker})
+        dials, dialer = net.driver()
+        await dialer.dial_once(address, Role.worker)
+        await listens.until(lambda: bool(listens.peers))
         paused: list[bool] = []
         listener.paused = lambda peer, stopped: paused.append(stopped)
         dialer.connections[dials.peers[0]]._transport.pause_reading()

@@ -28,9 +28,7 @@ SETTINGS = SchedulerSettings(
 class Cluster:
     """One scheduler, one storage, and workers and clients as they are added."""
 
-    def __init__(
-        self, seed: int, quality: Quality | None = None, verbose: bool = False, check_every: int = 1
-    ) -> None:
+    def __init__(self, seed: int, quality: Quality | None = None, verbose: bool = False, check_every: int = 1) -> None:
         self.clock = Clock(seed, verbose)
         self.books = Books(self.clock)
         self.network = Network(self.clock, quality or Quality())
@@ -123,7 +121,9 @@ class Cluster:
             worker.kill()
         options = worker.state.options
         pause = self.clock.random.random() * 2
-        self.clock.after(pause, lambda: self.add_worker(options.slots, options.capabilities, queue_limit=options.queue_limit))
+        self.clock.after(
+            pause, lambda: self.add_worker(options.slots, options.capabilities, queue_limit=options.queue_limit)
+        )
 
     def restart_scheduler(self) -> None:
         """The scheduler is gone; later a new one stands in its place, and knows nothing."""
@@ -212,5 +212,3 @@ class Cluster:
 
     def _fail(self, text: str) -> None:
         raise Violation(f"seed {self.clock.seed}, {self.clock.now:.3f} s: {text}")
-
-

@@ -7,7 +7,7 @@ from typing import Any
 from scaler.client.state import ClientState, Connected, Ended, Group
 from scaler.ids import OBJECT_ID_BYTES, u64
 from scaler.machine import Close, Log, Output, Peer, Send, Stop
-from scaler.messages import Chunk, Get, Message, Put, Release, ResultStatus, Role, Stored, StorageFailure
+from scaler.messages import Chunk, Get, Message, Put, Release, ResultStatus, Role, StorageFailure, Stored
 from scaler.scheduler.state import SchedulerSettings, SchedulerState
 from scaler.storage.state import StorageState, Transmit
 from scaler.wire.handshake import Dialer, Listener
@@ -177,7 +177,9 @@ class SchedulerNode(Node):
 
     roles = (Role.client, Role.worker, Role.manager, Role.monitor)
 
-    def __init__(self, network: Network, books: Books, settings: SchedulerSettings, name: str, check_every: int) -> None:
+    def __init__(
+        self, network: Network, books: Books, settings: SchedulerSettings, name: str, check_every: int
+    ) -> None:
         super().__init__(network, books, name, SchedulerState(settings), check_every)
         self.listen(SCHEDULER)
         self.dial(STORAGE, Role.storage_user)

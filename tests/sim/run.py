@@ -54,7 +54,9 @@ def _quality(clock: Clock) -> Quality:
     """Of all links: fast or slow, and more or less ragged."""
     random = clock.random
     latency = random.choice((0.000_05, 0.000_1, 0.001, 0.02))
-    return Quality(latency, latency * random.choice((0.1, 1, 5)), random.choice((0.0, 0.1, 0.5)), random.choice((0.0, 0.2, 0.6)))
+    return Quality(
+        latency, latency * random.choice((0.1, 1, 5)), random.choice((0.0, 0.1, 0.5)), random.choice((0.0, 0.2, 0.6))
+    )
 
 
 def _populate(cluster: Cluster, calm: bool) -> None:
