@@ -35,7 +35,7 @@ class NativeWorkers:
             self._order,
             stdin=asyncio.subprocess.DEVNULL,
             env=_environment(),
-            preexec_fn=_ignore_interrupts,
+            start_new_session=True,  # Ctrl-C in a terminal is for the manager, which ends its workers in order.
         )
         self._processes[number] = process
         if self._closing:
@@ -76,11 +76,6 @@ def _environment() -> dict[str, str]:
     """What is imported here is imported there, and what stands in this directory besides."""
     here = str(Path.cwd())
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*(entry or here for entry in sys.path), here])}
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C in a terminal reaches the workers as well: until they can deal with it, it is the manager's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _manner(code: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from typing import Protocol
 
@@ -42,6 +43,9 @@ class ManagerService:
     async def start(self, daemon: Daemon) -> None:
         """Start the workers and dial the scheduler."""
         self._daemon = daemon
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+            # A terminal that is closed tells the manager only, as with Ctrl-C; under nohup it is to live on.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.asked_to_end, "its terminal is closed")
         self.state.start(time.monotonic())
         daemon.driver.wake()
         daemon.driver.dial(self._scheduler, Role.manager, "the scheduler")

@@ -30,7 +30,7 @@ class Connection(asyncio.BufferedProtocol):
     ``side`` is the handshake to make, or None between a worker and its own executors, who need none.
 
     Frames are read until the peer has 4 MiB of answers that it did not read: then reading stops until it reads. A peer
-    with more than 1 GiB unread, or that reads nothing for 30 s while more than 4 MiB wait, is dropped.
+    with more than 1 GiB unread, or that reads less in 30 s than it is sent while more than 4 MiB wait, is dropped.
     """
 
     def __init__(
@@ -110,9 +110,22 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._transport.pause_reading()
-        self._set_timer(STALL_SECONDS, "it does not read what it is sent")
+        self._watch_reader(self._transport.get_write_buffer_size())
         if self._paused is not None:
             self._paused(self, True)
+
+    def _watch_reader(self, unread: int) -> None:
+        """Drop a peer that reads nothing for a while, or less than it is sent; one that catches up is waited for."""
+
+        def look() -> None:
+            now_unread = self._transport.get_write_buffer_size()
+            if now_unread >= unread:
+                self.abort(f"it read nothing for {STALL_SECONDS:.0f} s and has {now_unread} bytes to read")
+            else:
+                self._watch_reader(now_unread)
+
+        self._set_timer(None, "")
+        self._timer = asyncio.get_running_loop().call_later(STALL_SECONDS, look)
 
     def resume_writing(self) -> None:
         self._set_timer(None, "")

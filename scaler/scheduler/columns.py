@@ -101,6 +101,21 @@ def select_submit(message: Submit, chosen: Sequence[int]) -> Submit:
     )
 
 
+def needed(message: Submit, chosen: Sequence[int], spared: dict[int, int]) -> list[int]:
+    """The positions of tasks (``spared``: sequence to position) that the chosen ones depend on, directly or not."""
+    ends, dependencies = u32(message.dependency_ends), u64(message.dependencies)
+    found: dict[int, None] = {}
+    pending = list(chosen) if ends else []
+    while pending:
+        place = pending.pop()
+        for sequence in dependencies[ends[place - 1] if place else 0 : ends[place]]:
+            dependency = spared.get(sequence)
+            if dependency is not None and dependency not in found:
+                found[dependency] = None
+                pending.append(dependency)
+    return list(found)
+
+
 def assignments(placement: Placement) -> Iterator[Assign]:
     """A placement as messages that are not much larger than MESSAGE_BYTES."""
     sizes = [len(payload) for payload in placement.payloads]

@@ -59,6 +59,7 @@ from scaler.scheduler.columns import (
     checked_results,
     checked_submit,
     cut_results,
+    needed,
     select_results,
     select_submit,
 )
@@ -310,23 +311,29 @@ class SchedulerState:
     def _select_new(self, session: ClientSession, message: Submit, known: array[int]) -> Submit:
         """What is not known, of tasks that are offered again, and was not answered since the client is back.
 
-        A result that did not arrive, and is kept for dependents, is sent again.
+        A result that did not arrive, and is kept for dependents, is sent again. What was answered, and is forgotten,
+        runs again where others take it as input.
         """
         if session.answered is not None:
             self._answer(session)
         answered = session.answered or ()
-        wanted = message.wanted or bytes([1]) * len(known)
+        wanted = bytearray(message.wanted) or bytearray([1]) * len(known)
         chosen: list[int] = []
+        spared: dict[int, int] = {}
         for place, (task, sequence, want) in enumerate(zip(known, u64(message.sequences), wanted, strict=True)):
-            if sequence in answered:
-                continue
-            if task == NONE:
+            if task == NONE and sequence in answered:
+                spared[sequence] = place
+            elif task == NONE:
                 chosen.append(place)
-                continue
-            kept = self.board.kept_result(task)
-            if kept is not None and want:
-                session.singles.append((sequence, *kept))
-        return select_submit(message, chosen)
+            elif want and sequence not in answered:
+                kept = self.board.kept_result(task)
+                if kept is not None:
+                    session.singles.append((sequence, *kept))
+        for place in needed(message, chosen, spared) if spared else ():
+            chosen.append(place)
+            wanted[place] = 0
+            message.wanted = bytes(wanted)
+        return select_submit(message, sorted(chosen))
 
     def _full(self, session: ClientSession, ids: array[int]) -> bool:
         limit = self.settings.max_waiting_tasks
@@ -469,7 +476,8 @@ class SchedulerState:
         ends = self.board.lose_worker(session.number, f"{session.label}: {story}")
         self._deliver_ends(ends)
         level = 20 if story == LEFT and not held else 30
-        self._out.log(level, f"lost {session.label}: {story}; {held - len(ends)} tasks run elsewhere")
+        again = f"; the {held} tasks it held run again" if held else ""
+        self._out.log(level, f"lost {session.label}: {story}{again}")
         self._dirty = True
 
     def _worker_leaving(self, session: WorkerSession, message: WorkerLeaving, now: float) -> None:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from scaler import Client
+from scaler.ids import Address
 
 pytestmark = pytest.mark.integration
 
@@ -20,6 +21,14 @@ LINE = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR)\]\d{4}-\d\d-\d\d \d\d:\d\d:\d\d
 def family(command) -> list[psutil.Process]:
     process = psutil.Process(command.pid)
     return [process, *process.children(recursive=True)]
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it is more than an entry that nobody has asked for yet."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def works(address: str) -> None:
@@ -37,8 +46,7 @@ def ends(command, how: str = "interrupt") -> None:
     else:
         psutil.Process(command.pid).terminate()
     assert command.wait() == 0
-    gone, alive = psutil.wait_procs(processes, 5)
-    assert not alive, f"{alive} of {gone} are still there"
+    wait_until(lambda: not any(map(lives, processes)), f"the end of all of {processes}")
     assert "Traceback" not in "".join(command.lines)
 
 
@@ -56,9 +64,10 @@ def test_a_first_session(start, free_addresses):
         start("scaler_scheduler", address, "-osa", storage),
         start("scaler_cluster", "-n", "3", address),
     ]
+    commands[1].wait_for_line("listen to scheduler monitor address")
     works(address)
     says = "".join(commands[1].lines)
-    monitor = address[:-4] + f"{int(address.rsplit(':', 1)[1]) + 2}"[-4:]
+    monitor = Address.parse(address).with_port(Address.parse(address).port + 2)
     for text in (
         "Scheduler: logging to /dev/stdout",
         "Scheduler: use event loop: uvloop",
@@ -109,11 +118,10 @@ def test_workers_outlive_a_killed_manager_until_their_time_is_over(start, free_a
     workers = family(manager)[1:]
     manager.kill()
     works(address)
-    assert all(worker.is_running() for worker in workers)
+    assert all(map(lives, workers))
     for command in (scheduler, server):
         ends(command)
-    _, alive = psutil.wait_procs(workers, 5)
-    assert not alive
+    wait_until(lambda: not any(map(lives, workers)), f"the end of all of {workers}")
 
 
 def test_a_manager_without_a_scheduler_ends_when_its_time_is_over(start, free_addresses):
@@ -217,13 +225,13 @@ def test_a_client_may_end_what_is_not_protected(start, free_addresses, tmp_path)
     processes = family(stack)
     client.shutdown()
     assert stack.wait() == 0
-    assert not psutil.wait_procs(processes, 5)[1]
+    wait_until(lambda: not any(map(lives, processes)), f"the end of all of {processes}")
 
 
 def test_a_part_that_does_not_start_ends_the_stack(start, free_addresses, tmp_path):
     address, storage = free_addresses
     file = tmp_path / "stack.toml"
-    with socket.create_server(("127.0.0.1", int(address.rsplit(":", 1)[1]))):
+    with socket.create_server(("127.0.0.1", Address.parse(address).port)):
         file.write_text(f"""
             [object_storage_server]
             address = "{storage}"

@@ -12,7 +12,7 @@ from scaler.scheduler.state import SchedulerSettings, SchedulerState
 from scaler.storage.state import StorageState, Transmit
 from scaler.wire.handshake import Dialer, Listener
 
-from .checkers import Books
+from .checkers import Books, Violation
 from .clock import Clock
 from .network import Connection, Network
 
@@ -21,6 +21,8 @@ SHORTEST_TIMER = 0.001
 TURN_SECONDS = 0.000_2
 """How long a node may be busy before it decides, so that several messages meet in one turn."""
 SCHEDULER, STORAGE = "scheduler", "storage"
+ORDERLY = ("connected again", "it leaves", "left", "silent for too long", "was gone for")
+"""Why a connection may be closed. Everything else says that somebody broke the protocol, and here all are ours."""
 
 
 class Node:
@@ -146,6 +148,8 @@ class Node:
             connection.flush()
 
     def _close(self, output: Close) -> None:
+        if not any(text in output.reason for text in ORDERLY):
+            raise Violation(f"seed {self.clock.seed}: {self.name} is told what it does not understand: {output.reason}")
         connection = self.connections.pop(output.peer, None)
         if connection is not None:
             connection.close()

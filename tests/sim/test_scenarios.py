@@ -270,3 +270,18 @@ def test_a_client_that_vanishes_leaves_nothing_behind() -> None:
     cluster.finish(2 * TIMEOUT_SECONDS)
     assert outcomes(cluster, mine) == {ResultStatus.succeeded}
     assert cluster.storage.state.snapshot()["objects"] == 0
+
+
+def test_a_result_that_waited_for_its_client_is_made_again_where_a_lost_dependent_needs_it() -> None:
+    """The dependent ended unheard, before the loss was known; what it depends on ended after, and its result was kept."""
+    cluster, user = quiet(2)
+    slow = user.job(Kind.PLAIN, 0.6)
+    bad = user.job(Kind.FAILS, 0.05, wanted=False)
+    last = user.job(Kind.PLAIN, 0.01, dependencies=(slow, bad))
+    user.submit(slow, bad, last, grouped=True)
+    wait(cluster, 0.02)
+    cluster.network.link_of(user.client).sever(1.0, 0.3)
+    cluster.finish(2.0)
+    assert outcomes(cluster, [slow]) == {ResultStatus.succeeded}
+    assert outcomes(cluster, [last]) == {ResultStatus.failed}
+    assert runs(cluster, slow) == 2

@@ -12,6 +12,8 @@ from .checkers import Books, Job, Kind
 from .clock import Clock
 from .nodes import ClientNode
 
+FOREVER = 1e6
+
 
 @dataclass(frozen=True, slots=True)
 class Mix:
@@ -37,6 +39,8 @@ class User:
         self.clock: Clock = client.clock
         self.jobs: list[Job] = []
         self._functions = 0
+        self._retired: set[int] = set()
+        self._made = 0
         self._sets: list[TaskOptions] = []
         self.define()
 
@@ -52,7 +56,7 @@ class User:
 
     def burst(self, count: int) -> list[Job]:
         """Many tasks of one function."""
-        function = self.clock.random.randrange(self._functions)
+        function = self.clock.random.choice([n for n in range(self._functions) if n not in self._retired])
         return self._submit([self.job(function=function) for _ in range(count)])
 
     def graph(self, count: int) -> list[Job]:
@@ -64,7 +68,7 @@ class User:
             among = jobs[-8:]
             dependencies = random.sample(among, min(len(among), random.choice((0, 1, 1, 2, 3))))
             used.update(dependencies)
-            jobs.append(self.job(dependencies=tuple(dependencies), first=len(jobs)))
+            jobs.append(self.job(function=self._functions - 1, dependencies=tuple(dependencies)))
         for job in jobs:
             job.wanted = job not in used or self.clock.chance(0.2)
         return self._submit(jobs, Group(sum(job.wanted for job in jobs), [job.sequence for job in jobs]))
@@ -98,8 +102,23 @@ class User:
     def retire(self) -> None:
         """No more tasks will name the functions."""
         for number in range(self._functions):
-            self.client.state.retire(number)
+            if number not in self._retired:
+                self._retired.add(number)
+                self.client.state.retire(number)
         self.client.wake()
+
+    def exchange(self) -> None:
+        """New functions instead of the old ones, which tasks may still use."""
+        self.retire()
+        for _ in range(self.clock.random.randint(1, 3)):
+            self.define()
+
+    def forget_about(self) -> None:
+        """A task that would run for ever, and is cancelled a little later."""
+        job = self.job(Kind.PLAIN, FOREVER, function=self._functions - 1)
+        self.submit(job)
+        pause = self.clock.random.random() * 0.5
+        self.clock.after(pause, lambda: None if self.client.left else self.cancel([job]))
 
     # ---- tasks
 
@@ -111,9 +130,8 @@ class User:
         options: TaskOptions | None = None,
         dependencies: tuple[Job, ...] = (),
         wanted: bool = True,
-        first: int = 0,
     ) -> Job:
-        """A task; what is not given is drawn from the mix. ``first`` counts those made and not submitted yet."""
+        """A task; what is not given is drawn from the mix."""
         random, mix = self.clock.random, self.mix
         if kind is None:
             kinds, weights = zip(*mix.kinds, strict=True)
@@ -125,7 +143,7 @@ class User:
             seconds *= 100 if self.clock.chance(mix.long_share) else 1
         if kind is Kind.ENDLESS:
             seconds = 30.0
-        self._made = getattr(self, "_made", 0) + 1
+        self._made += 1
         return Job(
             self.client.identity,
             self._made - 1,
@@ -184,8 +202,10 @@ def script(user: User, tasks: int, seconds: float) -> None:
         left -= count
         submit = user.graph if clock.chance(0.4) else user.burst
         _later(user, seconds, lambda submit=submit, count=count: submit(count))
+    for _ in range(random.choice((0, 0, 1, 4))):
+        _later(user, seconds, user.exchange)
     if clock.chance(0.3):
-        _later(user, seconds, user.define)
+        _later(user, seconds, user.forget_about)
     for _ in range(random.choice((0, 0, 1, 3))):
         _later(user, seconds, user.cancel_some)
     if clock.chance(0.15):
