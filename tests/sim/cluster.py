@@ -69,7 +69,10 @@ class Cluster:
     # ---- what may happen to them
 
     def lose_link(self, longest: float = 0.5) -> None:
-        """A connection of a client or worker breaks."""
+        """A connection of a client or worker breaks.
+
+        The scheduler's to the storage stays: releases that are lost on it are not said again, and objects would be kept.
+        """
         links = [link for link in self.network.links() if link.ends[0].dialed[0] != STORAGE]
         if links:
             link = self.clock.random.choice(links)

@@ -14,19 +14,11 @@ from scaler.errors import ProtocolError
 from scaler.machine import Peer
 from scaler.messages import Message, Role
 from scaler.net.driver import conversation
+from scaler.wire.codec import UnionCodec
 from scaler.wire.framing import FrameReader, frame_header
 from scaler.wire.handshake import Dialer, Listener, handshake_codec
 
 from .clock import Clock
-
-_CODECS = {}
-
-
-def _codecs(peer: Peer):  # type: ignore[no-untyped-def]
-    known = _CODECS.get(peer.role)
-    if known is None:
-        known = _CODECS[peer.role] = conversation(peer.role)
-    return known
 
 
 @dataclass(slots=True)
@@ -177,8 +169,8 @@ class Connection:
     flow: _Flow = field(init=False)
     _frames: FrameReader = field(default_factory=FrameReader)
     _pending: list[bytes] = field(default_factory=list)
-    _incoming: object = field(default_factory=handshake_codec)
-    _outgoing: object = field(default_factory=handshake_codec)
+    _incoming: UnionCodec = field(default_factory=handshake_codec)
+    _outgoing: UnionCodec = field(default_factory=handshake_codec)
 
     def begin(self) -> None:
         """The link is there: the dialer speaks first."""
@@ -238,7 +230,7 @@ class Connection:
         if self.side.peer is not None:
             self.peer = self.side.peer
             self._frames.handshake_done()
-            dialer_says, listener_says = _codecs(self.peer)
+            dialer_says, listener_says = conversation(self.peer.role)
             dialing = isinstance(self.side, Dialer)
             self._outgoing, self._incoming = (dialer_says, listener_says) if dialing else (listener_says, dialer_says)
             self.owner.connected(self, self.peer)
