@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from scaler.errors import ClusterError
+from scaler.net.driver import load_conversations
+from scaler.worker import executor
 from scaler.worker.fork_server import die_with_parent
 
 log = logging.getLogger("scaler")
@@ -49,6 +51,8 @@ class Supervisor:
         for number in HANDLED:
             signal.signal(number, lambda number, frame: None)
         signal.set_wakeup_fd(self._signals[1].fileno(), warn_on_full_buffer=False)
+        load_conversations()
+        executor.load_codecs()
         gc.collect()
         gc.freeze()
 

@@ -19,7 +19,7 @@ from scaler.machine import Close, Log, Output, Peer, Send, State, Stop
 from scaler.messages import Message, Role
 from scaler.net.connection import Connection
 from scaler.wire.codec import UnionCodec, codec
-from scaler.wire.handshake import NONCE_BYTES, Dialer, Listener
+from scaler.wire.handshake import NONCE_BYTES, Dialer, Listener, handshake_codec
 
 _CONVERSATIONS = {
     Role.client: ("client", "ClientToScheduler", "SchedulerToClient"),
@@ -31,6 +31,14 @@ _CONVERSATIONS = {
 BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.5, 1.0)
 REMIND_SECONDS = 10.0
 IDLE_SECONDS = 0.000_2
+
+
+def load_conversations() -> None:
+    """Load all there is to load now, so that processes forked from this one share it."""
+    for role in _CONVERSATIONS:
+        conversation(role)
+    handshake_codec()
+    new_event_loop().close()
 
 
 def conversation(role: Role) -> tuple[UnionCodec, UnionCodec]:

@@ -32,7 +32,7 @@ from scaler.messages import (
     RunTasks,
 )
 from scaler.storage.client import StorageClient
-from scaler.wire.codec import codec
+from scaler.wire.codec import codec, struct_codec
 from scaler.wire.framing import FrameReader, frame_header
 
 FLUSH_NS = 300_000
@@ -225,6 +225,13 @@ class _Results:
         results = Results(self.positions, b"", bytes(self.statuses), self.payloads, self.wall, self.cpu, self.peak)
         self.__init__()  # type: ignore[misc]
         return results
+
+
+def load_codecs() -> None:
+    """Before executors are forked, so that they share them."""
+    for union in ("WorkerToExecutor", "ExecutorToWorker", "WorkerToForkServer", "ForkServerToWorker"):
+        codec("executor", union)
+    struct_codec("task", "Failure")
 
 
 def main(link: int, page: int, stdout: int, stderr: int) -> None:

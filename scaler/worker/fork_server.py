@@ -34,6 +34,7 @@ def start_fork_server() -> tuple[int, socket.socket]:
     # Loaded before the fork, so that all executors share these pages.
     from scaler.worker import executor
 
+    executor.load_codecs()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = os.getpid()
     gc.collect()
