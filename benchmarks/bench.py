@@ -204,8 +204,6 @@ def measure(repetitions: int, large: bool) -> dict[str, list[float]]:
 
     for _ in range(repetitions):
         note("start to first result, s", start_seconds())
-        for name, value in state_alone().items():
-            note(name, value)
     with systems() as (client, executor, pool):
         for name, value in idle(client).items():
             note(name, value)
@@ -218,9 +216,12 @@ def measure(repetitions: int, large: bool) -> dict[str, list[float]]:
             note("scaler: round trip p50, us", scaler_round_trip(client))
             note("ProcessPoolExecutor: round trip p50, us", pool_round_trip(executor))
         for count in (10_000, 1_000_000) if large else (10_000,):
-            for _ in range(repetitions if count < 100_000 else 1):
+            for _ in range(repetitions if count < 100_000 else 2):
                 for name, value in backlog(client, count).items():
                     note(name, value)
+    for _ in range(repetitions):
+        for name, value in state_alone().items():
+            note(name, value)
     return found
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Generator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from concurrent.futures._base import PENDING
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,11 +85,36 @@ def _remote_exception(payload: bytes, serializer: serialization.Serializer) -> B
     return RemoteError(failure.type_name, failure.message, failure.traceback)
 
 
+_CONDITION = threading.Condition()
+
+
+class _Waiter:
+    """A thread that waits for one future; futures tell it as they tell concurrent.futures.wait."""
+
+    __slots__ = ("lock",)
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.lock.acquire()
+
+    def release(self, future: Any = None) -> None:
+        self.lock.release()
+
+    add_result = add_exception = add_cancelled = release
+
+
 class ScalerFuture(Future):  # type: ignore[type-arg]
     """The result of one task. ``concurrent.futures.wait`` and ``as_completed`` take it; ``await`` works too."""
 
     def __init__(self, service: ClientService, sequence: int, name: str) -> None:
-        super().__init__()
+        # Not Future.__init__: a condition for each of a million futures costs more than the rest of them. All share one
+        # that nobody waits on; who waits for a result brings a lock, as concurrent.futures.wait does.
+        self._condition = _CONDITION
+        self._state = PENDING
+        self._result = None
+        self._exception = None
+        self._waiters: list[Any] = []
+        self._done_callbacks: list[Any] = []
         self._service = service
         self._sequence = sequence
         self._name = name
@@ -115,9 +142,27 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
 
     def _outcome(self, timeout: float | None) -> tuple[Any, BaseException | None]:
         if self._read is None:
-            outcome = super().result(timeout)
+            outcome = self._wait(timeout)
             self._read = (None, outcome) if isinstance(outcome, BaseException) else read_outcome(outcome, self._service)
         return self._read
+
+    def _wait(self, timeout: float | None = None) -> Any:
+        """How the task ended, once it has. Raises TimeoutError and CancelledError."""
+        if not self.done():
+            waiter = _Waiter()
+            with self._condition:
+                if self.done():
+                    waiter.release()
+                else:
+                    self._waiters.append(waiter)
+            if not waiter.lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+                with self._condition:
+                    if waiter in self._waiters:
+                        self._waiters.remove(waiter)
+                raise TimeoutError
+        if self.cancelled():
+            raise CancelledError
+        return self._result
 
     def cancel(self, timeout: float | None = None) -> bool:
         """Cancel the task, also a running one (its executor is replaced). False when it has ended already.
@@ -132,7 +177,7 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
 
     def profiling_info(self) -> ProfileResult:
         """What the task took; waits for it. Raises CancelledError for a cancelled task."""
-        outcome = super().result()
+        outcome = self._wait()
         if isinstance(outcome, BaseException):
             return ProfileResult(0.0, 0, 0.0)
         return ProfileResult(outcome.wall_us / 1e6, outcome.peak_bytes, outcome.cpu_us / 1e6)

@@ -137,7 +137,7 @@ class ClientService:
         with self._lock:
             self._woken = False
         self._take_inbox()
-        self._driver.wake()
+        self._driver.wake_after_reading()
 
     def _take_inbox(self) -> None:
         inbox = self._inbox

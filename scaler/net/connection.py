@@ -19,6 +19,7 @@ READ_BYTES = 256 << 10
 PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
+SMALL_BYTES = 64 << 10
 
 
 _NOBODY = Peer(Role.unspecified, b"")
@@ -169,7 +170,10 @@ class Connection(asyncio.BufferedProtocol):
     def flush(self) -> None:
         """Write what is queued."""
         if self._pending and not self._closing:
-            self._transport.writelines(self._pending)
+            if len(self._pending) == 2 and len(self._pending[1]) < SMALL_BYTES:
+                self._transport.write(b"".join(self._pending))  # one small frame, as in a lone round trip
+            else:
+                self._transport.writelines(self._pending)
             self._pending = []
             if self._transport.get_write_buffer_size() > DROP_BYTES:
                 self.abort("it has more than 1 GiB of messages that it did not read")

@@ -30,7 +30,7 @@ _CONVERSATIONS = {
 }
 BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.5, 1.0)
 REMIND_SECONDS = 10.0
-IDLE_SECONDS = 0.000_2
+IDLE_SECONDS = 0.000_05
 
 
 def load_conversations() -> None:
