@@ -323,3 +323,26 @@ def _answer_like_a_web_server(server: socket.socket) -> None:
         with connection:
             connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             connection.recv(100)
+
+
+class TestManyAtOnce:
+    def test_several_clients_managers_and_workers(self, free_addresses, start):
+        scheduler, storage = free_addresses
+        start("scaler_cluster", "-n", "1", scheduler, "-pwc", "left")
+        start("scaler_worker_manager", "baremetal_native", scheduler, "-mtc", "1", "-pwc", "right")
+        start("scaler_scheduler", scheduler, "-osa", storage)
+        start("scaler_object_storage_server", storage)
+        clients = [Client(scheduler, timeout_seconds=20, name=f"client {i}") for i in range(3)]
+        try:
+            futures = [client.submit(pow, i, 2) for i in range(200) for client in clients]
+            sides = [
+                client.submit_verbose(os.getppid, (), {}, capabilities=[side])
+                for client in clients
+                for side in ("left", "right")
+            ]
+            assert [future.result(30) for future in futures] == [i * i for i in range(200) for _ in clients]
+            workers = [future.result(30) for future in sides]
+            assert workers[0] == workers[2] == workers[4] != workers[1] == workers[3] == workers[5]
+        finally:
+            for client in clients:
+                client.disconnect()
