@@ -263,7 +263,8 @@ class ClientService:
 
     def _leave(self) -> None:
         self._state.goodbye()
-        self._loop.call_soon(self._loop.call_soon, self._driver.stop, Stop("left"))
+        self._driver.turn()  # says goodbye before the scheduler's answer to it, the end of the connection, can arrive
+        self._driver.stop(Stop("left"))
 
     # ---- functions and objects
 

@@ -128,6 +128,8 @@ class Driver:
                 self.stop(Stop(str(error), 1))
                 return
             reason = await gone
+            if self.stopped.done():
+                return
             if connection.number not in self.connections:
                 self._log.warning("%s: lost %s at %s: %s", self.name, what, address, reason)
 
@@ -238,16 +240,17 @@ class Driver:
         """Have the state decide, once, at the end of this turn of the loop."""
         if not self._woken:
             self._woken = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self.turn)
 
     def wake_after_reading(self) -> None:
         """As wake(), but at once when nothing has happened for a while: a lone message should not wait for others."""
         if not self._woken and time.monotonic() - self._turned_at > IDLE_SECONDS:
-            self._turn()
+            self.turn()
         else:
             self.wake()
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Have the state decide now."""
         self._woken = False
         now = self._turned_at = time.monotonic()
         if self._due:
