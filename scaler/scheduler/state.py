@@ -510,6 +510,7 @@ class SchedulerState:
         message = checked_results(message)
         tasks, stale = self._current(session, message.tasks, message.attempts)
         if stale:
+            self._free_stale(message, stale)
             fresh = [i for i in range(len(tasks)) if i not in stale]
             tasks, message = array("I", [tasks[i] for i in fresh]), select_results(message, fresh)
         if not tasks:
@@ -525,6 +526,14 @@ class SchedulerState:
             self._deliver(array("I", [tasks[i] for i in good]), select_results(message, good))
         for i in bad:
             self._end_badly(tasks[i], ResultStatus(statuses[i]), message.payloads[i])
+
+    def _free_stale(self, message: Results, stale: set[int]) -> None:
+        """Nobody will hear of these results: free the objects that were made for them."""
+        for i in sorted(stale):
+            if message.statuses[i] == ResultStatus.stored:
+                client = self._clients.get(u64(message.tasks)[i] >> SEQUENCE_BITS)
+                if client is not None:
+                    self.board.released_objects.append((message.payloads[i], client.identity))
 
     def _deliver(self, tasks: array[int], message: Results) -> None:
         """Results of tasks that ended well: to the clients, and to whoever depends on them."""

@@ -519,8 +519,8 @@ class WorkerState:
             executor.killed_for = position, status, text
             self._requeue(executor, [other for other in executor.sent if other != position])
             self._out.add(KillExecutor(executor.number))
-        elif status == ResultStatus.cancelled:
-            # It dies already, for another task: what it has of this one must not run again.
+        if status == ResultStatus.cancelled:
+            # Nobody asks for it any more: it must not run again, and may be given anew before the executor has ended.
             del self._places[executor.sent.pop(position).id]
 
     def _abandon(self, executor: _Executor) -> None:
@@ -539,8 +539,7 @@ class WorkerState:
             del self._places[task.id]
             if executor.killed_for is not None and executor.killed_for[0] == position:
                 _, status, text = executor.killed_for
-                if status != ResultStatus.cancelled:
-                    self._done.append((task.id, task.attempt, status, text.encode(), 0, 0, 0))
+                self._done.append((task.id, task.attempt, status, text.encode(), 0, 0, 0))
             elif position == running and executor.killed_for is None:
                 self._deaths.append((task.id, task.attempt, story))
             else:

@@ -203,6 +203,15 @@ class Cluster:
             kept = worker.state.snapshot()
             if worker.alive and (kept["queued"] or kept["sent"] or kept["functions"] or not kept["connected"]):
                 self._fail(f"{worker.name} keeps something: {kept}")
+        objects = self.storage.state.snapshot()["objects"]
+        if objects and not self._objects_may_stay():
+            self._fail(f"the storage keeps {objects} objects that nobody will fetch")
+
+    def _objects_may_stay(self) -> bool:
+        """Whether some results were made twice or for nobody: these objects stay until their owners leave."""
+        books = self.books
+        cancelled = any(job.cancelled for job in books.jobs.values())
+        return cancelled or self.left_early or books.disturbances > 0 or books.deaths > 0
 
     def _check_left(self) -> None:
         seen = self.scheduler.state.snapshot()

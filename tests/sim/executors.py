@@ -29,6 +29,9 @@ from .nodes import SCHEDULER, Node, StorageNode
 
 FLUSH_SECONDS = 0.000_3
 FORK_SECONDS = 0.010
+EXIT_SECONDS, LONG_EXIT_SECONDS = 0.001, 2.0
+"""From the last instruction of a process to the news of its end; a large one takes long to be cleared away."""
+LONG_EXITS = 0.1
 REFERENCE = struct.Struct("<16sQ")
 _INCOMING = codec("executor", "WorkerToExecutor")
 _OUTGOING = codec("executor", "ExecutorToWorker")
@@ -58,6 +61,7 @@ class WorkerNode(Node):
         elif isinstance(output, KillExecutor):
             executor = self.executors.get(output.executor)
             if executor is not None:
+                self.books.hidden_deaths += not executor.alive
                 executor.die("killed by its worker")
         else:
             super().carry_out(output)
@@ -215,7 +219,8 @@ class Executor:
         if self.run is not None:
             self.worker.books.interrupted(self.run)
             self.run = None
-        self.clock.after(self.clock.random.random() * 0.001, lambda: self._exited(story))
+        longest = LONG_EXIT_SECONDS if self.clock.chance(LONG_EXITS) else EXIT_SECONDS
+        self.clock.after(self.clock.random.random() * longest, lambda: self._exited(story))
 
     def _exited(self, story: str) -> None:
         del self.worker.executors[self.number]

@@ -6,6 +6,7 @@ import pytest
 
 from scaler.messages import ResultStatus, TaskOptions
 
+from . import executors
 from .checkers import MAX_DEATHS, Job, Kind
 from .cluster import TIMEOUT_SECONDS, Cluster
 from .network import Quality
@@ -285,3 +286,48 @@ def test_a_result_that_waited_for_its_client_is_made_again_where_a_lost_dependen
     assert outcomes(cluster, [slow]) == {ResultStatus.succeeded}
     assert outcomes(cluster, [last]) == {ResultStatus.failed}
     assert runs(cluster, slow) == 2
+
+
+def test_a_task_comes_again_to_a_worker_whose_executor_still_dies_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was stopped with the last that needed it, that outcome is lost, and all is offered again."""
+    cluster, user = quiet(2)
+    monkeypatch.setattr(executors, "LONG_EXITS", 1.0)
+    monkeypatch.setattr(executors, "LONG_EXIT_SECONDS", 5.0)
+    side = user.job(Kind.PLAIN, 1.0, wanted=False)
+    bad = user.job(Kind.FAILS, 0.05, wanted=False)
+    last = user.job(Kind.PLAIN, 0.01, dependencies=(side, bad))
+    user.submit(side, bad, last, grouped=True)
+    wait(cluster, 0.02)
+    cluster.books.disturbances += 1
+    cluster.network.link_of(user.client).sever(0.2, 1.0)
+    cluster.finish(10.0)
+    assert outcomes(cluster, [last]) == {ResultStatus.failed}
+    assert runs(cluster, side) == 2
+
+
+def test_the_object_of_a_result_that_comes_too_late_is_freed() -> None:
+    cluster, user = quiet(1)
+    job = user.job(Kind.STORED, 0.020)
+    user.submit(job)
+    assert cluster.clock.run(1.0, lambda: runs(cluster, job) == 1)
+    wait(cluster, 0.020 - LATENCY / 2)
+    user.cancel([job])
+    wait(cluster, 1.0)
+    assert cluster.books.runs[job.key][0].status == ResultStatus.stored
+    assert outcomes(cluster, [job]) == {ResultStatus.cancelled}
+    assert cluster.storage.state.snapshot()["objects"] == 0
+    cluster.finish()
+
+
+def test_a_task_that_ran_while_its_workers_died_is_given_up() -> None:
+    """The worker that is killed tells nobody what it ran: that it was reported as started has to be enough."""
+    cluster, user = quiet(1)
+    job = user.job(Kind.PLAIN, 3.0)
+    user.submit(job)
+    for death in range(MAX_DEATHS + 1):
+        assert cluster.clock.run(cluster.clock.now + 10.0, lambda: runs(cluster, job) > death)  # noqa: B023
+        wait(cluster, 0.1)
+        cluster.kill_worker()
+    cluster.finish(5.0)
+    assert outcomes(cluster, [job]) == {ResultStatus.crashed}
+    assert runs(cluster, job) == MAX_DEATHS + 1
