@@ -132,12 +132,13 @@ class Client:
     ) -> ScalerFuture:
         service = self._service
         service.check_open()
-        number = service.function(fn, reserialize)
-        payload, object_id = service.payload(INLINE, self._arguments_of(fn, args, kwargs))
-        sequence = service.sequences(1)[0]
-        future = ScalerFuture(service, sequence, serialization.name_of(fn))
-        task = Task(sequence, number, payload, options, object_id=object_id)
-        service.submit([task], ((sequence, future),))
+        with service.making_tasks:
+            number = service.function(fn, reserialize)
+            payload, object_id = service.payload(INLINE, self._arguments_of(fn, args, kwargs))
+            sequence = service.sequences(1)[0]
+            future = ScalerFuture(service, sequence, serialization.name_of(fn))
+            task = Task(sequence, number, payload, options, object_id=object_id)
+            service.submit([task], ((sequence, future),))
         return future
 
     def _arguments_of(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -184,13 +185,14 @@ class Client:
         """``[fn(*args) for args in iterable]``, each call a task. As map() otherwise."""
         service = self._service
         service.check_open()
-        number = service.function(fn, reserialize)
         options = service.options(capabilities=sorted(capabilities or ()))
         batch = _Batch(service)
         calls = iter(iterable)
         try:
-            while chunk := list(itertools.islice(calls, MAP_BATCH)):
-                batch.submit([(number, *self._call_payload(fn, tuple(args))) for args in chunk], options)
+            with service.making_tasks:
+                number = service.function(fn, reserialize)
+                while chunk := list(itertools.islice(calls, MAP_BATCH)):
+                    batch.submit([(number, *self._call_payload(fn, tuple(args))) for args in chunk], options)
             return batch.results(serialization.name_of(fn) if progress else None)
         except BaseException:
             batch.cancel()
@@ -219,7 +221,8 @@ class Client:
         keys = list(keys)
         planned = plan(graph, keys)
         options = self._service.options(capabilities=sorted(capabilities or ()))
-        futures = self._submit_graph(planned.nodes, options, reserialize)
+        with self._service.making_tasks:
+            futures = self._submit_graph(planned.nodes, options, reserialize)
         found: dict[Any, Any] = {}
         for key in keys:
             if key in planned.places:

@@ -26,13 +26,32 @@ from scaler.storage.client import StorageClient
 log = logging.getLogger("scaler")
 
 KNOWN_FUNCTIONS = 1024
-"""How many functions are remembered by identity; the least recently used is forgotten first."""
+"""How many functions are remembered by identity; the one remembered longest ago is forgotten first."""
 
 
 class Waiter(Protocol):
     """Who wants to know how a task ended: a future, or a batch that has a number for each of its tasks."""
 
     def finish_task(self, sequence: int, outcome: Outcome | BaseException) -> None: ...
+
+
+class _Making:
+    """Counts threads that are making tasks: between asking for a function's number and sending the task that names it."""
+
+    def __init__(self, lock: threading.RLock, done: Callable[[], None]) -> None:
+        self.threads = 0
+        self._lock = lock
+        self._done = done
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.threads += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.threads -= 1
+            if not self.threads:
+                self._done()
 
 
 class ClientService:
@@ -66,6 +85,10 @@ class ClientService:
         self._by_content: dict[bytes, int] = {}
         self._content_of: dict[int, tuple[bytes, bytes]] = {}
         self._names: Counter[int] = Counter()
+        self._nameless: set[int] = set()
+        """Functions no longer remembered by identity, which are retired once nobody is making a task."""
+        self.making_tasks = _Making(self._lock, self._retire_nameless)
+        """``with`` this: functions asked for inside are not retired before the tasks that name them are sent."""
         self._function_numbers = itertools.count()
         self._objects: Counter[bytes] = Counter()
         self._inputs: dict[bytes, Group] = {}
@@ -271,6 +294,7 @@ class ClientService:
     def function(self, function: Callable[..., Any], reserialize: bool = False) -> int:
         """The number of a function, which is serialized and defined when it is new, by identity and by content.
 
+        To be called while ``making_tasks``.
         Raises SerializationError, naming it, when it cannot be serialized.
         """
         known = self._functions.get(id(function))
@@ -291,12 +315,14 @@ class ClientService:
             definition.object, definition.content = self.put_object(content), b""
         with self._lock:
             number = self._by_content.get(key)
-            if number is not None:
+            if number is None:
+                definition.number = number = next(self._function_numbers)
+                self._by_content[key] = number
+                self._content_of[number] = key, definition.object
+                self._inbox.append(lambda: self._state.define(definition))
                 return number
-            definition.number = number = next(self._function_numbers)
-            self._by_content[key] = number
-            self._content_of[number] = key, definition.object
-        self._later(lambda: self._state.define(definition))
+        if definition.object:  # another thread was faster
+            self._drop_object(definition.object)
         return number
 
     def _remember(self, function: Any, number: int) -> None:
@@ -310,7 +336,13 @@ class ClientService:
             for _, old in forgotten:
                 self._names[old] -= 1
                 if not self._names[old]:
-                    self._retire(old)
+                    self._nameless.add(old)
+
+    def _retire_nameless(self) -> None:
+        for number in self._nameless:
+            if not self._names[number]:
+                self._retire(number)
+        self._nameless.clear()
 
     def _retire(self, number: int) -> None:
         """Forget a function; the scheduler hears of it when no task names it any more."""

@@ -155,6 +155,11 @@ class TestGraphs:
         graph = {"k0": 1} | {f"k{i}": (abs, f"k{i - 1}") for i in range(1, 500)}
         assert client.get(graph, ["k499"]) == {"k499": 1}
 
+    def test_more_functions_than_are_remembered(self, client):
+        graph = {f"k{i}": (functools.partial(max, i), 0) for i in range(1500)}
+        assert client.get(graph, list(graph)) == {f"k{i}": i for i in range(1500)}
+        assert [client.submit(functools.partial(max, -i), -3000).result(20) for i in range(3)] == [0, -1, -2]
+
     def test_large_intermediate(self, client):
         graph = {"big": (bytes, 300_000), "size": (len, "big")}
         assert client.get(graph, ["size"]) == {"size": 300_000}
