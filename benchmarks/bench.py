@@ -28,7 +28,8 @@ import psutil
 from scaler import Client
 from scaler.machine import Peer
 from scaler.messages import Assign, DefineFunctions, Function, RegisterWorker, Results, Role, Submit
-from scaler.scheduler.state import SchedulerSettings, SchedulerState
+from scaler.scheduler.settings import SchedulerSettings
+from scaler.scheduler.state import SchedulerState
 
 TASKS = 20_000
 ROUND_TRIPS = 500

@@ -84,7 +84,7 @@ def run(options: Namespace) -> int:
     """Until told to end; returns the exit code."""
     from scaler.net.daemon import run_daemon
     from scaler.scheduler.service import SchedulerService
-    from scaler.scheduler.state import SchedulerSettings
+    from scaler.scheduler.settings import SchedulerSettings
 
     settings = SchedulerSettings(
         str(options.advertised_object_storage_address or options.object_storage_address),

@@ -11,7 +11,7 @@ from scaler.config import version
 from scaler.ids import Address
 from scaler.net.daemon import run_daemon
 from scaler.scheduler.service import SchedulerService
-from scaler.scheduler.state import SchedulerSettings
+from scaler.scheduler.settings import SchedulerSettings
 from scaler.storage.service import StorageService
 from scaler.worker.service import run_worker
 from scaler.worker.state import WorkerOptions

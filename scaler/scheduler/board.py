@@ -91,6 +91,10 @@ class Board:
         self.counters = Counters()
         self.released_objects: list[tuple[bytes, bytes]] = []
         """(payload, owner) of stored results that nobody will fetch."""
+        self.released_owners: list[bytes] = []
+        """Clients that are gone, with all they own."""
+        self.changed = False
+        """Whether there is something for a placement pass to see."""
         self.any_unwanted = False
         self.stopped: list[tuple[int, int, int]] = []
         """(worker, task id, attempt) of tasks that workers hold and nobody wants any more."""

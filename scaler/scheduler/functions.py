@@ -17,7 +17,6 @@ NEWEST_SHARE = 0.3
 @dataclass(slots=True)
 class _Entry:
     function: Function
-    defined: bool = True
     measured: bool = False
 
 
@@ -47,9 +46,7 @@ class Functions:
 
     def undefine(self, number: int) -> None:
         """Its client will not name it again."""
-        entry = self._entries[number]
-        if entry is not None:
-            entry.defined = False
+        if self._entries[number] is not None:
             self.doubtful.add(number)
 
     def use(self, numbers: array[int], amount: int) -> None:

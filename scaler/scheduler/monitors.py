@@ -99,7 +99,7 @@ def _worker_facts(worker: WorkerSession, loads: Loads) -> WorkerFacts:
         round(vitals.cpu_percent, 1),
         vitals.resident_bytes,
         vitals.round_trip_microseconds,
-        worker.draining,
+        False,  # nothing asks workers to drain yet
         sorted(worker.facts.capabilities),
     )
 

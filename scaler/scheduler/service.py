@@ -12,7 +12,8 @@ from scaler.ids import Address
 from scaler.machine import Output
 from scaler.messages import Role
 from scaler.net.daemon import Daemon, log
-from scaler.scheduler.state import SchedulerSettings, SchedulerState
+from scaler.scheduler.settings import SchedulerSettings
+from scaler.scheduler.state import SchedulerState
 
 VITALS_SECONDS = 1.0
 

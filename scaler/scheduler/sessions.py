@@ -31,6 +31,10 @@ class ClientSession:
     """Of a client that is back, up to its first heartbeat: what it was told meanwhile, and may just be offering again."""
 
     @property
+    def label(self) -> str:
+        return self.name or f"client {self.identity.hex()[:8]}"
+
+    @property
     def first_id(self) -> int:
         return self.number << SEQUENCE_BITS
 
@@ -58,7 +62,6 @@ class WorkerSession:
     known: set[int] = field(default_factory=set)
     """The functions that were defined for it."""
     vitals: WorkerHeartbeat = field(default_factory=lambda: WorkerHeartbeat(0))
-    draining: bool = False
     cancelled: list[tuple[int, int]] = field(default_factory=list)
     """(task id, attempt) to tell it of."""
 

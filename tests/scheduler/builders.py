@@ -24,7 +24,8 @@ from scaler.messages import (
     TaskOptions,
 )
 from scaler.net.driver import conversation
-from scaler.scheduler.state import SchedulerSettings, SchedulerState
+from scaler.scheduler.settings import SchedulerSettings
+from scaler.scheduler.state import SchedulerState
 
 M = TypeVar("M")
 OK = ResultStatus.succeeded

@@ -51,7 +51,8 @@ from scaler.messages import (
     WorkerSettings,
 )
 from scaler.scheduler.board import MAX_DEATHS
-from scaler.scheduler.state import HOUSEKEEPING_SECONDS, RETRACT_AFTER_SECONDS
+from scaler.scheduler.state import HOUSEKEEPING_SECONDS
+from scaler.scheduler.workers import RETRACT_AFTER_SECONDS
 
 from .builders import ANN, BEN, OK, Rig, cancelled, closed, i, of, q, results, sent, tasks
 
@@ -741,6 +742,24 @@ def test_managers_register_report_and_leave() -> None:
     rig.say(manager, ManagerReport(1, 2, 3, "why"))
     assert rig.state.snapshot()["managers"] == 1
     assert closed(rig.say(manager, ManagerLeaving())) == [manager] and rig.state.snapshot()["managers"] == 0
+
+
+def test_a_silent_manager_is_taken_for_dead() -> None:
+    rig = Rig(worker_timeout_seconds=5.0)
+    manager, _ = rig.connect(Role.manager, b"M" * 16)
+    rig.say(manager, RegisterManager("m", "kind", 4))
+    assert closed(rig.at(104.0)) == []
+    assert closed(rig.at(106.0)) == [manager] and rig.state.snapshot()["managers"] == 0
+
+
+def test_numbers_of_workers_that_left_are_used_again() -> None:
+    rig = Rig()
+    first, second = rig.worker(), rig.worker()
+    rig.lose(first.peer)
+    third = rig.worker()
+    assert rig.state.snapshot()["workers"] == 2
+    assert sorted(rig.state.workers.sessions) == [0, 1]
+    assert rig.state.workers.sessions[0].peer == third.peer and rig.state.workers.sessions[1].peer == second.peer
 
 
 def test_a_monitor_gets_all_and_then_what_changed() -> None:

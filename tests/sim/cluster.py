@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaler.scheduler.state import SchedulerSettings
+from scaler.scheduler.settings import SchedulerSettings
 from scaler.worker.state import WorkerOptions
 
 from .checkers import Books, Violation
@@ -182,7 +182,7 @@ class Cluster:
 
     def _explain(self, job: Any) -> str:
         snapshot = self.scheduler.state.snapshot()
-        clients = self.scheduler.state._clients.values()
+        clients = self.scheduler.state.clients.sessions.values()
         numbers = [session.number for session in clients if session.identity == job.client]
         why = self.scheduler.state.explain(numbers[0] << 40 | job.sequence) if numbers else "its client is not known"
         return f"{job}: {why} ({snapshot})"

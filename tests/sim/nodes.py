@@ -8,7 +8,8 @@ from scaler.client.state import ClientState, Connected, Ended, Group
 from scaler.ids import OBJECT_ID_BYTES, u64
 from scaler.machine import Close, Log, Output, Peer, Send, Stop
 from scaler.messages import Chunk, Get, Message, Put, Release, ResultStatus, Role, StorageFailure, Stored
-from scaler.scheduler.state import SchedulerSettings, SchedulerState
+from scaler.scheduler.settings import SchedulerSettings
+from scaler.scheduler.state import SchedulerState
 from scaler.storage.state import StorageState, Transmit
 from scaler.wire.handshake import Dialer, Listener
 

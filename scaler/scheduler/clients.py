@@ -1,0 +1,346 @@
+"""The scheduler's side of the conversation with clients: what they may say, and what they are told."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+from scaler._core.slots import NONE
+from scaler._core.table import join_ids, same_high, split_ids
+from scaler.errors import ProtocolError
+from scaler.ids import MAX_CLIENT_NUMBER, MAX_SEQUENCE, OBJECT_ID_BYTES, SEQUENCE_BITS, u32, u64
+from scaler.machine import Outbox, Peer
+from scaler.messages import (
+    Cancel,
+    ClearTasks,
+    ClientGoodbye,
+    ClientHeartbeat,
+    ClientSettings,
+    DefineFunctions,
+    ForgetFunctions,
+    HeartbeatEcho,
+    Message,
+    Results,
+    ResultStatus,
+    ShutdownCluster,
+    ShutdownRefused,
+    Submit,
+    TaskOptions,
+)
+from scaler.scheduler.board import Board, End
+from scaler.scheduler.columns import checked_submit, cut_results, needed, select_results, select_submit
+from scaler.scheduler.sessions import ClientSession
+from scaler.scheduler.settings import SchedulerSettings
+
+
+class Clients:
+    """Who is connected or not yet forgotten, what each asked for, and what it is to be told."""
+
+    def __init__(
+        self,
+        settings: SchedulerSettings,
+        board: Board,
+        out: Outbox,
+        hang_up: Callable[[int, str], None],
+        shut_down: Callable[[str], None],
+    ) -> None:
+        self.sessions: dict[int, ClientSession] = {}
+        """By client number."""
+        self._settings = settings
+        self._board = board
+        self._out = out
+        self._hang_up = hang_up
+        self._shut_down = shut_down
+        self._of_peer: dict[int, ClientSession] = {}
+        self._numbers = 0
+        self._handlers: dict[type, Callable[[ClientSession, Any], None]] = {
+            DefineFunctions: self._define,
+            ForgetFunctions: self._forget_functions,
+            Submit: self._submit,
+            Cancel: self._cancel,
+            ClearTasks: self._clear,
+            ClientHeartbeat: self._heartbeat,
+            ClientGoodbye: self._goodbye,
+            ShutdownCluster: self._shutdown,
+        }
+
+    # ---- coming and going
+
+    def connected(self, peer: int, who: Peer, now: float) -> None:
+        """A client is there, for the first time or again."""
+        session = next((s for s in self.sessions.values() if s.identity == who.identity), None)
+        resumed = session is not None
+        if session is None:
+            session = ClientSession(self._free_client_number(), who.identity, who.name, peer, now)
+            self.sessions[session.number] = session
+            self._out.log(20, f"{session.label} connected")
+        else:
+            if session.peer is not None:
+                del self._of_peer[session.peer]
+                self._hang_up(session.peer, "the same client connected again")
+            # It defines its functions anew; tasks keep the old ones alive.
+            self._undefine(session.functions.values())
+            session.functions.clear()
+            session.peer, session.heard = peer, now
+            session.answered = set()
+            self._out.log(20, f"{session.label} is back")
+        self._of_peer[peer] = session
+        settings = self._settings
+        self._out.send(
+            peer,
+            ClientSettings(
+                session.number,
+                settings.object_storage_address,
+                settings.inline_limit_bytes,
+                int(settings.heartbeat_seconds * 1000),
+                int(settings.client_timeout_seconds * 1000),
+                resumed,
+            ),
+        )
+
+    def _free_client_number(self) -> int:
+        for _ in range(MAX_CLIENT_NUMBER):
+            self._numbers = self._numbers % MAX_CLIENT_NUMBER + 1
+            if self._numbers not in self.sessions:
+                break
+        return self._numbers
+
+    def receive(self, peer: int, message: Message, now: float) -> None:
+        """Raises ProtocolError for what a client may not say."""
+        session = self._of_peer[peer]
+        session.heard = now
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            raise ProtocolError("not a message of a client")
+        handler(session, message)
+
+    def lost(self, peer: int, reason: str, now: float) -> None:
+        """Its connection is gone; what it asked for goes on until its timeout."""
+        session = self._of_peer.pop(peer)
+        session.peer, session.heard = None, now
+        self._out.log(30, f"lost {session.label}: {reason}")
+
+    def judge_silence(self, now: float) -> None:
+        """Forget those that were silent or gone for too long."""
+        for session in list(self.sessions.values()):
+            if now - session.heard > self._settings.client_timeout_seconds:
+                self._forget(session, f"was gone for {now - session.heard:.0f} s and is forgotten")
+
+    def _forget(self, session: ClientSession, why: str) -> None:
+        """A client is gone for good: cancel its tasks, free its objects."""
+        if session.peer is not None:
+            del self._of_peer[session.peer]
+            self._hang_up(session.peer, why)
+        self._cancel_all(session)
+        self._undefine(session.functions.values())
+        del self.sessions[session.number]
+        self._board.released_owners.append(session.identity)
+        self._out.log(20, f"{session.label} {why}")
+
+    def check(self) -> None:
+        assert all(self.sessions[session.number] is session for session in self._of_peer.values())
+        assert all(self._of_peer[s.peer] is s for s in self.sessions.values() if s.peer is not None)
+
+    # ---- from clients
+
+    def _define(self, session: ClientSession, message: DefineFunctions) -> None:
+        for function in message.functions:
+            if function.number in session.functions:
+                raise ProtocolError(f"function {function.number} is defined already")
+            if len(function.object) not in (0, OBJECT_ID_BYTES):
+                raise ProtocolError(f"an object id has {OBJECT_ID_BYTES} bytes, not {len(function.object)}")
+            session.functions[function.number] = self._board.functions.define(function, session.identity)
+
+    def _forget_functions(self, session: ClientSession, message: ForgetFunctions) -> None:
+        self._undefine(session.functions.pop(number) for number in u32(message.numbers) if number in session.functions)
+
+    def _undefine(self, numbers: Any) -> None:
+        for number in numbers:
+            self._board.functions.undefine(number)
+
+    def _submit(self, session: ClientSession, message: Submit) -> None:
+        sequences = u64(message.sequences)
+        count = len(sequences)
+        if not count:
+            return
+        message = checked_submit(message)
+        ids = join_ids(session.number, sequences)
+        known = self._board.slots.find(ids)
+        if known.count(NONE) != count or session.answered is not None:
+            message = self._select_new(session, message, known)
+            ids = join_ids(session.number, message.sequences)
+            count = len(ids)
+            if not count:
+                return
+        if self._full(session, ids):
+            return
+        tasks = self._enter(session, message, ids)
+        if message.wanted:
+            self._board.mark_unwanted(task for task, want in zip(tasks, message.wanted, strict=True) if not want)
+        lost = self._connect_dependencies(session, message, tasks) if len(message.dependency_ends) else []
+        hopeless = set(lost)
+        self.deliver_ends(self._board.release(array("I", [t for t in tasks if t not in hopeless]) if lost else tasks))
+        for task in lost:
+            text = b"a dependency is unknown: it was never submitted, or its result was released already"
+            self.deliver_ends(self._board.end(task, ResultStatus.lost, text))
+        self._board.changed = True
+
+    def _select_new(self, session: ClientSession, message: Submit, known: array[int]) -> Submit:
+        """What is not known, of tasks that are offered again, and was not answered since the client is back.
+
+        A result that did not arrive, and is kept for dependents, is sent again. What was answered, and is forgotten,
+        runs again where others take it as input.
+        """
+        if session.answered is not None:
+            self._answer(session)
+        answered = session.answered or ()
+        wanted = bytearray(message.wanted) or bytearray([1]) * len(known)
+        chosen: list[int] = []
+        spared: dict[int, int] = {}
+        for place, (task, sequence, want) in enumerate(zip(known, u64(message.sequences), wanted, strict=True)):
+            if task == NONE and sequence in answered:
+                spared[sequence] = place
+            elif task == NONE:
+                chosen.append(place)
+            elif want and sequence not in answered:
+                kept = self._board.kept_result(task)
+                if kept is not None:
+                    session.singles.append((sequence, *kept))
+        for place in needed(message, chosen, spared) if spared else ():
+            chosen.append(place)
+            wanted[place] = 0
+            message.wanted = bytes(wanted)
+        return select_submit(message, sorted(chosen))
+
+    def _full(self, session: ClientSession, ids: array[int]) -> bool:
+        limit = self._settings.max_waiting_tasks
+        if limit < 0 or self._board.waiting() + len(ids) <= limit:
+            return False
+        text = f"the scheduler's queue is full: {self._board.waiting()} tasks wait, the limit is {limit}".encode()
+        for id in ids:
+            session.singles.append((id - session.first_id, ResultStatus.rejected, text))
+        return True
+
+    def _enter(self, session: ClientSession, message: Submit, ids: array[int]) -> array[int]:
+        numbers = u32(message.functions)
+        unknown = set(numbers) - session.functions.keys()
+        if unknown:
+            raise ProtocolError(f"function {min(unknown)} is not defined")
+        functions = array("I", [session.functions[number] for number in numbers])
+        groups: list[tuple[TaskOptions, array[int]]] = []
+        if message.option_sets:
+            chosen = u32(message.options)
+            if len(chosen) == 1:
+                groups = [(message.option_sets[chosen[0]], array("I", range(len(ids))))]
+            else:
+                places: dict[int, array[int]] = {}
+                for position, number in enumerate(chosen):
+                    places.setdefault(number, array("I")).append(position)
+                groups = [(message.option_sets[number], positions) for number, positions in places.items()]
+        return self._board.add(ids, functions, message.payloads, groups)
+
+    def _connect_dependencies(self, session: ClientSession, message: Submit, tasks: array[int]) -> list[int]:
+        """Enter the edges; returns the tasks of which a dependency is unknown."""
+        ends, sequences = u32(message.dependency_ends), u64(message.dependencies)
+        found = self._board.slots.find(join_ids(session.number, sequences))
+        lost: list[int] = []
+        begin = 0
+        for task, end in zip(tasks, ends, strict=True):
+            dependencies = found[begin:end]
+            begin = end
+            if NONE in dependencies:
+                lost.append(task)
+            elif dependencies:
+                self._board.depend(task, dependencies)
+        return lost
+
+    def _cancel(self, session: ClientSession, message: Cancel) -> None:
+        ids = join_ids(session.number, message.sequences)
+        for task in self._board.slots.find(ids):
+            if task != NONE:
+                self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
+        self._board.changed = True
+
+    def _clear(self, session: ClientSession, message: ClearTasks) -> None:
+        self._cancel_all(session)
+
+    def _cancel_all(self, session: ClientSession) -> None:
+        if len(self._board):
+            for task in self._board.of_client(session.number):
+                self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
+        self._board.changed = True
+
+    def _heartbeat(self, session: ClientSession, message: ClientHeartbeat) -> None:
+        session.answered = None
+        session.answers.append(HeartbeatEcho(message.sent_microseconds))
+
+    def _goodbye(self, session: ClientSession, message: ClientGoodbye) -> None:
+        self._forget(session, "left")
+
+    def _shutdown(self, session: ClientSession, message: ShutdownCluster) -> None:
+        if self._settings.protected:
+            session.answers.append(ShutdownRefused("the scheduler is protected; stop it where it was started"))
+            return
+        self._shut_down(f"{session.label} asked for it")
+
+    # ---- to clients
+
+    def deliver(self, tasks: array[int], message: Results) -> None:
+        """Results of tasks that ended well: to the clients, and to whoever depends on them."""
+        board = self._board
+        board.measure(tasks, u64(message.wall_microseconds))
+        number = same_high(message.tasks)
+        if number >= 0:
+            self._deliver_to(self.sessions[number], tasks, message)
+        else:
+            places: dict[int, list[int]] = {}
+            for i, id in enumerate(u64(message.tasks)):
+                places.setdefault(id >> SEQUENCE_BITS, []).append(i)
+            for number, chosen in places.items():
+                mine = array("I", [tasks[i] for i in chosen])
+                self._deliver_to(self.sessions[number], mine, select_results(message, chosen))
+        self.deliver_ends(board.succeed(tasks, message.statuses, message.payloads))
+
+    def _deliver_to(self, session: ClientSession, tasks: array[int], message: Results) -> None:
+        if self._board.any_unwanted:
+            wanted = [i for i, task in enumerate(tasks) if self._board.wanted(task)]
+            if len(wanted) < len(tasks):
+                message = select_results(message, wanted)
+        if message.payloads:
+            session.outbox.append(
+                Results(
+                    split_ids(message.tasks),
+                    b"",
+                    message.statuses,
+                    message.payloads,
+                    message.wall_microseconds,
+                    message.cpu_microseconds,
+                    message.peak_memory_bytes,
+                )
+            )
+
+    def deliver_ends(self, ends: list[End]) -> None:
+        for end in ends:
+            session = self.sessions.get(end.id >> SEQUENCE_BITS)
+            if session is not None:
+                session.singles.append((end.id & MAX_SEQUENCE, end.status, end.payload))
+
+    def answer_all(self) -> None:
+        for session in self.sessions.values():
+            if session.peer is not None:
+                self._answer(session)
+
+    def _answer(self, session: ClientSession) -> None:
+        """Send what is to be told to a connected client."""
+        assert session.peer is not None
+        if session.outbox or session.singles:
+            for results in session.collect_results():
+                if session.answered is not None:
+                    session.answered.update(u64(results.tasks))
+                for piece in cut_results(results):
+                    self._out.send(session.peer, piece)
+        if session.answers:
+            for message in session.answers:
+                self._out.send(session.peer, message)
+            session.answers = []

@@ -1,0 +1,18 @@
+"""What a scheduler is told at its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSettings:
+    """What a scheduler is told at its start. Times in seconds."""
+
+    object_storage_address: str
+    protected: bool = True
+    max_waiting_tasks: int = -1
+    client_timeout_seconds: float = 60.0
+    worker_timeout_seconds: float = 60.0
+    heartbeat_seconds: float = 2.0
+    inline_limit_bytes: int = 64 << 10

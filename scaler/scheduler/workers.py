@@ -1,0 +1,298 @@
+"""The scheduler's side of the conversation with workers: what they may say, and what they are given to do."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+from scaler.errors import ProtocolError
+from scaler.ids import SEQUENCE_BITS, u32, u64
+from scaler.machine import Outbox, Peer
+from scaler.messages import (
+    CancelAssigned,
+    DefineForWorker,
+    ExecutorDeaths,
+    ForgetForWorker,
+    Message,
+    RegisterWorker,
+    Results,
+    ResultStatus,
+    Retract,
+    Retracted,
+    Started,
+    WorkerHeartbeat,
+    WorkerHeartbeatEcho,
+    WorkerLeaving,
+    WorkerSettings,
+    function_runs,
+)
+from scaler.scheduler.board import Board, Placement
+from scaler.scheduler.clients import Clients
+from scaler.scheduler.columns import assignments, checked_results, select_results
+from scaler.scheduler.life import TaskEvent, TaskState
+from scaler.scheduler.sessions import WorkerSession
+from scaler.scheduler.settings import SchedulerSettings
+
+RETRACT_AFTER_SECONDS = 0.005
+"""How long a slot stands idle before tasks are asked back for it: work already on its way should arrive first."""
+RETRACT_AGAIN_SECONDS = 1.0
+LEFT = "it left in order"
+
+
+class Workers:
+    """Who is connected and has registered, what each holds, and what is asked back from whom."""
+
+    def __init__(
+        self,
+        settings: SchedulerSettings,
+        board: Board,
+        out: Outbox,
+        clients: Clients,
+        hang_up: Callable[[int, str], None],
+    ) -> None:
+        self.sessions: dict[int, WorkerSession] = {}
+        """By the number that the board's loads know it by."""
+        self.retract_at: float | None = None
+        """When tasks are to be asked back for idle slots."""
+        self._settings = settings
+        self._board = board
+        self._out = out
+        self._clients = clients
+        self._hang_up = hang_up
+        self._of_peer: dict[int, WorkerSession] = {}
+        self._of_identity: dict[bytes, WorkerSession] = {}
+        self._free_numbers: list[int] = []
+        self._retract_pause = RETRACT_AFTER_SECONDS
+        self._unrunnable: set[int] = set()
+        self._handlers: dict[type, Callable[[WorkerSession, Any], None]] = {
+            WorkerHeartbeat: self._heartbeat,
+            Started: self._started,
+            Results: self._results,
+            Retracted: self._retracted,
+            ExecutorDeaths: self._executor_deaths,
+            WorkerLeaving: self._leaving,
+        }
+
+    # ---- coming and going
+
+    def receive(self, peer: int, who: Peer, message: Message, now: float) -> None:
+        """Raises ProtocolError for what a worker may not say."""
+        session = self._of_peer.get(peer)
+        if isinstance(message, RegisterWorker) and session is None:
+            self._register(peer, who, message, now)
+            return
+        handler = self._handlers.get(type(message))
+        if session is None or handler is None:
+            raise ProtocolError("not a message of a worker here")
+        session.heard = now
+        handler(session, message)
+
+    def _register(self, peer: int, who: Peer, message: RegisterWorker, now: float) -> None:
+        old = self._of_identity.get(who.identity)
+        if old is not None:
+            self._hang_up(old.peer, "the same worker connected again")
+            self._lose(old, "it connected again")
+        number = self._free_numbers[-1] if self._free_numbers else len(self.sessions)
+        session = WorkerSession(number, peer, who.identity, who.name, message, now)
+        group = self._board.requirements.group_of(message.capabilities)
+        self._board.loads.add_worker(number, message.slots, group, message.queue_limit)
+        if self._free_numbers:
+            self._free_numbers.pop()
+        self.sessions[number] = self._of_peer[peer] = self._of_identity[who.identity] = session
+        settings = self._settings
+        self._out.send(
+            peer,
+            WorkerSettings(
+                settings.object_storage_address,
+                settings.inline_limit_bytes,
+                int(settings.worker_timeout_seconds * 1000),
+            ),
+        )
+        offers = f", offers {', '.join(sorted(message.capabilities))}" if message.capabilities else ""
+        self._out.log(20, f"{session.label} connected with {message.slots} slots{offers}")
+        self._unrunnable.clear()
+        self._board.changed = True
+
+    def lost(self, peer: int, reason: str) -> None:
+        """Its connection is gone: others get what it held."""
+        if peer in self._of_peer:
+            self._lose(self._of_peer[peer], f"its connection was lost ({reason})")
+
+    def judge_silence(self, now: float) -> None:
+        """Take those that were silent for too long for dead."""
+        for session in list(self.sessions.values()):
+            if now - session.heard > self._settings.worker_timeout_seconds:
+                self._hang_up(session.peer, "silent for too long")
+                self._lose(session, f"it was silent for {now - session.heard:.0f} s")
+
+    def _lose(self, session: WorkerSession, story: str) -> None:
+        del self.sessions[session.number], self._of_peer[session.peer], self._of_identity[session.identity]
+        self._free_numbers.append(session.number)
+        held = self._board.loads.held(session.number)
+        ends = self._board.lose_worker(session.number, f"{session.label}: {story}")
+        self._clients.deliver_ends(ends)
+        level = 20 if story == LEFT and not held else 30
+        again = f"; the {held} tasks it held run again" if held else ""
+        self._out.log(level, f"lost {session.label}: {story}{again}")
+        self._board.changed = True
+
+    def check(self) -> None:
+        assert set(self._board.loads.workers) == set(self.sessions)
+        assert all(self._of_peer[session.peer] is session for session in self.sessions.values())
+        assert all(self._of_identity[session.identity] is session for session in self.sessions.values())
+        assert sorted([*self.sessions, *self._free_numbers]) == list(
+            range(len(self.sessions) + len(self._free_numbers))
+        )
+
+    # ---- from workers
+
+    def _leaving(self, session: WorkerSession, message: WorkerLeaving) -> None:
+        self._hang_up(session.peer, "it leaves")
+        self._lose(session, LEFT)
+
+    def _heartbeat(self, session: WorkerSession, message: WorkerHeartbeat) -> None:
+        session.vitals = message
+        self._out.send(session.peer, WorkerHeartbeatEcho(message.sent_microseconds))
+
+    def _started(self, session: WorkerSession, message: Started) -> None:
+        self._board.life.apply(TaskEvent.START, self._live(session, message.tasks, message.attempts))
+
+    def _results(self, session: WorkerSession, message: Results) -> None:
+        message = checked_results(message)
+        tasks, stale = self._current(session, message.tasks, message.attempts)
+        if stale:
+            self._free_stale(message, stale)
+            fresh = [i for i in range(len(tasks)) if i not in stale]
+            tasks, message = array("I", [tasks[i] for i in fresh]), select_results(message, fresh)
+        if not tasks:
+            return
+        self._board.changed = True
+        statuses = message.statuses
+        good = [i for i, status in enumerate(statuses) if status in (ResultStatus.succeeded, ResultStatus.stored)]
+        if len(good) == len(tasks):
+            self._clients.deliver(tasks, message)
+            return
+        bad = [i for i, status in enumerate(statuses) if status not in (ResultStatus.succeeded, ResultStatus.stored)]
+        if good:
+            self._clients.deliver(array("I", [tasks[i] for i in good]), select_results(message, good))
+        for i in bad:
+            self._end_badly(tasks[i], ResultStatus(statuses[i]), message.payloads[i])
+
+    def _free_stale(self, message: Results, stale: set[int]) -> None:
+        """Nobody will hear of these results: free the objects that were made for them."""
+        for i in sorted(stale):
+            if message.statuses[i] == ResultStatus.stored:
+                client = self._clients.sessions.get(u64(message.tasks)[i] >> SEQUENCE_BITS)
+                if client is not None:
+                    self._board.released_objects.append((message.payloads[i], client.identity))
+
+    def _end_badly(self, task: int, status: ResultStatus, payload: bytes) -> None:
+        if status == ResultStatus.unspecified or status in (ResultStatus.rejected, ResultStatus.crashed):
+            raise ProtocolError(f"a worker cannot end a task as {status.name}")
+        if status == ResultStatus.failed and self._board.retry(task):
+            return
+        self._board.loads.release(array("I", [task]))
+        self._clients.deliver_ends(self._board.end(task, status, payload))
+
+    def _retracted(self, session: WorkerSession, message: Retracted) -> None:
+        returned = self._live(session, message.returned, message.returned_attempts)
+        kept = self._live(session, message.kept, message.kept_attempts)
+        self._board.life.apply(TaskEvent.KEEP, kept)
+        self._board.give_back(array("I", [t for t in returned if self._board.life.state(t) == TaskState.RETRACTING]))
+        self._board.changed = True
+
+    def _executor_deaths(self, session: WorkerSession, message: ExecutorDeaths) -> None:
+        tasks, stale = self._current(session, message.tasks, message.attempts)
+        if len(message.stories) != len(tasks):
+            raise ProtocolError("tasks and stories have different lengths")
+        for i, (task, story) in enumerate(zip(tasks, message.stories, strict=True)):
+            if i not in stale:
+                self._out.log(30, f"{self._board.label(task)}: {story} on {session.label}")
+                self._clients.deliver_ends(self._board.die(task, f"on {session.label}: {story}"))
+        self._board.changed = True
+
+    def _current(self, session: WorkerSession, ids: Any, attempts: Any) -> tuple[array[int], set[int]]:
+        """The tasks of a worker's message, and the positions in it that do not speak of a present attempt of its own."""
+        tasks = self._board.slots.find(ids)
+        if len(u32(attempts)) != len(tasks):
+            raise ProtocolError("ids and attempts have different lengths")
+        stale = set(self._board.life.stale(tasks, attempts))
+        stale.update(self._board.loads.foreign(session.number, tasks))
+        self._board.counters.stale += len(stale)
+        return tasks, stale
+
+    def _live(self, session: WorkerSession, ids: Any, attempts: Any) -> array[int]:
+        tasks, stale = self._current(session, ids, attempts)
+        return array("I", [task for i, task in enumerate(tasks) if i not in stale]) if stale else tasks
+
+    # ---- to workers
+
+    def give(self) -> None:
+        """One placement pass: tell workers what to stop, and what to run."""
+        self._stop_tasks()
+        for placement in self._board.place():
+            self._send_placement(placement)
+
+    def _send_placement(self, placement: Placement) -> None:
+        session = self.sessions[placement.worker]
+        fresh = set(placement.functions) - session.known
+        if fresh:
+            session.known |= fresh
+            for functions in function_runs([self._board.functions.get(number) for number in sorted(fresh)]):
+                self._out.send(session.peer, DefineForWorker(functions))
+        for message in assignments(placement):
+            self._out.send(session.peer, message)
+
+    def plan_retraction(self, now: float) -> None:
+        """After something changed: think of asking tasks back a little later."""
+        self._retract_pause = RETRACT_AFTER_SECONDS
+        self.retract_at = now + self._retract_pause if self._retraction_may_help() else None
+
+    def _retraction_may_help(self) -> bool:
+        board = self._board
+        idle = board.loads.idle_slots - board.life.count(TaskState.RETRACTING)
+        return len(self.sessions) > 1 and idle > 0 and board.life.count(TaskState.ASSIGNED) > 0
+
+    def retract_if_due(self, now: float) -> None:
+        """Ask tasks back, if it is time."""
+        if self.retract_at is None or now < self.retract_at:
+            return
+        for number, tasks in self._board.retract():
+            attempts = self._board.life.attempts(tasks)
+            self._out.send(self.sessions[number].peer, Retract(self._board.slots.ids(tasks), attempts))
+        self._retract_pause = min(self._retract_pause * 2, RETRACT_AGAIN_SECONDS)
+        self.retract_at = now + self._retract_pause if self._retraction_may_help() else None
+
+    def _stop_tasks(self) -> None:
+        """Tell workers of tasks that nobody wants any more."""
+        stopped, self._board.stopped = self._board.stopped, []
+        for number, id, attempt in stopped:
+            if number in self.sessions:
+                self.sessions[number].cancelled.append((id, attempt))
+        for session in self.sessions.values() if stopped else ():
+            if session.cancelled:
+                ids, attempts = zip(*session.cancelled, strict=True)
+                session.cancelled = []
+                self._out.send(session.peer, CancelAssigned(array("Q", ids), array("I", attempts)))
+
+    def collect_functions(self) -> None:
+        """Forget functions that nobody names any more, and tell the workers that know them."""
+        gone = self._board.functions.collect()
+        if gone:
+            for session in self.sessions.values():
+                known = array("I", [number for number in gone if number in session.known])
+                if known:
+                    session.known.difference_update(known)
+                    self._out.send(session.peer, ForgetForWorker(known))
+
+    def warn_unrunnable(self) -> None:
+        """Say once of each class that nobody here can run it."""
+        for requirement_class in self._board.queues.classes():
+            if not self.sessions or requirement_class in self._unrunnable:
+                continue
+            if not self._board.loads.runnable(requirement_class):
+                self._unrunnable.add(requirement_class)
+                needs = ", ".join(sorted(self._board.requirements.needs(requirement_class)))
+                count = self._board.queues.count(requirement_class)
+                self._out.log(30, f"{count} tasks wait for a worker that offers {needs}; none of those here does")
