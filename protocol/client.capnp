@@ -26,6 +26,7 @@ struct ClientToScheduler {
     heartbeat @6 :ClientHeartbeat;
     goodbye @7 :ClientGoodbye;
     shutdown @8 :ShutdownCluster;
+    submitArray @9 :SubmitArray;
   }
 }
 
@@ -76,11 +77,29 @@ struct Submit {
   # dependent submitted so far has ended. Empty: all wanted.
 }
 
+struct SubmitArray {
+  # A task array: the same function for many items, as one entry. The scheduler cuts off ranges of items for workers, in
+  # the order of the items, as large as their measured time suggests. To the client an item is like a task: it has a
+  # sequence, ends in exactly one result, and may be offered again. Nothing can depend on an item.
+  firstSequence @0 :UInt64;
+  # Of the first item; the others follow by one. Items whose sequences the scheduler knows already are passed over.
+  function @1 :UInt32;
+  items @2 :Data;
+  # The arguments of all items, one after the other, each as in Submit.payloads.
+  itemEnds @3 :Data;
+  # u32 column: where each item ends in `items`. At least one entry.
+  options @4 :Task.TaskOptions;
+  # For each item: an item that fails is retried alone.
+}
+
 struct Cancel {
   # Tasks that are not to run, or to be stopped. Each wanted one that had not ended comes back as `cancelled`. What
   # depends on them ends as `cancelled` too. Unknown and ended ones are passed over.
   sequences @0 :Data;
   # u64 column.
+  counts @1 :Data;
+  # u32 column: so many sequences from the one above. Empty: 1 for all. Of an array, those ranges are cancelled whose items
+  # are all named; an item that is under way together with others that are to go on ends as usual.
 }
 
 struct ClearTasks {
@@ -96,6 +115,8 @@ struct ClientHeartbeat {
 struct HeartbeatEcho {
   # The answer to ClientHeartbeat.
   sentMicroseconds @0 :UInt64;
+  slots @1 :UInt32;
+  # Of all workers together: how much runs at once.
 }
 
 struct ClientGoodbye {
@@ -129,4 +150,6 @@ struct ClientSettings {
   # A client silent, or gone, for this long is forgotten with all it has.
   resumed @5 :Bool;
   # Whether the scheduler still knew this client.
+  slots @6 :UInt32;
+  # Of all workers together, now.
 }

@@ -97,4 +97,7 @@ struct RunTasks {
   # u32 column; one entry: the same for all.
   payloads @2 :List(Data);
   inputs @3 :Task.Inputs;
+  itemEnds @4 :List(Data);
+  # As in the worker's Assign. A range has one position. Each of its items is taken on the page before it runs, so that the
+  # worker can trim what has not begun off the range that runs.
 }

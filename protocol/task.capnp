@@ -7,9 +7,13 @@
 # an *empty* column means the stated default for all, and a column of *one* entry in a message of several tasks means the
 # same value for all. Any other length is an error that closes the connection.
 #
-# IDS. A client numbers its tasks (`sequence`, u64 below 2^40) and its functions (u32) itself, rising from 0 and never
+# IDS. A client numbers its tasks (`sequence`, u64 below 2^39) and its functions (u32) itself, rising from 0 and never
 # used again while it lives. The scheduler gives each client a number (below 2^24) and calls a task by its *task id*,
 # clientNumber * 2^40 + sequence. Workers see task ids only.
+#
+# ARRAYS. A *task array* is many *items*: calls of one function, submitted as one. An item has a sequence, as a task has. The
+# scheduler gives workers *ranges*: items that follow each other, run in order by one executor. A range is a task with an id
+# of its own, which the scheduler mints: clientNumber * 2^40 + 2^39 + a counter. All that is said of tasks holds for ranges.
 #
 # ATTEMPTS. Each time a task is given to a worker its attempt number rises by one. Whatever a worker says about a task
 # names id and attempt; what is said of an attempt that is not the present one is counted and dropped.
@@ -80,20 +84,28 @@ struct Failure {
 }
 
 struct Results {
-  # Tasks that ended, one entry each.
+  # Tasks that ended, one entry each; and items of arrays that ended, one entry for one or many that follow each other and
+  # ended alike. The entries of a range come in the order of its items, in one message or several, so that each begins where
+  # the one before ended.
   tasks @0 :Data;
-  # u64 column. To a client: sequences. From a worker: task ids. From an executor: positions.
+  # u64 column. To a client: sequences, of an entry of several items that of the first. From a worker: task ids, the range's
+  # for items. From an executor: positions, the range's for items.
   attempts @1 :Data;
   # u32 column, from a worker. Empty elsewhere.
   statuses @2 :Data;
   # u8 column of ResultStatus.
   payloads @3 :List(Data);
   wallMicroseconds @4 :Data;
-  # u64 column: time between begin and end of the call in its executor; 0 for a task that never began.
+  # u64 column: time between begin and end of the call in its executor; 0 for a task that never began. Of items: together.
   cpuMicroseconds @5 :Data;
   # u64 column: processor time of that call, all threads of the executor.
   peakMemoryBytes @6 :Data;
   # u64 column: the largest resident size of the executor seen up to the end of the call.
+  counts @7 :Data;
+  # u32 column: how many items an entry speaks of. Empty: 1 for all.
+  itemEnds @8 :List(Data);
+  # An entry for each task: empty for one item or none with a result; else a u32 column of where the result of each item
+  # ends in the payload, which holds them one after the other. Empty list: no entry has several results.
 }
 
 struct Inputs {

@@ -20,6 +20,7 @@ struct WorkerToScheduler {
     retracted @5 :Retracted;
     deaths @6 :ExecutorDeaths;
     leaving @7 :WorkerLeaving;
+    trimmed @8 :Trimmed;
   }
 }
 
@@ -107,6 +108,9 @@ struct Assign {
   timeoutMilliseconds @4 :Data;
   # u64 column, 0: no limit. Empty: no limit for any.
   inputs @5 :Task.Inputs;
+  itemEnds @6 :List(Data);
+  # An entry for each task: empty for a single one; for a range a u32 column of where each item ends in the payload, which
+  # holds the arguments of all items one after the other. Empty list: no ranges.
 }
 
 struct Started {
@@ -138,6 +142,17 @@ struct Retracted {
   # u32 column.
 }
 
+struct Trimmed {
+  # These ranges take longer than they should: the worker will not begin their last items, which the scheduler may give to
+  # others. Sent unasked.
+  tasks @0 :Data;
+  # u64 column.
+  attempts @1 :Data;
+  # u32 column.
+  kept @2 :Data;
+  # u32 column: how many items, from the beginning of the range as it was assigned, have begun or ended here.
+}
+
 struct CancelAssigned {
   # Forget these tasks; stop the executor of one that runs. Not answered: the scheduler has forgotten them already.
   tasks @0 :Data;
@@ -155,6 +170,12 @@ struct ExecutorDeaths {
   # u32 column.
   stories @2 :List(Text);
   # How each happened, for people: signal or exit code, memory, the last lines of standard error.
+  items @3 :Data;
+  # u32 column: of a range the item that was running, counted from the beginning of the range as it was assigned. It alone has
+  # died; all items without a result are run again. Empty: 0 for all.
+  statuses @4 :Data;
+  # u8 column of ResultStatus: `crashed`, or `timedOut` for an item of a range that ran too long and ends so, with the story
+  # as its text. Empty: all crashed.
 }
 
 struct Drain {

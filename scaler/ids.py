@@ -17,7 +17,9 @@ Column: TypeAlias = "bytes | array[int]"
 IDENTITY_BYTES = 16
 OBJECT_ID_BYTES = 16
 SEQUENCE_BITS = 40
-MAX_SEQUENCE = (1 << SEQUENCE_BITS) - 1
+MAX_SEQUENCE = (1 << SEQUENCE_BITS - 1) - 1
+"""Of a client's task or item. The bit above says that the scheduler minted the number, for a range."""
+RANGE_BIT = MAX_SEQUENCE + 1
 MAX_CLIENT_NUMBER = (1 << 24) - 1
 
 
@@ -34,6 +36,11 @@ def content_object_id(content: bytes | memoryview) -> bytes:
 def task_id(client_number: int, sequence: int) -> int:
     """The scheduler's name of a client's task, as protocol/task.capnp defines it."""
     return client_number << SEQUENCE_BITS | sequence
+
+
+def sequence_of(id: int) -> int:
+    """The client's name of a task, from its task id."""
+    return id & (1 << SEQUENCE_BITS) - 1
 
 
 def u32(data: Column) -> array[int]:

@@ -132,6 +132,8 @@ class Results:
     wall_microseconds: Column = _EMPTY
     cpu_microseconds: Column = _EMPTY
     peak_memory_bytes: Column = _EMPTY
+    counts: Column = _EMPTY
+    item_ends: list[bytes] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -167,8 +169,18 @@ class Submit:
 
 
 @dataclass(slots=True)
+class SubmitArray:
+    first_sequence: int
+    function: int
+    items: bytes
+    item_ends: Column
+    options: TaskOptions = field(default_factory=TaskOptions)
+
+
+@dataclass(slots=True)
 class Cancel:
     sequences: Column
+    counts: Column = _EMPTY
 
 
 @dataclass(slots=True)
@@ -184,6 +196,7 @@ class ClientHeartbeat:
 @dataclass(slots=True)
 class HeartbeatEcho:
     sent_microseconds: int
+    slots: int = 0
 
 
 @dataclass(slots=True)
@@ -214,6 +227,7 @@ class ClientSettings:
     heartbeat_milliseconds: int
     timeout_milliseconds: int
     resumed: bool
+    slots: int = 0
 
 
 # ---- worker.capnp
@@ -271,6 +285,7 @@ class Assign:
     payloads: list[bytes]
     timeout_milliseconds: Column = _EMPTY
     inputs: Inputs = field(default_factory=Inputs)
+    item_ends: list[bytes] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -294,6 +309,13 @@ class Retracted:
 
 
 @dataclass(slots=True)
+class Trimmed:
+    tasks: Column
+    attempts: Column
+    kept: Column
+
+
+@dataclass(slots=True)
 class CancelAssigned:
     tasks: Column
     attempts: Column
@@ -304,6 +326,8 @@ class ExecutorDeaths:
     tasks: Column
     attempts: Column
     stories: list[str]
+    items: Column = _EMPTY
+    statuses: bytes = _EMPTY
 
 
 @dataclass(slots=True)
@@ -369,6 +393,7 @@ class RunTasks:
     functions: Column
     payloads: list[bytes]
     inputs: Inputs = field(default_factory=Inputs)
+    item_ends: list[bytes] = field(default_factory=list)
 
 
 # ---- storage.capnp

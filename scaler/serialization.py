@@ -31,7 +31,8 @@ LARGEST_FAILURE = 1 << 20
 """An exception that is larger, in bytes, arrives as its text."""
 LARGEST_TEXT = 100_000
 DEFAULT_TAG, CUSTOM_TAG = "cloudpickle", "custom"
-_MAIN = (b"__main__", b"__mp_main__")
+MAIN_MODULES = (b"__main__", b"__mp_main__")
+"""What names the module of a script: another one at the worker."""
 
 
 class Serializer(Protocol):
@@ -56,7 +57,7 @@ class DefaultSerializer:
         except Exception:
             return bytes(cloudpickle.dumps(obj, PROTOCOL))
         # A reference into __main__ means another module at the worker.
-        if any(name in data for name in _MAIN):
+        if any(name in data for name in MAIN_MODULES):
             return bytes(cloudpickle.dumps(obj, PROTOCOL))
         return data
 

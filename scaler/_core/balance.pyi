@@ -1,6 +1,7 @@
 """Balance: one placement pass, and which tasks to ask back from busy workers when slots stand idle."""
 
 from array import array
+from typing import Final
 
 from typing_extensions import Buffer
 
@@ -8,12 +9,21 @@ from scaler._core.lifecycle import Lifecycle
 from scaler._core.loads import Loads
 from scaler._core.queues import ReadyQueues
 
-def place(queues: ReadyQueues, loads: Loads, functions: Buffer, costs: Buffer) -> list[tuple[int, array[int]]]:
+DIVISIBLE: Final[int]
+"""As its own cost: this task is to be divided before it is assigned."""
+
+def place(
+    queues: ReadyQueues, loads: Loads, functions: Buffer, costs: Buffer, own_costs: Buffer
+) -> tuple[list[tuple[int, array[int]]], int]:
     """Assign ready tasks while a worker has room for them; returns (worker, its new tasks in order) for each worker.
 
     Takes the best head among the classes (higher priority, then earlier arrival) again and again; a class none of
     whose workers has room is passed over for the rest of the pass and blocks no other class. The cost of task t is
-    ``costs[functions[t]]`` (u32 columns; ``functions`` by dense task index). Tasks leave ``queues`` for ``loads``.
+    ``own_costs[t]``, or where that is 0 or missing ``costs[functions[t]]`` (u32 columns; own_costs and functions by dense
+    task index). Tasks leave ``queues`` for ``loads``.
+
+    The pass ends at a task whose own cost is DIVISIBLE and for which a worker has room; it is the second thing returned, NONE
+    otherwise.
 
     A task without a cost, or assigned already, ends the pass; if it is the first one, IndexError or ValueError is
     raised and nothing has changed.

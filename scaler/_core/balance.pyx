@@ -11,6 +11,8 @@ from scaler._core.queues cimport Head, ReadyQueues, better
 
 cdef uint32_t NONE = 0xFFFFFFFF
 
+DIVISIBLE = 0xFFFFFFFF
+
 
 cdef void* _memory(size_t size) except NULL:
     cdef void* new = malloc(size + 1)
@@ -63,11 +65,15 @@ cdef bint _placeable(Loads loads, Column functions, Column costs, uint32_t task)
 
 
 cdef size_t _fill(
-    ReadyQueues queues, Loads loads, Column functions, Column costs, Head* heap, size_t n, uint32_t* order
+    ReadyQueues queues, Loads loads, Column functions, Column costs, Column own_costs, Head* heap, size_t n,
+    uint32_t* order, uint32_t* divisible
 ) except? 0:
-    """Assign until nothing fits; returns how many workers got something, with their numbers in ``order``."""
+    """Assign until nothing fits, or the next task has to be divided first (which is put into ``divisible``).
+
+    Returns how many workers got something, with their numbers in ``order``.
+    """
     cdef size_t found = 0
-    cdef uint32_t worker, task
+    cdef uint32_t worker, task, cost
     while n and loads._listed:
         worker = loads.best(heap[0].owner)
         if worker != NONE:
@@ -77,9 +83,13 @@ cdef size_t _fill(
                     _refusal(loads, functions, costs, task)
                 # What was placed must be told; the next pass meets this task first, and raises.
                 break
+            cost = own_costs.u32[task] if task < own_costs.n else 0
+            if cost == 0xFFFFFFFF:
+                divisible[0] = task
+                break
             loads.grow(task)
             queues.take(heap[0].owner)
-            loads.put(task, worker, costs.u32[functions.u32[task]])
+            loads.put(task, worker, cost or costs.u32[functions.u32[task]])
             if not loads._workers[worker].fresh:
                 order[found] = worker
                 found += 1
@@ -103,8 +113,10 @@ cdef c_array.array _fresh_tasks(Loads loads, uint32_t number):
     return out
 
 
-def place(ReadyQueues queues not None, Loads loads not None, functions, costs):
+def place(ReadyQueues queues not None, Loads loads not None, functions, costs, own_costs):
     """Assign ready tasks while a worker has room for them."""
+    cdef Column own = column32(own_costs)
+    cdef uint32_t divisible = NONE
     cdef Column function_of = column32(functions)
     cdef Column cost_of = column32(costs)
     cdef Head* heap = NULL
@@ -112,19 +124,19 @@ def place(ReadyQueues queues not None, Loads loads not None, functions, costs):
     cdef size_t n, found, i
     cdef list result = []
     if not queues._count or not loads._listed:
-        return result
+        return result, NONE
     try:
         # One more, for the head that is looked at last and not kept.
         heap = <Head*>_memory((queues._lines_size + 1) * sizeof(Head))
         order = <uint32_t*>_memory(loads._count * sizeof(uint32_t))
         n = _gather_heads(queues, loads, heap)
-        found = _fill(queues, loads, function_of, cost_of, heap, n, order)
+        found = _fill(queues, loads, function_of, cost_of, own, heap, n, order, &divisible)
         for i in range(found):
             result.append((order[i], _fresh_tasks(loads, order[i])))
     finally:
         free(heap)
         free(order)
-    return result
+    return result, divisible
 
 
 # Asking back.

@@ -6,6 +6,8 @@ from typing_extensions import Buffer
 
 PAGE_BYTES: Final[int]
 """The size of a page."""
+MOST_ITEMS: Final[int]
+"""How many items a range may have."""
 POSITIONS: Final[int]
 """How many tasks may be with one executor at a time: a power of two, 1024 or more."""
 
@@ -31,6 +33,20 @@ class Claims:
         """
     def rest(self) -> None:
         """Executor: after a task; running becomes None."""
+    def open_range(self, position: int, count: int) -> None:
+        """Executor: the position that it took is a range of so many items, none of which has begun.
+
+        Raises OverflowError for none, or more than MOST_ITEMS.
+        """
+    def take_item(self, now_us: int) -> bool:
+        """Executor: before it runs the next item of the range; False when none is left. Sets started_us."""
+    def trim(self, position: int) -> int | None:
+        """Worker: end the range after the items that have begun; returns how many have.
+
+        None when this position does not run, or is no range: nothing has changed then.
+        """
+    def item(self, position: int) -> int:
+        """Worker: the item of this range (by position) that began last, counted from 0; 0 where none has."""
     @property
     def running(self) -> int | None:
         """The position that runs now, None when none does. Readable by both."""

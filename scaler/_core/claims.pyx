@@ -23,14 +23,21 @@ cdef enum:
     HEAD_WORDS = 8
     RUNNING = 0
     STARTED = 1
+    # Of the range that runs: the low 16 bits of its position, its next item, its end.
+    ITEMS = 2
     ENTRIES = 1024
     # An entry of zero was never offered.
     OFFERED = 1
     TAKEN = 2
     REVOKED = 3
 
+cdef int TAG_SHIFT = 48
+cdef int NEXT_SHIFT = 24
+cdef uint64_t LOW24 = (1 << 24) - 1
+
 PAGE_BYTES = (HEAD_WORDS + ENTRIES) * 8
 POSITIONS = ENTRIES
+MOST_ITEMS = (1 << 24) - 1
 
 
 cdef class Claims:
@@ -80,6 +87,44 @@ cdef class Claims:
     def rest(self):
         """Executor: after a task."""
         store(self._head + RUNNING, 0)
+        store(self._head + ITEMS, 0)
+
+    def open_range(self, uint64_t position, uint64_t count):
+        """Executor: the position that runs is a range."""
+        if not 1 <= count <= LOW24:
+            raise OverflowError(f"a range has 1 to {LOW24} items, not {count}")
+        store(self._head + ITEMS, position << TAG_SHIFT | count)
+
+    def take_item(self, uint64_t now_us):
+        """Executor: before it runs the next item."""
+        cdef uint64_t* cell = self._head + ITEMS
+        cdef uint64_t seen = load(cell)
+        while (seen >> NEXT_SHIFT & LOW24) < (seen & LOW24):
+            if swap_if(cell, seen, seen + (<uint64_t>1 << NEXT_SHIFT)):
+                store(self._head + STARTED, now_us)
+                return True
+            seen = load(cell)
+        return False
+
+    def trim(self, uint64_t position):
+        """Worker: take back the items that have not begun."""
+        cdef uint64_t* cell = self._head + ITEMS
+        cdef uint64_t seen = load(cell)
+        cdef uint64_t begun
+        while seen and seen >> TAG_SHIFT == position & 0xFFFF:
+            begun = seen >> NEXT_SHIFT & LOW24
+            if swap_if(cell, seen, (seen & ~LOW24) | begun):
+                return begun
+            seen = load(cell)
+        return None
+
+    def item(self, uint64_t position):
+        """Worker: the item that runs."""
+        cdef uint64_t seen = load(self._head + ITEMS)
+        cdef uint64_t begun = seen >> NEXT_SHIFT & LOW24
+        if not seen or seen >> TAG_SHIFT != position & 0xFFFF or not begun:
+            return 0
+        return begun - 1
 
     @property
     def running(self):

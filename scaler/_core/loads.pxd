@@ -59,6 +59,7 @@ cdef class Loads:
     cdef size_t _count
     cdef size_t _listed
     cdef uint64_t _idle
+    cdef uint64_t _slots
     cdef Group* _groups
     cdef size_t _groups_size
     cdef Groups* _classes

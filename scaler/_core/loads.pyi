@@ -64,6 +64,9 @@ class Loads:
     def level(self, worker: int) -> int: ...
     def has_room(self, worker: int) -> bool: ...
     @property
+    def total_slots(self) -> int:
+        """Of all workers, draining ones included."""
+    @property
     def idle_slots(self) -> int:
         """Slots without a task, over all workers that are not draining, in constant time."""
     @property

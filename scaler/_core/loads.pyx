@@ -185,6 +185,7 @@ cdef class Loads:
         new.tail = NONE
         new.present = True
         self._count += 1
+        self._slots += slots
         self._groups[group].open += 1
         self._list(worker)
 
@@ -200,6 +201,7 @@ cdef class Loads:
             self._groups[gone.group].open -= 1
         gone.present = False
         self._count -= 1
+        self._slots -= gone.slots
         return tasks
 
     def drain(self, uint32_t worker):
@@ -401,6 +403,10 @@ cdef class Loads:
         return self._known(worker).listed
 
     @property
+    def total_slots(self):
+        return self._slots
+
+    @property
     def idle_slots(self):
         return self._idle
 
@@ -469,6 +475,7 @@ cdef class Loads:
         """Recompute everything."""
         cdef size_t i, present, assigned, held, listed, standing
         cdef uint64_t idle = 0
+        cdef uint64_t slots = 0
         cdef Worker* worker
         present = assigned = held = listed = standing = 0
         open_workers = [0] * <Py_ssize_t>self._groups_size
@@ -478,6 +485,7 @@ cdef class Loads:
                 continue
             self._check_worker(<uint32_t>i)
             present += 1
+            slots += worker.slots
             held += worker.held
             listed += worker.listed
             idle += self._idle_of(worker)
@@ -490,5 +498,7 @@ cdef class Loads:
             assigned += self._nodes[i].worker != NONE
         if present != self._count or listed != self._listed or listed != standing:
             raise AssertionError(f"{present} workers, {listed} with room, {standing} standing in lists")
+        if slots != self._slots:
+            raise AssertionError(f"{slots} slots, not {self._slots}")
         if assigned != held or idle != self._idle:
             raise AssertionError(f"{assigned} assigned tasks, {held} held; {idle} idle slots, not {self._idle}")

@@ -34,7 +34,7 @@ def clear_objects(table: list[Any], indexes: Buffer) -> None:
     """``table[i] = None`` for each index inside the list."""
 
 def join_ids(high: int, low: Buffer) -> array[int]:
-    """``high << 40 | v`` for each v of a u64 column. Raises ValueError for a v of 2**40 or a high of 2**24."""
+    """``high << 40 | v`` for each v of a u64 column. Raises ValueError for a v of 2**39 or a high of 2**24."""
 
 def split_ids(ids: Buffer) -> array[int]:
     """The low 40 bits of each (u64 columns)."""

@@ -120,8 +120,8 @@ def join_ids(uint64_t high, low):
     if high >> (64 - _LOW_BITS):
         raise ValueError(f"{high} has more than {64 - _LOW_BITS} bits")
     for i in range(given.n):
-        if given.u64[i] > _LOW:
-            raise ValueError(f"{given.u64[i]} has more than {_LOW_BITS} bits")
+        if given.u64[i] > _LOW >> 1:
+            raise ValueError(f"{given.u64[i]} has more than {_LOW_BITS - 1} bits")
         (<uint64_t*>out.data.as_voidptr)[i] = high << _LOW_BITS | given.u64[i]
     return out
 

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from scaler import serialization
-from scaler.client.future import Outcome, ScalerFuture, read_outcome
+from scaler.client.batch import Batch, Packer, arguments
+from scaler.client.future import Outcome, ScalerFuture
 from scaler.client.graph import Node, plan
 from scaler.client.object_reference import ObjectReference
 from scaler.client.service import ClientService
 from scaler.client.state import Group, Task
-from scaler.errors import ScalerError, SerializationError
+from scaler.client.stream import ItemStream, stream
+from scaler.errors import ScalerError
 from scaler.ids import Address
 from scaler.messages import ResultStatus, TaskOptions
 from scaler.serialization import INLINE, TEMPLATE, DefaultSerializer, Serializer
 
 if TYPE_CHECKING:
     from scaler.cluster.local import LocalCluster
-
-MAP_BATCH = 1000
-"""How many tasks of a map are handed over at once, so that the first run while the last are still serialized."""
 
 
 class Client:
@@ -134,23 +130,12 @@ class Client:
         service.check_open()
         with service.making_tasks:
             number = service.function(fn, reserialize)
-            payload, object_id = service.payload(INLINE, self._arguments_of(fn, args, kwargs))
+            payload, object_id = service.payload(INLINE, arguments(service, fn, args, kwargs))
             sequence = service.sequences(1)[0]
             future = ScalerFuture(service, sequence, serialization.name_of(fn))
             task = Task(sequence, number, payload, options, object_id=object_id)
             service.submit([task], ((sequence, future),))
         return future
-
-    def _arguments_of(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        try:
-            return self._service.serializer.serialize((args, kwargs))
-        except Exception as error:
-            name = serialization.name_of(fn)
-            places: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
-            for place, argument in places:
-                label = str(place + 1) if isinstance(place, int) else repr(place)
-                serialization.write(self._service.serializer, argument, f"argument {label} of {name}")
-            raise SerializationError(f"the arguments of {name} cannot be serialized: {error}") from error
 
     # ---- many tasks
 
@@ -186,20 +171,58 @@ class Client:
         service = self._service
         service.check_open()
         options = service.options(capabilities=sorted(capabilities or ()))
-        batch = _Batch(service)
-        calls = iter(iterable)
-        try:
-            with service.making_tasks:
-                number = service.function(fn, reserialize)
-                while chunk := list(itertools.islice(calls, MAP_BATCH)):
-                    batch.submit([(number, *self._call_payload(fn, tuple(args))) for args in chunk], options)
-            return batch.results(serialization.name_of(fn) if progress else None)
-        except BaseException:
-            batch.cancel()
-            raise
+        with service.making_tasks:
+            batch = Batch(service, Packer(service, fn, options, reserialize))
+            try:
+                batch.submit_all(iterable)
+                return batch.results(serialization.name_of(fn) if progress else None)
+            except BaseException:
+                batch.cancel()
+                raise
 
-    def _call_payload(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[bytes, bytes]:
-        return self._service.payload(INLINE, self._arguments_of(fn, args, {}))
+    def imap(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        capabilities: Iterable[str] | None = None,
+        buffersize: int | None = None,
+    ) -> ItemStream:
+        """As map(), but yields the results one by one, in order, and takes from the iterables only what is needed.
+
+        So they may be endless. A call that raises does so when its result is asked for; the ones after it go on.
+
+        Args:
+            buffersize: how many calls may be under way, or wait to be asked for, at a time. By default as many as keep the
+                cluster busy.
+        """
+        return self._stream(fn, iterables, capabilities, buffersize, ordered=True)
+
+    def imap_unordered(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        capabilities: Iterable[str] | None = None,
+        buffersize: int | None = None,
+    ) -> ItemStream:
+        """As imap(), with each result as soon as it is there."""
+        return self._stream(fn, iterables, capabilities, buffersize, ordered=False)
+
+    def _stream(
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        capabilities: Iterable[str] | None,
+        buffersize: int | None,
+        ordered: bool,
+    ) -> ItemStream:
+        if buffersize is not None and buffersize < 1:
+            raise ValueError(f"buffersize must be at least 1, not {buffersize}")
+        service = self._service
+        service.check_open()
+        options = service.options(capabilities=sorted(capabilities or ()))
+        with service.making_tasks:
+            packer = Packer(service, fn, options, False)
+            return stream(service, packer, zip(*iterables, strict=False), ordered, buffersize)
 
     # ---- graphs
 
@@ -352,81 +375,3 @@ def _again(
 
 def _with_serializer(serializer: Serializer, content: bytes) -> bytes:
     return DefaultSerializer.serialize((serializer, content))
-
-
-class _Batch:
-    """The tasks of one map: results by position, without a future for each."""
-
-    def __init__(self, service: ClientService) -> None:
-        self._service = service
-        self._places: dict[int, int] = {}
-        self._outcomes: list[Outcome | BaseException | None] = []
-        self._changed = threading.Condition()
-        self._open = 0
-        self._failed: int | None = None
-
-    def submit(self, calls: list[tuple[int, bytes, bytes]], options: TaskOptions | None) -> None:
-        """(function, payload, object id) of each task, in order."""
-        sequences = self._service.sequences(len(calls))
-        first = len(self._outcomes)
-        self._outcomes += [None] * len(calls)
-        self._places.update(zip(sequences, range(first, first + len(calls)), strict=True))
-        with self._changed:
-            self._open += len(calls)
-        tasks = [
-            Task(sequence, function, payload, options, object_id=object_id)
-            for sequence, (function, payload, object_id) in zip(sequences, calls, strict=True)
-        ]
-        self._service.submit(tasks, ((sequence, self) for sequence in sequences))
-
-    def finish_task(self, sequence: int, outcome: Outcome | BaseException) -> None:
-        """Called by the client's thread."""
-        place = self._places[sequence]
-        self._outcomes[place] = outcome
-        bad = isinstance(outcome, BaseException) or outcome.status not in (ResultStatus.succeeded, ResultStatus.stored)
-        with self._changed:
-            self._open -= 1
-            if bad and self._failed is None:
-                self._failed = place
-            if bad or not self._open or self._watched:
-                self._changed.notify_all()
-
-    _watched = False
-
-    def results(self, progress: str | None) -> list[Any]:
-        """All results, in order. Raises the first failure as soon as it is known."""
-        if progress is not None:
-            self._show(progress)
-        with self._changed:
-            self._changed.wait_for(lambda: not self._open or self._failed is not None)
-        if self._failed is not None:
-            outcome = self._outcomes[self._failed]
-            if isinstance(outcome, BaseException):
-                raise outcome
-            assert outcome is not None
-            if outcome.status == ResultStatus.cancelled:
-                raise CancelledError
-            raise read_outcome(outcome, self._service)[1] or ScalerError("a task failed")
-        return [self._read(outcome) for outcome in self._outcomes]
-
-    def _read(self, outcome: Any) -> Any:
-        value, error = read_outcome(outcome, self._service)
-        if error is not None:
-            raise error
-        return value
-
-    def _show(self, label: str) -> None:
-        """A progress bar until all have ended or one has failed."""
-        from tqdm import tqdm
-
-        total = len(self._outcomes)
-        self._watched = True
-        with tqdm(total=total, desc=label, unit="task", dynamic_ncols=True) as bar:
-            while bar.n < total and self._failed is None:
-                with self._changed:
-                    self._changed.wait_for(lambda: total - self._open > bar.n or self._failed is not None)
-                bar.update(total - self._open - bar.n)
-
-    def cancel(self) -> None:
-        """Stop what has not ended, and free what was stored."""
-        self._service.cancel(s for s, place in self._places.items() if self._outcomes[place] is None)

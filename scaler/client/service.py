@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from scaler import serialization
+from scaler.client.arrays import ArrayTask, ItemsEnded
 from scaler.client.future import Outcome
-from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, Task
+from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, Slots, Task
 from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
@@ -33,6 +34,15 @@ class Waiter(Protocol):
     """Who wants to know how a task ended: a future, or a batch that has a number for each of its tasks."""
 
     def finish_task(self, sequence: int, outcome: Outcome | BaseException) -> None: ...
+
+
+class ArrayWaiter(Protocol):
+    """Who wants to know how the items of arrays ended."""
+
+    def finish_items(self, ended: ItemsEnded) -> None: ...
+
+    def give_up(self, outcome: Outcome | BaseException) -> None:
+        """No more items will end."""
 
 
 class _Making:
@@ -78,6 +88,10 @@ class ClientService:
         self._next_sequence = 0
         self._inbox: deque[Callable[[], None] | list[Task]] = deque()
         self._waiters: dict[int, Waiter] = {}
+        self._arrays: dict[int, ArrayTask] = {}
+        """By the sequence of the first item: those that have not ended."""
+        self.slots = 1
+        """How many tasks run at once on the cluster, as the scheduler told last."""
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._woken = False
@@ -142,11 +156,18 @@ class ClientService:
         with self._lock:
             self.closed = self.closed or reason
             self._take_inbox()
-        waiters, self._waiters = self._waiters, {}
-        for sequence, waiter in waiters.items():
-            waiter.finish_task(sequence, self.closed)
+        self._end_all(self.closed)
         self._connected.set()
         self._answer.set()
+
+    def _end_all(self, outcome: Outcome | BaseException) -> None:
+        """End everything that somebody waits for."""
+        waiters, self._waiters = self._waiters, {}
+        arrays, self._arrays = self._arrays, {}
+        for sequence, waiter in waiters.items():
+            waiter.finish_task(sequence, outcome)
+        for whole in {id(whole.owner): whole for whole in arrays.values()}.values():
+            whole.owner.give_up(outcome)
 
     def _wake(self) -> None:
         """Have the loop look into the inbox; called with something in it."""
@@ -176,7 +197,10 @@ class ClientService:
             self._ended(output)
         elif isinstance(output, Connected):
             self.settings = output.settings
+            self.slots = output.settings.slots
             self._connected.set()
+        elif isinstance(output, Slots):
+            self.slots = output.slots
         elif isinstance(output, Refusal):
             self._refusal = output.text
             self._answer.set()
@@ -206,8 +230,24 @@ class ClientService:
                 waiter.finish_task(sequence, Outcome(status, payload, wall, cpu, peak))
             if task.object_id and task.group is None:
                 self._drop_object(task.object_id)
+        for ended in output.items:
+            self._items_ended(ended)
         for group in output.closed:
             self._release_group(group)
+
+    def _items_ended(self, ended: ItemsEnded) -> None:
+        whole = ended.whole
+        whole.untold -= ended.end - ended.begin
+        if whole.first in self._arrays:
+            whole.owner.finish_items(ended)
+        elif ended.status == ResultStatus.stored:
+            self.release_object(serialization.REFERENCE.unpack(ended.payload)[0])
+        for item in range(ended.begin, ended.end) if whole.objects else ():
+            object_id = whole.objects.pop(item, None)
+            if object_id is not None:
+                self._drop_object(object_id)
+        if not whole.untold:
+            self._arrays.pop(whole.first, None)
 
     def _release_group(self, group: Group) -> None:
         """Nothing of a graph will run any more: free what its tasks took as arguments and inputs."""
@@ -244,7 +284,21 @@ class ClientService:
         if self.closed is not None:
             self._give_up(self.closed)
 
-    def _later(self, work: Callable[[], None]) -> None:
+    def submit_array(self, whole: ArrayTask) -> None:
+        """Send an array; its owner, an ArrayWaiter, hears how its items end."""
+        self._arrays[whole.first] = whole
+        self.soon(lambda: self._state.submit_array(whole))
+        if self.closed is not None:
+            self._give_up(self.closed)
+
+    def cancel_arrays(self, arrays: Iterable[ArrayTask]) -> None:
+        """Have these stopped; their owner hears nothing more."""
+        chosen = [whole for whole in arrays if self._arrays.pop(whole.first, None) is not None]
+        for whole in chosen:
+            self.soon(lambda whole=whole: self._state.cancel_array(whole))  # type: ignore[misc]
+
+    def soon(self, work: Callable[[], None]) -> None:
+        """Have this done by the client's thread, in its next turn."""
         self._inbox.append(work)
         self._wake()
 
@@ -253,14 +307,12 @@ class ClientService:
         chosen = list(sequences)
         for sequence in chosen:
             self._waiters.pop(sequence, None)
-        self._later(lambda: self._state.cancel(chosen))
+        self.soon(lambda: self._state.cancel(chosen))
 
     def clear(self) -> None:
         """Have all stopped; every future of now ends as cancelled."""
-        waiters, self._waiters = self._waiters, {}
-        self._later(self._state.clear)
-        for sequence, waiter in waiters.items():
-            waiter.finish_task(sequence, Outcome(ResultStatus.cancelled, b""))
+        self.soon(self._state.clear)
+        self._end_all(Outcome(ResultStatus.cancelled, b""))
         sent, self.sent_objects = self.sent_objects, []
         for object_id in sent:
             self._drop_object(object_id)
@@ -269,17 +321,15 @@ class ClientService:
         """Have the cluster stopped; returns why not, None when it stops."""
         self._refusal = None
         self._answer.clear()
-        self._later(self._state.shutdown)
+        self.soon(self._state.shutdown)
         self._answer.wait(self._timeout_seconds)
         return self._refusal
 
     def close(self) -> None:
         """Leave the scheduler; futures that are open end as cancelled."""
         if self.closed is None and os.getpid() == self._pid:
-            waiters, self._waiters = self._waiters, {}
-            for sequence, waiter in waiters.items():
-                waiter.finish_task(sequence, Outcome(ResultStatus.cancelled, b""))
-            self._later(self._leave)
+            self._end_all(Outcome(ResultStatus.cancelled, b""))
+            self.soon(self._leave)
             self._thread.join(10)
         if self._storage is not None and os.getpid() == self._pid:
             self._storage.close()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from scaler.client.arrays import ArrayTask, ItemsEnded, OpenArrays
 from scaler.ids import u32, u64
 from scaler.machine import Outbox, Output, Peer
 from scaler.messages import (
@@ -76,6 +77,8 @@ class Ended:
     results: Results
     tasks: list[Task | None]
     """In the order of the results; None for what had ended before."""
+    items: list[ItemsEnded] = field(default_factory=list)
+    """Items of arrays among them."""
     closed: list[Group] = field(default_factory=list)
     """Groups that ended with these."""
 
@@ -85,6 +88,13 @@ class Connected:
     """The scheduler told its settings."""
 
     settings: ClientSettings
+
+
+@dataclass(slots=True)
+class Slots:
+    """The scheduler told how many tasks run at once."""
+
+    slots: int
 
 
 @dataclass(slots=True)
@@ -115,6 +125,7 @@ class ClientState:
         self._uses: Counter[int] = Counter()
         self._retired: set[int] = set()
         self._unfinished: dict[int, Task] = {}
+        self._arrays = OpenArrays()
         self._fresh: list[Task] = []
         """Submitted since the last drain."""
         self._said: list[Message] = []
@@ -122,7 +133,7 @@ class ClientState:
         self._handlers: dict[type, Callable[[Any], None]] = {
             ClientSettings: lambda message: self._out.add(Connected(message)),
             Results: self._results,
-            HeartbeatEcho: lambda message: None,
+            HeartbeatEcho: lambda message: self._out.add(Slots(message.slots)),
             ShutdownRefused: lambda message: self._out.add(Refusal(message.text)),
             ClusterEnding: self._ending,
         }
@@ -146,6 +157,19 @@ class ClientState:
             self._uses[task.function] += 1
             self._fresh.append(task)
 
+    def submit_array(self, task: ArrayTask) -> None:
+        """A new array. Its sequences are new."""
+        self._arrays.add(task)
+        self._uses[task.function] += 1
+        for message in task.offers():
+            self._say(message)
+
+    def cancel_array(self, task: ArrayTask) -> None:
+        """Stop those of its items that have not ended."""
+        if task.left:
+            task.cancelled = True
+            self._say(task.cancellation())
+
     def cancel(self, sequences: Iterable[int]) -> None:
         """Stop these, as far as they have not ended."""
         open_ones = array("Q", [sequence for sequence in sequences if sequence in self._unfinished])
@@ -157,6 +181,8 @@ class ClientState:
     def clear(self) -> None:
         """Stop all. Not by ClearTasks: said after a lost connection, that would stop what was submitted meanwhile."""
         self.cancel(list(self._unfinished))
+        for task in list(self._arrays):
+            self.cancel_array(task)
 
     def goodbye(self) -> None:
         """Leave for good."""
@@ -187,8 +213,11 @@ class ClientState:
             self._said += [DefineFunctions(functions) for functions in function_runs(list(self._functions.values()))]
         # Dependencies go before their dependents, also where what is offered is cut into several messages.
         self._offer(sorted([*self._needed_again(), *self._unfinished.values()], key=lambda task: task.sequence))
+        for whole in self._arrays:
+            self._said += whole.offers()
         if cancelled:
             self._said.append(Cancel(cancelled))
+        self._said += [whole.cancellation() for whole in self._arrays if whole.cancelled]
         self._said += said
 
     def receive(self, peer: int, message: Message, now: float, attachment: bytes = b"") -> None:
@@ -257,9 +286,29 @@ class ClientState:
                     self._uses[task.function] += 1
                     if task.wanted:
                         self._one_target_less(task.group, ended)
+        if len(self._arrays) and None in ended.tasks:
+            self._end_items(message, ended)
         self._out.add(ended)
         for number in list(self._retired):
             self._forget_if_unused(number)
+
+    def _end_items(self, message: Results, ended: Ended) -> None:
+        counts = u32(message.counts)
+        for i, (sequence, task) in enumerate(zip(u64(message.tasks), ended.tasks, strict=True)):
+            whole = self._arrays.find(sequence) if task is None else None
+            if whole is None:
+                continue
+            begin = sequence - whole.first
+            ends = u32(message.item_ends[i]) if message.item_ends else array("I")
+            for first, last in whole.end(begin, min(begin + (counts[i] if counts else 1), len(whole))):
+                payload, part = message.payloads[i], ends[first - begin : last - begin]
+                if part and len(part) < len(ends):
+                    before = ends[first - begin - 1] if first > begin else 0
+                    payload, part = payload[before : part[-1]], array("I", [end - before for end in part])
+                ended.items.append(ItemsEnded(whole, first, last, message.statuses[i], payload, part))
+            if not whole.left:
+                self._arrays.remove(whole)
+                self._uses[whole.function] -= 1
 
     def _one_target_less(self, group: Group, ended: Ended) -> None:
         group.open_targets -= 1
@@ -287,19 +336,20 @@ class ClientState:
 
     @property
     def unfinished(self) -> int:
-        """How many tasks have not ended."""
-        return len(self._unfinished)
+        """How many tasks and items have not ended."""
+        return len(self._unfinished) + sum(whole.left for whole in self._arrays)
 
     def snapshot(self) -> dict[str, Any]:
         return {
             "connected": self._scheduler is not None,
-            "unfinished": len(self._unfinished),
+            "unfinished": self.unfinished,
             "functions": len(self._functions),
         }
 
     def check(self) -> None:
         groups = {id(task.group): task.group for task in self._unfinished.values() if task.group is not None}
         uses = Counter(task.function for task in self._unfinished.values())
+        uses.update(whole.function for whole in self._arrays)
         uses.update(task.function for group in groups.values() for task in group.ended.values())
         assert +self._uses == uses
         assert uses.keys() <= self._functions.keys()

@@ -19,10 +19,12 @@ from scaler._core.loads import Loads
 from scaler._core.queues import ReadyQueues
 from scaler._core.slots import NONE, Slots
 from scaler._core.table import clear_objects, fill, gather, gather_objects, same_high, scatter, scatter_objects
-from scaler.ids import SEQUENCE_BITS
+from scaler.ids import SEQUENCE_BITS, task_id
 from scaler.messages import Inputs, ResultStatus, TaskOptions
+from scaler.scheduler.arrays import TaskArray
 from scaler.scheduler.functions import Functions
 from scaler.scheduler.life import TaskEvent, TaskState, table
+from scaler.scheduler.ranges import Ranges
 from scaler.scheduler.requirements import Requirements
 
 TARGET_US = 20_000
@@ -44,6 +46,8 @@ class End:
     id: int
     status: ResultStatus
     payload: bytes
+    count: int = 1
+    """Items that ended, of which the id names the first."""
 
 
 @dataclass(slots=True)
@@ -57,6 +61,8 @@ class Placement:
     payloads: list[bytes]
     timeouts: array[int] | None
     inputs: Inputs
+    item_ends: list[bytes] = field(default_factory=list)
+    """As in Assign."""
 
 
 @dataclass(slots=True)
@@ -88,6 +94,7 @@ class Board:
         self.loads = Loads(target_us)
         self.requirements = Requirements(self.loads)
         self.functions = Functions(target_us)
+        self.ranges = Ranges(self)
         self.counters = Counters()
         self.released_objects: list[tuple[bytes, bytes]] = []
         """(payload, owner) of stored results that nobody will fetch."""
@@ -141,6 +148,14 @@ class Board:
         self.life.open(tasks, TaskState.WAITING)
         return tasks
 
+    def enter_range(self, id: int, whole: TaskArray) -> int:
+        """Enter a task for a range of this array, in state waiting; returns its index."""
+        tasks = self.add(array("Q", [id]), array("I", [whole.function]), [b""], [])
+        fill(self._class, tasks, self.requirements.class_of(whole.options.capabilities))
+        fill(self._priority, tasks, whole.options.priority & 0xFFFFFFFF)
+        self._timed += bool(whole.options.timeout_milliseconds)
+        return tasks[0]
+
     def _set_options(self, tasks: array[int], options: TaskOptions) -> None:
         fill(self._class, tasks, self.requirements.class_of(options.capabilities))
         fill(self._priority, tasks, options.priority & 0xFFFFFFFF)
@@ -153,7 +168,7 @@ class Board:
     def mark_unwanted(self, tasks: Iterable[int]) -> None:
         """Nobody but dependents wants these results."""
         for task in tasks:
-            self._special.setdefault(task, Special()).unwanted = True
+            self._special_of(task).unwanted = True
             self.any_unwanted = True
 
     def depend(self, task: int, dependencies: array[int]) -> None:
@@ -166,14 +181,14 @@ class Board:
     def release(self, tasks: array[int]) -> list[End]:
         """Let these new tasks go to the queues, as far as nothing is missing; returns those that cannot ever run."""
         if not len(self.graph):
-            self._queue(self.life.apply(TaskEvent.UNBLOCK, tasks))
+            self.queue(self.life.apply(TaskEvent.UNBLOCK, tasks))
             return []
         return self._unblock(array("I", [task for task in tasks if not self.graph.missing(task)]))
 
     def _unblock(self, tasks: array[int]) -> list[End]:
         """All inputs of these are there: queue them, unless the inputs are too large to travel."""
         sizes = {task: self._input_bytes(task) for task in tasks}
-        self._queue(self.life.apply(TaskEvent.UNBLOCK, array("I", [t for t in tasks if sizes[t] <= LARGEST_INPUTS])))
+        self.queue(self.life.apply(TaskEvent.UNBLOCK, array("I", [t for t in tasks if sizes[t] <= LARGEST_INPUTS])))
         ends: list[End] = []
         for task in tasks:
             if sizes[task] > LARGEST_INPUTS:
@@ -187,10 +202,13 @@ class Board:
     def _input_bytes(self, task: int) -> int:
         return sum(len(self._results[dependency][1]) for dependency in self.graph.dependencies(task))
 
-    def _queue(self, tasks: array[int], front: bool = False) -> None:
+    def queue(self, tasks: array[int], front: bool = False) -> None:
+        """These are ready."""
         push = self.queues.push_front if front else self.queues.push
         if not tasks:
             return
+        if len(self.ranges):
+            self.ranges.mark_divisible(tasks)
         classes, priorities = gather(self._class, tasks), gather(self._priority, tasks)
         if len(set(classes)) == 1 and len(set(priorities)) == 1:
             push(tasks, classes[0], _signed(priorities[0]))
@@ -205,17 +223,23 @@ class Board:
 
     def place(self) -> list[Placement]:
         """One pass: ready tasks to workers with room."""
-        return [
-            self._placement(worker, tasks)
-            for worker, tasks in place(self.queues, self.loads, self._function, self.functions.costs)
-        ]
+        placements: list[Placement] = []
+        divisible = 0
+        while divisible != NONE:
+            placed, divisible = place(
+                self.queues, self.loads, self._function, self.functions.costs, self.ranges.own_costs
+            )
+            placements += [self._placement(worker, tasks) for worker, tasks in placed]
+            if divisible != NONE:
+                self.ranges.divide(divisible)
+        return placements
 
     def _placement(self, worker: int, tasks: array[int]) -> Placement:
         self.life.apply(TaskEvent.ASSIGN, tasks)
         timeouts = None
         if self._timed:
             timeouts = array("Q", [self._timeout(task) for task in tasks])
-        return Placement(
+        placement = Placement(
             worker,
             self.slots.ids(tasks),
             self.life.bump(tasks),
@@ -224,10 +248,25 @@ class Board:
             timeouts,
             self._inputs(tasks) if len(self.graph) else Inputs(),
         )
+        if len(self.ranges):
+            self._put_in_ranges(placement, tasks)
+        return placement
+
+    def _put_in_ranges(self, placement: Placement, tasks: array[int]) -> None:
+        """Say of tasks that are ranges what their items are."""
+        item_ends = [b""] * len(tasks)
+        for i, task in enumerate(tasks):
+            found = self.ranges.get(task)
+            if found is not None:
+                found.assigned = found.begin
+                placement.payloads[i], item_ends[i] = found.payload, found.item_ends
+        if any(item_ends):
+            placement.item_ends = item_ends
 
     def _timeout(self, task: int) -> int:
-        special = self._special.get(task)
-        return special.options.timeout_milliseconds if special and special.options else 0
+        found, special = self.ranges.get(task), self._special.get(task)
+        options = found.whole.options if found is not None else special.options if special else None
+        return options.timeout_milliseconds if options else 0
 
     def _inputs(self, tasks: array[int]) -> Inputs:
         ends = array("I")
@@ -301,12 +340,37 @@ class Board:
 
     def retry(self, task: int) -> bool:
         """Whether a task that failed is run again; it is queued if so."""
-        special = self._special.get(task)
+        found, special = self.ranges.get(task), self._special.get(task)
+        if found is not None and found.whole.options.retries:
+            # The first item of a range failed: it is tried again alone.
+            task = task if len(found) == 1 else self.ranges.first_alone(task)
+            special = self._special_of(task)
         if special is None or special.retries_left < 1:
             return False
         special.retries_left -= 1
-        self.requeue(array("I", [task]))
+        self._again(task)
         return True
+
+    def _special_of(self, task: int) -> Special:
+        special = self._special.get(task)
+        if special is None:
+            found = self.ranges.get(task)
+            special = self._special[task] = Special(None, found.whole.options.retries if found is not None else 0)
+        return special
+
+    def _again(self, task: int) -> None:
+        """Run a task again, which is with a worker, or an item that has just become a task of its own."""
+        if self.life.state(task) == TaskState.WAITING:
+            self.queue(self.life.apply(TaskEvent.UNBLOCK, array("I", [task])), front=True)
+        else:
+            self.requeue(array("I", [task]))
+
+    def finish_range(self, task: int) -> None:
+        """All items of a range have ended, or belong to others."""
+        tasks = array("I", [task])
+        self.loads.release(tasks)
+        self.life.apply(TaskEvent.SUCCEED, tasks)
+        self._forget(tasks)
 
     def end(self, task: int, status: ResultStatus, payload: bytes) -> list[End]:
         """A task ends without a result, and so does what depends on it; returns all these ends."""
@@ -315,10 +379,16 @@ class Board:
         doomed = array("I", [task])
         doomed.extend(self.graph.descendants(task))
         ids = self.slots.ids(doomed)
-        ends = [End(t, i, status, payload) for t, i in zip(doomed, ids, strict=True) if self.wanted(t)]
+        ends = [self._ended(t, i, status, payload) for t, i in zip(doomed, ids, strict=True) if self.wanted(t)]
         self._stop(doomed, status)
         self._leave(array("I", [gone for gone in doomed if not self.graph.users(gone)]))
         return ends
+
+    def _ended(self, task: int, id: int, status: ResultStatus, payload: bytes) -> End:
+        found = self.ranges.get(task)
+        if found is None:
+            return End(task, id, status, payload)
+        return End(task, task_id(found.whole.client, found.sequence), status, payload, len(found))
 
     def _stop(self, tasks: array[int], status: ResultStatus) -> None:
         """Take tasks out of everything but the graph, as failed or cancelled."""
@@ -330,19 +400,25 @@ class Board:
         self.queues.remove(tasks)
         self.loads.release(tasks)
         self.life.apply(TaskEvent.CANCEL if cancelled else TaskEvent.FAIL, tasks)
+        count = sum(len(self.ranges.get(task) or (0,)) for task in tasks) if len(self.ranges) else len(tasks)
         if cancelled:
-            self.counters.cancelled += len(tasks)
+            self.counters.cancelled += count
         else:
-            self.counters.failed += len(tasks)
+            self.counters.failed += count
+
+    def item_alone(self, task: int, item: int) -> int | None:
+        """The task that was running when an executor died: of a range that one item, if it has not ended yet."""
+        found = self.ranges.get(task)
+        return task if found is None or len(found) == 1 else self.ranges.isolate(task, item)
 
     def die(self, task: int, story: str) -> list[End]:
         """The executor or worker died while this task was running: run it again, or give up."""
         if not self.life.state(task):
             return []  # The end of another one ended it just now.
-        special = self._special.setdefault(task, Special())
+        special = self._special_of(task)
         special.deaths.append(story)
         if len(special.deaths) <= MAX_DEATHS:
-            self.requeue(array("I", [task]))
+            self._again(task)
             return []
         told = "\n".join(f"  {number}. {death}" for number, death in enumerate(special.deaths, 1))
         name = self.functions.name(self._function[task])
@@ -352,12 +428,12 @@ class Board:
     def requeue(self, tasks: array[int]) -> None:
         """Back to the front of the queue: these were here before the others."""
         self.loads.release(tasks)
-        self._queue(self.life.apply(TaskEvent.REQUEUE, tasks), front=True)
+        self.queue(self.life.apply(TaskEvent.REQUEUE, tasks), front=True)
 
     def give_back(self, tasks: array[int]) -> None:
         """Their worker had not begun them."""
         self.loads.release(tasks)
-        self._queue(self.life.apply(TaskEvent.RETURN, tasks), front=True)
+        self.queue(self.life.apply(TaskEvent.RETURN, tasks), front=True)
 
     def lose_worker(self, worker: int, story: str) -> list[End]:
         """A worker is gone with all it held. Only tasks known to be running count it against themselves."""
@@ -367,7 +443,11 @@ class Board:
         self.requeue(array("I", [task for task in held if task not in at_risk]))
         ends: list[End] = []
         for task in running:
-            ends += self.die(task, story)
+            found = self.ranges.get(task)
+            if found is not None and len(found) > 1:
+                self.ranges.halve(task)
+            else:
+                ends += self.die(task, story)
         return ends
 
     def _leave(self, tasks: array[int]) -> None:
@@ -402,6 +482,10 @@ class Board:
                 if special and special.options and special.options.timeout_milliseconds:
                     self._timed -= 1
             self.any_unwanted = self.any_unwanted and bool(self._special)
+        if len(self.ranges):
+            for task in tasks:
+                found = self.ranges.forget(task)
+                self._timed -= bool(found and found.whole.options.timeout_milliseconds)
         ids = self.slots.ids(tasks)
         number = same_high(ids)
         if number >= 0:
@@ -416,9 +500,10 @@ class Board:
 
     def label(self, task: int) -> str:
         """What to call a task to people."""
-        special = self._special.get(task)
-        if special and special.options and special.options.name:
-            return special.options.name
+        found, special = self.ranges.get(task), self._special.get(task)
+        options = found.whole.options if found is not None else special.options if special else None
+        if options and options.name:
+            return options.name
         return self.functions.name(self._function[task])
 
     def explain(self, task: int) -> str:
@@ -439,12 +524,16 @@ class Board:
         return "is not known" if state == TaskState.NONE else "has ended; dependents still need its result"
 
     def waiting(self) -> int:
-        """Tasks that no worker has."""
-        return self.life.count(TaskState.WAITING) + self.life.count(TaskState.READY)
+        """Tasks and items that no worker has."""
+        return self.count_in(TaskState.WAITING) + self.count_in(TaskState.READY)
+
+    def count_in(self, state: TaskState) -> int:
+        """How many tasks and items are in this state."""
+        return self.life.count(state) + (self.ranges.more_in_state()[state] if len(self.ranges) else 0)
 
     def count_of(self, number: int) -> int:
-        """How many tasks of this client are here."""
-        return self._counts[number]
+        """How many tasks and items of this client are here."""
+        return self._counts[number] + self.ranges.more_items(number)
 
     def of_client(self, number: int) -> array[int]:
         """All tasks of a client. Looks at every task: for clients that leave."""
@@ -456,7 +545,7 @@ class Board:
 
     def check(self) -> None:
         """Recompute what is derived; raises AssertionError where it differs."""
-        for part in (self.slots, self.life, self.graph, self.queues, self.loads):
+        for part in (self.slots, self.life, self.graph, self.queues, self.loads, self.ranges):
             part.check()
         alive = [task for task in range(self.slots.capacity) if self.life.state(task)]
         assert len(alive) == len(self.slots)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 from scaler._core.slots import NONE
 from scaler._core.table import join_ids, same_high, split_ids
 from scaler.errors import ProtocolError
-from scaler.ids import MAX_CLIENT_NUMBER, MAX_SEQUENCE, OBJECT_ID_BYTES, SEQUENCE_BITS, u32, u64
+from scaler.ids import MAX_CLIENT_NUMBER, OBJECT_ID_BYTES, SEQUENCE_BITS, sequence_of, u32, u64
 from scaler.machine import Outbox, Peer
 from scaler.messages import (
     Cancel,
@@ -26,8 +28,10 @@ from scaler.messages import (
     ShutdownCluster,
     ShutdownRefused,
     Submit,
+    SubmitArray,
     TaskOptions,
 )
+from scaler.scheduler.arrays import TaskArray, TaskRange, checked_array, gaps
 from scaler.scheduler.board import Board, End
 from scaler.scheduler.columns import checked_submit, cut_results, needed, select_results, select_submit
 from scaler.scheduler.sessions import ClientSession
@@ -58,6 +62,7 @@ class Clients:
             DefineFunctions: self._define,
             ForgetFunctions: self._forget_functions,
             Submit: self._submit,
+            SubmitArray: self._submit_array,
             Cancel: self._cancel,
             ClearTasks: self._clear,
             ClientHeartbeat: self._heartbeat,
@@ -96,6 +101,7 @@ class Clients:
                 int(settings.heartbeat_seconds * 1000),
                 int(settings.client_timeout_seconds * 1000),
                 resumed,
+                self._board.loads.total_slots,
             ),
         )
 
@@ -173,7 +179,9 @@ class Clients:
             count = len(ids)
             if not count:
                 return
-        if self._full(session, ids):
+        if self._full(count):
+            for id in ids:
+                session.singles.append((sequence_of(id), ResultStatus.rejected, self._refusal(), 1))
             return
         tasks = self._enter(session, message, ids)
         if message.wanted:
@@ -206,21 +214,41 @@ class Clients:
             elif want and sequence not in answered:
                 kept = self._board.kept_result(task)
                 if kept is not None:
-                    session.singles.append((sequence, *kept))
+                    session.singles.append((sequence, *kept, 1))
         for place in needed(message, chosen, spared) if spared else ():
             chosen.append(place)
             wanted[place] = 0
             message.wanted = bytes(wanted)
         return select_submit(message, sorted(chosen))
 
-    def _full(self, session: ClientSession, ids: array[int]) -> bool:
+    def _full(self, count: int) -> bool:
         limit = self._settings.max_waiting_tasks
-        if limit < 0 or self._board.waiting() + len(ids) <= limit:
-            return False
-        text = f"the scheduler's queue is full: {self._board.waiting()} tasks wait, the limit is {limit}".encode()
-        for id in ids:
-            session.singles.append((id - session.first_id, ResultStatus.rejected, text))
-        return True
+        return limit >= 0 and self._board.waiting() + count > limit
+
+    def _refusal(self) -> bytes:
+        limit = self._settings.max_waiting_tasks
+        return f"the scheduler's queue is full: {self._board.waiting()} tasks wait, the limit is {limit}".encode()
+
+    def _submit_array(self, session: ClientSession, message: SubmitArray) -> None:
+        ends = checked_array(message)
+        if message.function not in session.functions:
+            raise ProtocolError(f"function {message.function} is not defined")
+        first, function = message.first_sequence, session.functions[message.function]
+        whole = TaskArray(session.number, first, function, message.items, ends, message.options)
+        for begin, end in self._new_items(session, first, first + len(ends)):
+            if self._full(end - begin):
+                session.singles.append((begin, ResultStatus.rejected, self._refusal(), end - begin))
+            else:
+                self._board.ranges.add(whole, begin - first, end - first)
+        self._board.changed = True
+
+    def _new_items(self, session: ClientSession, begin: int, end: int) -> list[tuple[int, int]]:
+        """What is not known of these sequences, and was not answered since the client is back; as _select_new()."""
+        known = [(r.sequence, r.sequence + len(r)) for _, r in self._board.ranges.within(session.number, begin, end)]
+        if session.answered is not None:
+            self._answer(session)
+            known += [(sequence, sequence + 1) for sequence in session.answered or ()]
+        return list(gaps(begin, end, known))
 
     def _enter(self, session: ClientSession, message: Submit, ids: array[int]) -> array[int]:
         numbers = u32(message.functions)
@@ -256,10 +284,16 @@ class Clients:
         return lost
 
     def _cancel(self, session: ClientSession, message: Cancel) -> None:
-        ids = join_ids(session.number, message.sequences)
-        for task in self._board.slots.find(ids):
+        sequences, counts = u64(message.sequences), u32(message.counts)
+        if counts and len(counts) != len(sequences):
+            raise ProtocolError("columns of different lengths")
+        for task in self._board.slots.find(join_ids(session.number, sequences)):
             if task != NONE:
                 self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
+        for begin, count in zip(sequences, counts, strict=True) if counts else ():
+            for task, items in self._board.ranges.within(session.number, begin, begin + count):
+                if begin <= items.sequence and items.sequence + len(items) <= begin + count:
+                    self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
         self._board.changed = True
 
     def _clear(self, session: ClientSession, message: ClearTasks) -> None:
@@ -273,7 +307,7 @@ class Clients:
 
     def _heartbeat(self, session: ClientSession, message: ClientHeartbeat) -> None:
         session.answered = None
-        session.answers.append(HeartbeatEcho(message.sent_microseconds))
+        session.answers.append(HeartbeatEcho(message.sent_microseconds, self._board.loads.total_slots))
 
     def _goodbye(self, session: ClientSession, message: ClientGoodbye) -> None:
         self._forget(session, "left")
@@ -302,6 +336,11 @@ class Clients:
                 self._deliver_to(self.sessions[number], mine, select_results(message, chosen))
         self.deliver_ends(board.succeed(tasks, message.statuses, message.payloads))
 
+    def deliver_items(self, items: TaskRange, message: Results) -> None:
+        """The next items of a range have ended: ``message`` is of one entry."""
+        sequence = array("Q", [items.sequence])
+        self.sessions[items.whole.client].outbox.append(replace(message, tasks=sequence, attempts=b""))
+
     def _deliver_to(self, session: ClientSession, tasks: array[int], message: Results) -> None:
         if self._board.any_unwanted:
             wanted = [i for i, task in enumerate(tasks) if self._board.wanted(task)]
@@ -324,7 +363,7 @@ class Clients:
         for end in ends:
             session = self.sessions.get(end.id >> SEQUENCE_BITS)
             if session is not None:
-                session.singles.append((end.id & MAX_SEQUENCE, end.status, end.payload))
+                session.singles.append((sequence_of(end.id), end.status, end.payload, end.count))
 
     def answer_all(self) -> None:
         for session in self.sessions.values():
@@ -337,7 +376,8 @@ class Clients:
         if session.outbox or session.singles:
             for results in session.collect_results():
                 if session.answered is not None:
-                    session.answered.update(u64(results.tasks))
+                    for sequence, count in zip(u64(results.tasks), u32(results.counts) or repeat(1), strict=False):
+                        session.answered.update(range(sequence, sequence + count))
                 for piece in cut_results(results):
                     self._out.send(session.peer, piece)
         if session.answers:

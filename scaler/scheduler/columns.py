@@ -21,6 +21,8 @@ def checked_results(message: Results) -> Results:
         and len(message.tasks) == len(message.wall_microseconds) == 8 * count
         and len(message.cpu_microseconds) == len(message.peak_memory_bytes) == 8 * count
         and len(message.attempts) == 4 * count
+        and len(message.counts) in (0, 4 * count)
+        and len(message.item_ends) in (0, count)
     ):
         raise ProtocolError("columns of different lengths")
     return message
@@ -36,6 +38,8 @@ def select_results(message: Results, chosen: Sequence[int]) -> Results:
         _pick(u64(message.wall_microseconds), chosen),
         _pick(u64(message.cpu_microseconds), chosen),
         _pick(u64(message.peak_memory_bytes), chosen),
+        _pick(u32(message.counts), chosen) if len(message.counts) else b"",
+        [message.item_ends[i] for i in chosen] if message.item_ends else [],
     )
 
 
@@ -119,6 +123,8 @@ def needed(message: Submit, chosen: Sequence[int], spared: dict[int, int]) -> li
 def assignments(placement: Placement) -> Iterator[Assign]:
     """A placement as messages that are not much larger than MESSAGE_BYTES."""
     sizes = [len(payload) for payload in placement.payloads]
+    for i, item_ends in enumerate(placement.item_ends):
+        sizes[i] += len(item_ends)
     ends = u32(placement.inputs.ends)
     begin = 0
     for i, end in enumerate(ends):
@@ -133,6 +139,7 @@ def assignments(placement: Placement) -> Iterator[Assign]:
             placement.payloads[first:last],
             placement.timeouts[first:last] if placement.timeouts is not None else b"",
             _cut_inputs(placement.inputs, first, last) if ends else Inputs(),
+            placement.item_ends[first:last],
         )
 
 

@@ -12,12 +12,13 @@ OVERHEAD_US = 10
 """What a task costs beside its own time, so that thousands of empty ones are not taken for nothing."""
 NEWEST_SHARE = 0.3
 """How much the newest measurement weighs."""
+_MOST = 0xFFFFFFFE
 
 
 @dataclass(slots=True)
 class _Entry:
     function: Function
-    measured: bool = False
+    mean_us: float | None = None
 
 
 class Functions:
@@ -62,12 +63,14 @@ class Functions:
         entry = self._entries[number]
         if entry is None:
             return
-        old = self.costs[number]
-        new = mean_us + OVERHEAD_US
-        if entry.measured:
-            new = old + (new - old) * NEWEST_SHARE
-        entry.measured = True
-        self.costs[number] = min(int(new), 0xFFFFFFFF)
+        old = entry.mean_us
+        entry.mean_us = mean_us if old is None else old + (mean_us - old) * NEWEST_SHARE
+        self.costs[number] = min(int(entry.mean_us) + OVERHEAD_US, _MOST)
+
+    def mean_us(self, number: int) -> float | None:
+        """The measured time of one call, None before the first."""
+        entry = self._entries[number]
+        return entry.mean_us if entry is not None else None
 
     def get(self, number: int) -> Function:
         """The definition, as a worker gets it."""

@@ -24,8 +24,8 @@ class ClientSession:
     unfinished: int = 0
     """How many of its tasks are in the board, kept results included."""
     outbox: list[Results] = field(default_factory=list)
-    singles: list[tuple[int, int, bytes]] = field(default_factory=list)
-    """(sequence, status, payload) of tasks that ended without running."""
+    singles: list[tuple[int, int, bytes, int]] = field(default_factory=list)
+    """(sequence, status, payload, count) of tasks, and items that follow each other, that ended without running."""
     answers: list[object] = field(default_factory=list)
     answered: set[int] | None = None
     """Of a client that is back, up to its first heartbeat: what it was told meanwhile, and may just be offering again."""
@@ -42,9 +42,12 @@ class ClientSession:
         """What is to be told, which is forgotten here."""
         told = self.outbox
         if self.singles:
-            sequences, statuses, payloads = zip(*self.singles, strict=True)
+            sequences, statuses, payloads, counts = zip(*self.singles, strict=True)
             nothing = bytes(8 * len(payloads))
-            told.append(Results(array("Q", sequences), b"", bytes(statuses), list(payloads), nothing, nothing, nothing))
+            results = Results(array("Q", sequences), b"", bytes(statuses), list(payloads), nothing, nothing, nothing)
+            if max(counts) > 1:
+                results.counts = array("I", counts)
+            told.append(results)
         self.outbox, self.singles = [], []
         return told
 

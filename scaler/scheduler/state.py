@@ -11,7 +11,7 @@ from typing import Any
 
 from scaler._core.slots import NONE
 from scaler.errors import ProtocolError
-from scaler.ids import OBJECT_ID_BYTES
+from scaler.ids import OBJECT_ID_BYTES, SEQUENCE_BITS, sequence_of
 from scaler.machine import Outbox, Output, Peer, Stop
 from scaler.messages import (
     ClusterEnding,
@@ -217,12 +217,12 @@ class SchedulerState:
 
     def task_counts(self) -> TaskCounts:
         """How many tasks are in each state, and how many ended how."""
-        life, ended = self.board.life, self.board.counters
+        board, ended = self.board, self.board.counters
         return TaskCounts(
-            life.count(TaskState.WAITING),
-            life.count(TaskState.READY),
-            life.count(TaskState.ASSIGNED) + life.count(TaskState.RETRACTING),
-            life.count(TaskState.RUNNING),
+            board.count_in(TaskState.WAITING),
+            board.count_in(TaskState.READY),
+            board.count_in(TaskState.ASSIGNED) + board.count_in(TaskState.RETRACTING),
+            board.count_in(TaskState.RUNNING),
             ended.succeeded,
             ended.failed,
             ended.cancelled,
@@ -232,6 +232,9 @@ class SchedulerState:
     def explain(self, id: int) -> str:
         """Why a task (by its id) is where it is."""
         task = self.board.slots.find(array("Q", [id]))[0]
+        if task == NONE:
+            client, sequence = id >> SEQUENCE_BITS, sequence_of(id)
+            task = next((task for task, _ in self.board.ranges.within(client, sequence, sequence + 1)), NONE)
         return "is not known: it has ended, or was never submitted" if task == NONE else self.board.explain(task)
 
     def snapshot(self) -> dict[str, Any]:

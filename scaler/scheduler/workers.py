@@ -21,12 +21,14 @@ from scaler.messages import (
     Retract,
     Retracted,
     Started,
+    Trimmed,
     WorkerHeartbeat,
     WorkerHeartbeatEcho,
     WorkerLeaving,
     WorkerSettings,
     function_runs,
 )
+from scaler.scheduler.arrays import TaskRange
 from scaler.scheduler.board import Board, Placement
 from scaler.scheduler.clients import Clients
 from scaler.scheduler.columns import assignments, checked_results, select_results
@@ -70,6 +72,7 @@ class Workers:
             Started: self._started,
             Results: self._results,
             Retracted: self._retracted,
+            Trimmed: self._trimmed,
             ExecutorDeaths: self._executor_deaths,
             WorkerLeaving: self._leaving,
         }
@@ -161,10 +164,14 @@ class Workers:
     def _results(self, session: WorkerSession, message: Results) -> None:
         message = checked_results(message)
         tasks, stale = self._current(session, message.tasks, message.attempts)
+        if stale and len(self._board.ranges):
+            stale -= self._further_entries(session, tasks, stale, u32(message.attempts))
         if stale:
             self._free_stale(message, stale)
             fresh = [i for i in range(len(tasks)) if i not in stale]
             tasks, message = array("I", [tasks[i] for i in fresh]), select_results(message, fresh)
+        if len(self._board.ranges) or len(message.counts):
+            tasks, message = self._take_items(tasks, message)
         if not tasks:
             return
         self._board.changed = True
@@ -178,6 +185,66 @@ class Workers:
             self._clients.deliver(array("I", [tasks[i] for i in good]), select_results(message, good))
         for i in bad:
             self._end_badly(tasks[i], ResultStatus(statuses[i]), message.payloads[i])
+
+    def _further_entries(
+        self, session: WorkerSession, tasks: array[int], stale: set[int], attempts: array[int]
+    ) -> set[int]:
+        """Those that name a range again, which may stand in a message more than once."""
+        board = self._board
+        further = {
+            i
+            for i in stale
+            if board.ranges.get(tasks[i]) is not None
+            and board.life.attempt(tasks[i]) == attempts[i]
+            and board.loads.worker_of(tasks[i]) == session.number
+        }
+        board.counters.stale -= len(further)
+        return further
+
+    def _take_items(self, tasks: array[int], message: Results) -> tuple[array[int], Results]:
+        """Results of items of ranges; returns the others."""
+        singles: list[int] = []
+        counts = u32(message.counts)
+        ranges = [self._board.ranges.get(task) for task in tasks]
+        for i, (task, items) in enumerate(zip(tasks, ranges, strict=True)):
+            if items is not None:
+                self._board.changed = True
+                if self._board.ranges.get(task) is not items:
+                    raise ProtocolError("results of items after the end of their range")
+                self._end_items(task, items, select_results(message, [i]), counts[i] if counts else 1)
+            elif counts and counts[i] != 1:
+                raise ProtocolError("a result of several items for a single task")
+            else:
+                singles.append(i)
+        if len(singles) == len(tasks):
+            return tasks, message
+        return array("I", [tasks[i] for i in singles]), select_results(message, singles)
+
+    def _end_items(self, task: int, items: TaskRange, message: Results, count: int) -> None:
+        board, status = self._board, ResultStatus(message.statuses[0])
+        good = status in (ResultStatus.succeeded, ResultStatus.stored)
+        if not 1 <= count <= (len(items) if good else 1):
+            raise ProtocolError(f"{count} results of a range that has {len(items)} items left")
+        if status == ResultStatus.failed and board.retry(task):
+            return
+        if not good and status not in (ResultStatus.failed, ResultStatus.timed_out, ResultStatus.lost):
+            raise ProtocolError(f"a worker cannot end an item as {status.name}")
+        if good:
+            board.functions.measure(items.whole.function, u64(message.wall_microseconds)[0] / count)
+            board.counters.succeeded += count
+        else:
+            board.counters.failed += 1
+        self._clients.deliver_items(items, message)
+        board.ranges.advance(task, count)
+
+    def _trimmed(self, session: WorkerSession, message: Trimmed) -> None:
+        tasks, stale = self._current(session, message.tasks, message.attempts)
+        for i, (task, kept) in enumerate(zip(tasks, u32(message.kept), strict=True)):
+            if i not in stale:
+                if self._board.ranges.get(task) is None:
+                    raise ProtocolError("a single task cannot be trimmed")
+                self._board.ranges.trim(task, kept)
+        self._board.changed = True
 
     def _free_stale(self, message: Results, stale: set[int]) -> None:
         """Nobody will hear of these results: free the objects that were made for them."""
@@ -204,12 +271,16 @@ class Workers:
 
     def _executor_deaths(self, session: WorkerSession, message: ExecutorDeaths) -> None:
         tasks, stale = self._current(session, message.tasks, message.attempts)
-        if len(message.stories) != len(tasks):
-            raise ProtocolError("tasks and stories have different lengths")
-        for i, (task, story) in enumerate(zip(tasks, message.stories, strict=True)):
+        items = u32(message.items) or array("I", bytes(4 * len(tasks)))
+        statuses = message.statuses or bytes([ResultStatus.crashed]) * len(tasks)
+        for i, (task, story, item, status) in enumerate(zip(tasks, message.stories, items, statuses, strict=True)):
             if i not in stale:
                 self._out.log(30, f"{self._board.label(task)}: {story} on {session.label}")
-                self._clients.deliver_ends(self._board.die(task, f"on {session.label}: {story}"))
+                single = self._board.item_alone(task, item)
+                if single is not None and status == ResultStatus.timed_out:
+                    self._clients.deliver_ends(self._board.end(single, ResultStatus.timed_out, story.encode()))
+                elif single is not None:
+                    self._clients.deliver_ends(self._board.die(single, f"on {session.label}: {story}"))
         self._board.changed = True
 
     def _current(self, session: WorkerSession, ids: Any, attempts: Any) -> tuple[array[int], set[int]]:

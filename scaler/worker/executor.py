@@ -15,6 +15,7 @@ import sys
 import time
 from array import array
 from collections import OrderedDict
+from itertools import accumulate
 from typing import Any
 
 from scaler import serialization
@@ -37,6 +38,9 @@ from scaler.wire.framing import FrameReader, frame_header
 
 FLUSH_NS = 300_000
 """A result waits for others at most this long, counted from the last time results were sent, while tasks keep ending."""
+RANGE_FLUSH_NS = 5_000_000
+RANGE_FLUSH_BYTES = 256 << 10
+"""The same for the items of a range, which end together; and how much of them waits."""
 READ_BYTES = 1 << 20
 CACHE_BYTES = 256 << 20
 
@@ -98,6 +102,7 @@ class Executor:
         if len(functions) == 1:
             functions = functions * len(message.payloads)
         ends = u32(message.inputs.ends)
+        item_ends = message.item_ends
         begin = 0
         for i, (function, payload) in enumerate(zip(functions, message.payloads, strict=True)):
             inputs: list[tuple[int, bytes]] = []
@@ -109,18 +114,17 @@ class Executor:
             if self._claims.take(message.first_position + i, started_ns // 1000):
                 if started_ns - self._flushed_ns > FLUSH_NS:
                     self._flush()
-                self._run(message.first_position + i, function, payload, inputs, started_ns)
+                if item_ends and len(item_ends[i]):
+                    self._run_range(message.first_position + i, function, payload, u32(item_ends[i]))
+                else:
+                    self._run(message.first_position + i, function, payload, inputs, started_ns)
                 self._claims.rest()
 
     def _run(
         self, position: int, number: int, payload: bytes, inputs: list[tuple[int, bytes]], started_ns: int
     ) -> None:
         cpu_ns = time.process_time_ns()
-        try:
-            status, result = self._call(number, payload, inputs)
-        except BaseException as error:  # also SystemExit and KeyboardInterrupt: they end the task, not the executor
-            serializer = self._loaded.get(number, (serialization.DefaultSerializer(), None))[0]
-            status, result = ResultStatus.failed, serialization.write_failure(serializer, error, skip_frames=2)
+        status, result = self._outcome(number, payload, inputs)
         self._results.add(
             position,
             status,
@@ -129,6 +133,51 @@ class Executor:
             (time.process_time_ns() - cpu_ns) // 1000,
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
+
+    def _run_range(self, position: int, number: int, payload: bytes, ends: array[int]) -> None:
+        """The items of a range, one after the other, until the worker has trimmed off the rest."""
+        self._claims.open_range(position, len(ends))
+        take_item, clock, limit = self._claims.take_item, time.monotonic_ns, self.settings.inline_limit_bytes
+        done: list[bytes] = []
+        size = begin = 0
+        run_ns, cpu_ns = clock(), time.process_time_ns()
+        for end in ends:
+            now_ns = clock()
+            if not take_item(now_ns // 1000):
+                break
+            if now_ns - self._flushed_ns > RANGE_FLUSH_NS or size > RANGE_FLUSH_BYTES:
+                self._add_items(position, done, now_ns - run_ns, cpu_ns)
+                self._flush()
+                done, size, run_ns, cpu_ns = [], 0, now_ns, time.process_time_ns()
+            status, result = self._outcome(number, payload[begin:end], [])
+            begin = end
+            if status is ResultStatus.succeeded and len(result) <= limit:
+                done.append(result)
+                size += len(result)
+            else:  # An entry of its own.
+                self._add_items(position, done, now_ns - run_ns, cpu_ns)
+                self._add_items(position, [result], clock() - now_ns, cpu_ns, status)
+                done, size, run_ns, cpu_ns = [], 0, clock(), time.process_time_ns()
+        self._add_items(position, done, clock() - run_ns, cpu_ns)
+
+    def _add_items(
+        self, position: int, done: list[bytes], wall_ns: int, cpu_ns: int, status: int = ResultStatus.succeeded
+    ) -> None:
+        """Results of items that follow each other, as one entry."""
+        if not done:
+            return
+        ends = array("I", accumulate(map(len, done))).tobytes() if len(done) > 1 else b""
+        cpu_us = (time.process_time_ns() - cpu_ns) // 1000
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self._results.add(position, status, b"".join(done), wall_ns // 1000, cpu_us, peak_bytes, len(done), ends)
+
+    def _outcome(self, number: int, payload: bytes, inputs: list[tuple[int, bytes]]) -> tuple[ResultStatus, bytes]:
+        """How a call ended."""
+        try:
+            return self._call(number, payload, inputs)
+        except BaseException as error:  # also SystemExit and KeyboardInterrupt: they end the task, not the executor
+            serializer = self._loaded.get(number, (serialization.DefaultSerializer(), None))[0]
+            return ResultStatus.failed, serialization.write_failure(serializer, error, skip_frames=2)
 
     def _call(self, number: int, payload: bytes, inputs: list[tuple[int, bytes]]) -> tuple[ResultStatus, bytes]:
         serializer, function = self._function(number)
@@ -212,17 +261,33 @@ class _Results:
         self.wall = array("Q")
         self.cpu = array("Q")
         self.peak = array("Q")
+        self.counts = array("I")
+        self.item_ends: list[bytes] = []
 
-    def add(self, position: int, status: int, payload: bytes, wall_us: int, cpu_us: int, peak_bytes: int) -> None:
+    def add(
+        self,
+        position: int,
+        status: int,
+        payload: bytes,
+        wall_us: int,
+        cpu_us: int,
+        peak_bytes: int,
+        count: int = 1,
+        item_ends: bytes = b"",
+    ) -> None:
         self.positions.append(position)
         self.statuses.append(status)
         self.payloads.append(payload)
         self.wall.append(wall_us)
         self.cpu.append(cpu_us)
         self.peak.append(peak_bytes)
+        self.counts.append(count)
+        self.item_ends.append(item_ends)
 
     def take(self) -> Results:
         results = Results(self.positions, b"", bytes(self.statuses), self.payloads, self.wall, self.cpu, self.peak)
+        if max(self.counts) > 1:
+            results.counts, results.item_ends = self.counts, self.item_ends
         self.__init__()  # type: ignore[misc]
         return results
 

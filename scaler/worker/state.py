@@ -10,6 +10,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 from scaler._core.claims import POSITIONS, Claims
@@ -39,6 +40,7 @@ from scaler.messages import (
     RunTasks,
     ShutdownWorker,
     Started,
+    Trimmed,
     WorkerHeartbeat,
     WorkerHeartbeatEcho,
     WorkerLeaving,
@@ -102,8 +104,27 @@ class _Task:
     function: int
     payload: bytes
     timeout_us: int
-    input_statuses: bytes
-    inputs: list[bytes]
+    input_statuses: bytes = b""
+    inputs: list[bytes] = field(default_factory=list)
+    item_ends: bytes = b""
+    """Of a range: where each item ends in the payload."""
+    count: int = 1
+    """Its items; of a trimmed range those that are left to it."""
+    done: int = 0
+    """Items of which the executor has sent results."""
+    base: int = 0
+    """Items that an executor before had done."""
+
+    def keep_rest(self) -> None:
+        """Drop the items that are done or were trimmed off: another executor gets the others."""
+        ends = u32(self.item_ends)
+        if not ends or (not self.done and self.count == len(ends)):
+            return
+        begin, rest = ends[self.done - 1] if self.done else 0, ends[self.done : self.count]
+        self.payload = self.payload[begin : rest[-1]]
+        self.item_ends = array("I", [end - begin for end in rest]).tobytes() if len(rest) > 1 else b""
+        self.base += self.done
+        self.count, self.done = len(rest), 0
 
 
 @dataclass(slots=True, eq=False)
@@ -117,8 +138,14 @@ class _Executor:
     known: set[int] = field(default_factory=set)
     reported: int = -1
     """The last position reported as started."""
+    watched: int = -1
+    """The position that ran when it was looked at last."""
     killed_for: tuple[int, ResultStatus, str] | None = None
     """(position, status, text): why we are killing it."""
+
+    def item(self, position: int, task: _Task) -> int:
+        """Of a range the item that began last, counted from its assignment; 0 of a single task."""
+        return 0 if self.claims is None else task.base + self.claims.item(position)
 
 
 class WorkerState:
@@ -141,8 +168,8 @@ class WorkerState:
         """Task id to where it was sent."""
         self._ready: dict[int, _Task] = {}
         """Task id to what waits in the queue."""
-        self._done: list[tuple[int, int, int, bytes, int, int, int]] = []
-        self._deaths: list[tuple[int, int, str]] = []
+        self._done: list[tuple[int, int, int, bytes, int, int, int, int, bytes]] = []
+        self._deaths: list[tuple[int, int, str, int, ResultStatus]] = []
         self._draining = False
         self._heartbeat_at: float | None = None
         self._watch_at: float | None = None
@@ -322,13 +349,18 @@ class WorkerState:
         if unknown:
             raise ProtocolError(f"function {min(unknown)} is not defined")
         ends = u32(message.inputs.ends)
+        if len(message.item_ends) not in (0, count):
+            raise ProtocolError("columns of different lengths")
         general_us = int(self.options.task_timeout_seconds * 1e6)
         begin = 0
         for i, (id, attempt, function, payload) in enumerate(
             zip(ids, attempts, functions, message.payloads, strict=True)
         ):
             timeout_us = (timeouts[i] * 1000 if timeouts else 0) or general_us
-            task = _Task(id, attempt, function, payload, timeout_us, b"", [])
+            task = _Task(id, attempt, function, payload, timeout_us)
+            if message.item_ends and len(message.item_ends[i]):
+                task.item_ends = message.item_ends[i]
+                task.count = len(u32(task.item_ends))
             if ends:
                 task.input_statuses = message.inputs.statuses[begin : ends[i]]
                 task.inputs = message.inputs.payloads[begin : ends[i]]
@@ -411,7 +443,11 @@ class WorkerState:
     def _ahead(self, task: _Task) -> int:
         """How many such tasks an executor may have, the one it runs included."""
         mean = self._means.get(task.function)
-        return 1 if mean is None else max(1, min(MAX_AHEAD, int(AHEAD_US / (mean + 1.0))))
+        if mean is None:
+            return 1
+        if task.count > 1:
+            return 2  # A range is as long as it should be; another one keeps the executor from waiting.
+        return max(1, min(MAX_AHEAD, int(AHEAD_US / (mean + 1.0))))
 
     def _give(self, executor: _Executor, count: int) -> None:
         tasks: list[_Task] = []
@@ -422,7 +458,7 @@ class WorkerState:
         size = 0
         while self._queue and len(tasks) < count and size < MESSAGE_BYTES:
             task = self._queue.popleft()
-            size += len(task.payload) + sum(map(len, task.inputs))
+            size += len(task.payload) + 4 * task.count + sum(map(len, task.inputs))
             del self._ready[task.id]
             position = executor.next_position + len(tasks)
             claims.offer(position)
@@ -436,7 +472,9 @@ class WorkerState:
         if functions.count(functions[0]) == len(functions):
             functions = functions[:1]
         payloads = [task.payload for task in tasks]
-        self._out.add(Tell(executor.number, RunTasks(executor.next_position, functions, payloads, _inputs(tasks))))
+        item_ends = [task.item_ends for task in tasks] if any(task.count > 1 for task in tasks) else []
+        run = RunTasks(executor.next_position, functions, payloads, _inputs(tasks), item_ends)
+        self._out.add(Tell(executor.number, run))
         executor.next_position += len(tasks)
 
     def _define_for(self, executor: _Executor, tasks: Iterable[_Task]) -> None:
@@ -448,44 +486,57 @@ class WorkerState:
 
     def _take_results(self, executor: _Executor, message: Results) -> None:
         sums: dict[int, list[float]] = {}
-        for position, status, payload, wall, cpu, peak in zip(
+        for position, status, payload, wall, cpu, peak, count, ends in zip(
             u64(message.tasks),
             message.statuses,
             message.payloads,
             u64(message.wall_microseconds),
             u64(message.cpu_microseconds),
             u64(message.peak_memory_bytes),
+            u32(message.counts) or repeat(1, len(message.payloads)),
+            message.item_ends or repeat(b"", len(message.payloads)),
             strict=True,
         ):
-            task = executor.sent.pop(position, None)
+            task = executor.sent.get(position)
             if task is None:
                 continue
-            self._places.pop(task.id, None)
-            self._done.append((task.id, task.attempt, status, payload, wall, cpu, peak))
+            task.done += count
+            self._done.append((task.id, task.attempt, status, payload, wall, cpu, peak, count, ends))
+            self._forget_if_done(executor, position, task)
             entry = sums.setdefault(task.function, [0.0, 0.0])
             entry[0] += wall
-            entry[1] += 1
+            entry[1] += count
         for function, (total, count) in sums.items():
             mean, old = total / count, self._means.get(function)
             self._means[function] = mean if old is None else old + (mean - old) * NEWEST_SHARE
+
+    def _forget_if_done(self, executor: _Executor, position: int, task: _Task) -> None:
+        if task.done >= task.count:
+            del executor.sent[position], self._places[task.id]
 
     def _needs_watching(self, executor: _Executor) -> bool:
         """Whether it has a task that may be running, and nobody has looked at yet; or one with a time limit."""
         if not executor.sent or executor.claims is None or executor.killed_for is not None:
             return False
-        position = next(iter(executor.sent))
-        return executor.reported < position or len(executor.sent) > 1 or bool(executor.sent[position].timeout_us)
+        position, task = next(iter(executor.sent.items()))
+        return executor.reported < position or len(executor.sent) > 1 or bool(task.timeout_us) or task.count > 1
 
     def _watch(self, now: float) -> None:
         """Look at what runs: report what has run for a while, free what waits behind it, stop what runs too long."""
         now_us = int(now * 1e6)
-        started = _Pairs()
+        started, trimmed, kept = _Pairs(), _Pairs(), array("I")
         for executor in list(self._executors.values()):
             claims = executor.claims
             running = None if claims is None else claims.running
             if claims is None or running is None or running not in executor.sent or executor.killed_for is not None:
                 continue
             task, ran_us = executor.sent[running], now_us - claims.started_us
+            if task.count > 1 and executor.watched == running and self._trim(executor, running, task):
+                trimmed.add(task.id, task.attempt)
+                kept.append(task.base + task.count)
+                if running not in executor.sent:
+                    continue
+            executor.watched = running
             if task.timeout_us and ran_us >= task.timeout_us:
                 name = self._functions[task.function].name
                 text = f"{name} ran for {ran_us / 1e6:.3f} s; its limit is {task.timeout_us / 1e6:.3f} s"
@@ -497,6 +548,18 @@ class WorkerState:
                     started.add(task.id, task.attempt)
         if started.ids:
             self._send(Started(started.ids, started.attempts))
+        if trimmed.ids:
+            self._report()  # The results of their items come first.
+            self._send(Trimmed(trimmed.ids, trimmed.attempts, kept))
+
+    def _trim(self, executor: _Executor, position: int, task: _Task) -> bool:
+        """Take back what has not begun of a range that runs for longer than it should: others may have it sooner."""
+        begun = executor.claims.trim(position) if executor.claims is not None else None
+        if begun is None or begun >= task.count:
+            return False
+        task.count = begun
+        self._forget_if_done(executor, position, task)
+        return True
 
     def _free_those_behind(self, executor: _Executor, running: int) -> None:
         """Take back what waits behind a task that runs for long: another executor may have it sooner."""
@@ -539,10 +602,15 @@ class WorkerState:
             del self._places[task.id]
             if executor.killed_for is not None and executor.killed_for[0] == position:
                 _, status, text = executor.killed_for
-                self._done.append((task.id, task.attempt, status, text.encode(), 0, 0, 0))
+                if len(task.item_ends) or task.base:
+                    self._deaths.append((task.id, task.attempt, text, executor.item(position, task), status))
+                else:
+                    self._done.append((task.id, task.attempt, status, text.encode(), 0, 0, 0, 1, b""))
             elif position == running and executor.killed_for is None:
-                self._deaths.append((task.id, task.attempt, story))
+                died = executor.item(position, task)
+                self._deaths.append((task.id, task.attempt, story, died, ResultStatus.crashed))
             else:
+                task.keep_rest()
                 survivors.append(task)
         for task in reversed(survivors):
             self._ready[task.id] = task
@@ -559,23 +627,27 @@ class WorkerState:
     def _report(self) -> None:
         """All that ended since the last pass, in one message."""
         done, self._done = self._done, []
-        for first, last in runs([len(entry[3]) for entry in done]) if done else ():
-            ids, attempts, statuses, payloads, wall, cpu, peak = zip(*done[first:last], strict=True)
-            self._send(
-                Results(
-                    array("Q", ids),
-                    array("I", attempts),
-                    bytes(statuses),
-                    list(payloads),
-                    array("Q", wall),
-                    array("Q", cpu),
-                    array("Q", peak),
-                )
+        for first, last in runs([len(entry[3]) + 4 * entry[7] for entry in done]) if done else ():
+            ids, attempts, statuses, payloads, wall, cpu, peak, counts, ends = zip(*done[first:last], strict=True)
+            results = Results(
+                array("Q", ids),
+                array("I", attempts),
+                bytes(statuses),
+                list(payloads),
+                array("Q", wall),
+                array("Q", cpu),
+                array("Q", peak),
             )
+            if max(counts) > 1:
+                results.counts, results.item_ends = array("I", counts), list(ends)
+            self._send(results)
         if self._deaths:
-            dead, dead_attempts, stories = zip(*self._deaths, strict=True)
+            ids, attempts, stories, items, statuses = zip(*self._deaths, strict=True)
             self._deaths = []
-            self._send(ExecutorDeaths(array("Q", dead), array("I", dead_attempts), list(stories)))
+            deaths = ExecutorDeaths(array("Q", ids), array("I", attempts), list(stories))
+            if any(items) or min(statuses) != max(statuses) or statuses[0] != ResultStatus.crashed:
+                deaths.items, deaths.statuses = array("I", items), bytes(statuses)
+            self._send(deaths)
 
     # ---- asked
 

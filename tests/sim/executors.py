@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from array import array
 from collections import deque
+from dataclasses import dataclass
+from itertools import accumulate
 
 from scaler._core.claims import PAGE_BYTES, Claims
 from scaler.ids import u32
@@ -27,7 +29,7 @@ from .checkers import Books, Job, Kind, Run, Violation
 from .network import Network
 from .nodes import SCHEDULER, Node, StorageNode
 
-FLUSH_SECONDS = 0.000_3
+FLUSH_SECONDS, RANGE_FLUSH_SECONDS = 0.000_3, 0.005
 FORK_SECONDS = 0.010
 EXIT_SECONDS, LONG_EXIT_SECONDS = 0.001, 2.0
 """From the last instruction of a process to the news of its end; a large one takes long to be cleared away."""
@@ -90,9 +92,13 @@ class Executor:
         self.run: Run | None = None
         self._page = bytearray(PAGE_BYTES)
         self._claims = Claims(self._page)
-        self._inbox: deque[Message | tuple[int, int, bytes, list[tuple[int, bytes]]]] = deque()
+        self._inbox: deque[Message | _Entry] = deque()
         self._functions: dict[int, Function] = {}
-        self._results: list[tuple[int, ResultStatus, bytes, int]] = []
+        self._results: list[tuple[int, ResultStatus, bytes, int, int, bytes]] = []
+        self._range: _Entry | None = None
+        self._item = 0
+        self._items: list[tuple[bytes, int]] = []
+        """Results of items that ended well one after the other."""
         self._flushed_at = 0.0
         self._arrives_at = self._answers_at = 0.0
         self.clock.after(FORK_SECONDS * (0.5 + self.clock.random.random()), self._started)
@@ -124,12 +130,15 @@ class Executor:
         self._flushed_at = self.clock.now
         if not self._results:
             return
-        positions, statuses, payloads, wall = zip(*self._results, strict=True)
+        positions, statuses, payloads, wall, counts, ends = zip(*self._results, strict=True)
         self._results = []
         nothing = bytes(8 * len(payloads))
-        data = _OUTGOING.encode(
-            Results(array("Q", positions), b"", bytes(statuses), list(payloads), array("Q", wall), nothing, nothing)
+        results = Results(
+            array("Q", positions), b"", bytes(statuses), list(payloads), array("Q", wall), nothing, nothing
         )
+        if max(counts) > 1:
+            results.counts, results.item_ends = array("I", counts), list(ends)
+        data = _OUTGOING.encode(results)
         self._answers_at = max(self._answers_at, self.clock.now + self.clock.random.random() * 0.000_1)
         self.clock.at(self._answers_at, lambda: self._answered(data))
 
@@ -142,16 +151,48 @@ class Executor:
 
     def _next(self) -> None:
         """Take what is in the inbox, up to the next task that may be run."""
-        while self._inbox:
+        now_us = int(self.clock.now * 1e6)
+        while self._inbox or self._range:
+            if self._range is not None:
+                if self._claims.take_item(now_us):
+                    self._begin_item(self._range)
+                    return
+                self._end_range()
+                continue
             entry = self._inbox.popleft()
-            if not isinstance(entry, tuple):
+            if not isinstance(entry, _Entry):
                 self._define(entry)
-            elif self._claims.take(entry[0], int(self.clock.now * 1e6)):
+            elif self._claims.take(entry.position, now_us):
                 if self.clock.now - self._flushed_at > FLUSH_SECONDS:
                     self._flush()
-                self._begin(*entry)
-                return
+                if len(entry.items) > 1:
+                    self._range, self._item = entry, 0
+                    self._claims.open_range(entry.position, len(entry.items))
+                else:
+                    self._begin(entry.position, entry.function, entry.items[0], entry.inputs)
+                    return
         self._flush()
+
+    def _begin_item(self, entry: _Entry) -> None:
+        if self.clock.now - self._flushed_at > RANGE_FLUSH_SECONDS:
+            self._close_items(entry.position)
+            self._flush()
+        self._item += 1
+        self._begin(entry.position, entry.function, entry.items[self._item - 1], [])
+
+    def _close_items(self, position: int) -> None:
+        items, self._items = self._items, []
+        if items:
+            payloads = [payload for payload, _ in items]
+            ends = array("I", accumulate(map(len, payloads))).tobytes() if len(items) > 1 else b""
+            wall = sum(wall for _, wall in items)
+            self._results.append((position, ResultStatus.succeeded, b"".join(payloads), wall, len(items), ends))
+
+    def _end_range(self) -> None:
+        assert self._range is not None
+        self._close_items(self._range.position)
+        self._range = None
+        self._claims.rest()
 
     def _define(self, message: Message) -> None:
         if isinstance(message, DefineForExecutor):
@@ -191,8 +232,14 @@ class Executor:
         if function is not None:
             status, payload = self._outcome(run.job, function)
         self.worker.books.finished(run, status)
-        self._results.append((position, status, payload, int(run.job.seconds * 1e6)))
-        self._claims.rest()
+        wall = int(run.job.seconds * 1e6)
+        if self._range is not None and status == ResultStatus.succeeded:
+            self._items.append((payload, wall))
+        else:
+            self._close_items(position)
+            self._results.append((position, status, payload, wall, 1, b""))
+        if self._range is None:
+            self._claims.rest()
         self.run = None
         self._next()
 
@@ -232,8 +279,17 @@ class Executor:
         return f"{self.worker.name}/{self.number}"
 
 
-def _tasks(message: RunTasks) -> list[tuple[int, int, bytes, list[tuple[int, bytes]]]]:
-    """(position, function, payload, inputs) of each task."""
+@dataclass(slots=True)
+class _Entry:
+    """A task, or a range of several items."""
+
+    position: int
+    function: int
+    items: list[bytes]
+    inputs: list[tuple[int, bytes]]
+
+
+def _tasks(message: RunTasks) -> list[_Entry]:
     functions = list(u32(message.functions))
     if len(functions) == 1:
         functions *= len(message.payloads)
@@ -241,6 +297,16 @@ def _tasks(message: RunTasks) -> list[tuple[int, int, bytes, list[tuple[int, byt
     begins = [0, *ends[:-1]]
     pairs = list(zip(message.inputs.statuses, message.inputs.payloads, strict=True))
     return [
-        (message.first_position + i, function, payload, pairs[begins[i] : ends[i]])
+        _Entry(
+            message.first_position + i,
+            function,
+            _items(payload, message.item_ends[i] if message.item_ends else b""),
+            pairs[begins[i] : ends[i]],
+        )
         for i, (function, payload) in enumerate(zip(functions, message.payloads, strict=True))
     ]
+
+
+def _items(payload: bytes, item_ends: bytes) -> list[bytes]:
+    ends = list(u32(item_ends)) or [len(payload)]
+    return [payload[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaler.client.state import ClientState, Connected, Ended, Group
+from scaler.client.state import ClientState, Connected, Ended, Group, Slots
 from scaler.ids import OBJECT_ID_BYTES, u64
 from scaler.machine import Close, Log, Output, Peer, Send, Stop
 from scaler.messages import Chunk, Get, Message, Put, Release, ResultStatus, Role, StorageFailure, Stored
@@ -252,7 +252,7 @@ class ClientNode(Node):
     def carry_out(self, output: Output) -> None:
         if isinstance(output, Ended):
             self._ended(output)
-        elif not isinstance(output, Connected):
+        elif not isinstance(output, Connected | Slots):
             super().carry_out(output)
 
     def _ended(self, output: Ended) -> None:
@@ -263,6 +263,11 @@ class ClientNode(Node):
         ):
             if task is not None:
                 self._deliver(sequence, ResultStatus(status), payload, task.group)
+        for ended in output.items:
+            begins = [0, *ended.ends]
+            for i in range(ended.end - ended.begin):
+                payload = ended.payload[begins[i] : ended.ends[i]] if ended.ends else ended.payload
+                self._deliver(ended.whole.first + ended.begin + i, ResultStatus(ended.status), payload, None)
         for group in output.closed:
             for name in group.results:
                 self.storage.release(name, self.identity)

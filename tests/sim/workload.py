@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 
+from scaler.client.arrays import ArrayTask
 from scaler.client.state import Group, Task
 from scaler.messages import Function, TaskOptions
 
@@ -42,6 +45,7 @@ class User:
         self._retired: set[int] = set()
         self._made = 0
         self._sets: list[TaskOptions] = []
+        self._arrays: list[tuple[ArrayTask, list[Job]]] = []
         self.define()
 
     # ---- what a user does
@@ -58,6 +62,41 @@ class User:
         """Many tasks of one function."""
         function = self.clock.random.choice([n for n in range(self._functions) if n not in self._retired])
         return self._submit([self.job(function=function) for _ in range(count)])
+
+    def array(self, count: int) -> list[Job]:
+        """The same as one array: all have the same options."""
+        function = self.clock.random.choice([n for n in range(self._functions) if n not in self._retired])
+        options = self._options(Kind.PLAIN) if self.clock.chance(self.mix.special_share) else TaskOptions()
+        kinds, weights = zip(*[entry for entry in self.mix.kinds if entry[0] is not Kind.ENDLESS], strict=True)
+        return self.submit_array(
+            [
+                self.job(self.clock.random.choices(kinds, weights)[0], function=function, options=options)
+                for _ in range(count)
+            ]
+        )
+
+    def submit_array(self, jobs: list[Job]) -> list[Job]:
+        """These, which have one function and one set of options."""
+        self.clock.tell(f"{self.client.name}: submits {jobs[0].sequence} to {jobs[-1].sequence} as an array")
+        self.jobs += jobs
+        self.books.submitted(jobs)
+        ends = array("I", accumulate(len(job.payload) for job in jobs))
+        items = b"".join(job.payload for job in jobs)
+        whole = ArrayTask(jobs[0].sequence, jobs[0].function, items, ends, jobs[0].options)
+        self._arrays.append((whole, jobs))
+        self.client.state.submit_array(whole)
+        self.client.wake()
+        return jobs
+
+    def cancel_array(self) -> None:
+        open_ones = [entry for entry in self._arrays if entry[0].left]
+        if open_ones:
+            whole, jobs = self.clock.random.choice(open_ones)
+            for job in jobs:
+                job.cancelled = True
+            self.clock.tell(f"{self.client.name}: cancels the array of {whole.first}")
+            self.client.state.cancel_array(whole)
+            self.client.wake()
 
     def graph(self, count: int) -> list[Job]:
         """Tasks that depend on each other: some results are wanted, the last ones always."""
@@ -200,7 +239,7 @@ def script(user: User, tasks: int, seconds: float) -> None:
     while left > 0:
         count = min(left, random.choice((1, 3, 10, 40, 100)))
         left -= count
-        submit = user.graph if clock.chance(0.4) else user.burst
+        submit = random.choices((user.graph, user.burst, user.array), (4, 3, 3))[0]
         _later(user, seconds, lambda submit=submit, count=count: submit(count))
     for _ in range(random.choice((0, 0, 1, 4))):
         _later(user, seconds, user.exchange)
@@ -208,6 +247,8 @@ def script(user: User, tasks: int, seconds: float) -> None:
         _later(user, seconds, user.forget_about)
     for _ in range(random.choice((0, 0, 1, 3))):
         _later(user, seconds, user.cancel_some)
+    for _ in range(random.choice((0, 0, 1))):
+        _later(user, seconds, user.cancel_array)
     if clock.chance(0.15):
         _later(user, seconds, user.clear)
 
