@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler._core.balance import place, retract
+from scaler._core.balance import DIVISIBLE, place, retract
 from scaler._core.lifecycle import Lifecycle
 from scaler._core.loads import Loads
 from scaler._core.queues import ReadyQueues
@@ -22,7 +22,14 @@ def lists(result):
     return [(worker, list(tasks)) for worker, tasks in result]
 
 
-def place_slowly(queues, loads, functions, costs):
+def placed(system, functions, costs, own_costs=()):
+    """The pass of place(), which meets nothing to be divided."""
+    found, divisible = place(system.queues, system.loads, column(functions), column(costs), column(own_costs))
+    assert divisible == NONE
+    return lists(found)
+
+
+def place_slowly(queues, loads, functions, costs, own_costs):
     result = {}
     blocked = set()
     while heads := [owner for owner in queues.classes() if owner not in blocked]:
@@ -30,10 +37,13 @@ def place_slowly(queues, loads, functions, costs):
         if number == NONE:
             blocked.add(heads[0])
             continue
-        task = queues.pop(heads[0])
-        loads.assign(task, number, costs[functions[task]])
+        task = queues.peek(heads[0])
+        if own_costs[task] == DIVISIBLE:
+            return list(result.items()), task
+        queues.pop(heads[0])
+        loads.assign(task, number, own_costs[task] or costs[functions[task]])
         result.setdefault(number, []).append(task)
-    return list(result.items())
+    return list(result.items()), NONE
 
 
 def retract_slowly(loads, states, state, classes, pending):
@@ -105,14 +115,18 @@ cost_lists = st.lists(st.integers(0, 1200), min_size=3, max_size=3)
 def test_place(workers, groups_of, tasks, costs, random):
     system = System(workers, groups_of)
     functions = [task % 3 for task in range(len(tasks))]
+    own_costs = [random.choice((0, 0, 0, 700, DIVISIBLE)) for _ in tasks]
     for task, (owner, priority) in enumerate(tasks):
         system.push(task, owner, priority)
     if workers and random.random() < 0.3:
         system.drain(random.randrange(len(workers)))
     for _ in range(4):
-        expected = place_slowly(system.queue_model, system.load_model, functions, costs)
-        assert lists(place(system.queues, system.loads, column(functions), column(costs))) == expected
+        expected = place_slowly(system.queue_model, system.load_model, functions, costs, own_costs)
+        found, divisible = place(system.queues, system.loads, column(functions), column(costs), column(own_costs))
+        assert (lists(found), divisible) == expected
         system.check()
+        if divisible != NONE:
+            own_costs[divisible] = 1
         assigned = sorted(system.load_model.assigned())
         system.release(random.sample(assigned, len(assigned) // 2))
 
@@ -143,26 +157,26 @@ def test_a_blocked_class_blocks_no_other():
     system = System([(1, 0, 0)], [[1], [0]])
     system.push(0, 0, 9)
     system.push(1, 1, 0)
-    assert lists(place(system.queues, system.loads, column([0, 0]), column([1]))) == [(0, [1])]
+    assert placed(system, [0, 0], [1]) == [(0, [1])]
     assert 0 in system.queues
 
 
 def test_nothing_to_do():
     system = System([(1, 0, 0)], [[0]])
-    assert place(system.queues, system.loads, b"", b"") == []
+    assert placed(system, [], []) == []
     assert retract(system.loads, Lifecycle(b"\xff", 1, 1), 0, b"", 0) == []
     system.loads.drain(0)
     system.queues.push(column([3]), 0, 0)
-    assert place(system.queues, system.loads, b"", b"") == []
+    assert placed(system, [], []) == []
 
 
 @pytest.mark.parametrize(("functions", "costs"), [([0, 0], [1]), ([0, 0, 5], [1])])
 def test_a_task_without_cost_is_refused_when_it_is_first(functions, costs):
     system = System([(8, 0, 0)], [[0]])
     system.queues.push(column([0, 1, 2]), 0, 0)
-    assert lists(place(system.queues, system.loads, column(functions), column(costs))) == [(0, [0, 1])]
+    assert placed(system, functions, costs) == [(0, [0, 1])]
     with pytest.raises(IndexError):
-        place(system.queues, system.loads, column(functions), column(costs))
+        placed(system, functions, costs)
     assert (list(system.loads.held_tasks(0)), system.queues.peek(0)) == ([0, 1], 2)
     system.queues.check()
     system.loads.check()
@@ -173,7 +187,7 @@ def test_a_task_that_is_assigned_is_not_placed_again():
     system.loads.assign(0, 0, 1)
     system.queues.push(column([0]), 0, 0)
     with pytest.raises(ValueError, match="queued, and assigned"):
-        place(system.queues, system.loads, column([0]), column([1]))
+        placed(system, [0], [1])
     assert 0 in system.queues
     system.loads.check()
 

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from scaler._core.claims import PAGE_BYTES, POSITIONS, Claims
+from scaler._core.claims import MOST_ITEMS, PAGE_BYTES, POSITIONS, Claims
 
 POSITION = st.integers(0, 3).flatmap(lambda n: st.sampled_from([n, n + POSITIONS, n + 7 * POSITIONS, 2**62 - 1 - n]))
 
@@ -24,6 +24,8 @@ class ClaimsMachine(RuleBasedStateMachine):
         self.entries: dict[int, tuple[int, str]] = {}
         self.running: int | None = None
         self.started = 0
+        self.range: tuple[int, int, int] | None = None
+        """(position, items begun, items)"""
 
     @rule(position=POSITION)
     def offer(self, position: int) -> None:
@@ -48,7 +50,30 @@ class ClaimsMachine(RuleBasedStateMachine):
     @rule()
     def rest(self) -> None:
         self.executor.rest()
-        self.running = None
+        self.running = self.range = None
+
+    @rule(count=st.integers(1, 3) | st.just(MOST_ITEMS))
+    def open_range(self, count: int) -> None:
+        if self.running is not None:
+            self.executor.open_range(self.running, count)
+            self.range = self.running, 0, count
+
+    @rule(now=st.integers(0, 2**64 - 1))
+    def take_item(self, now: int) -> None:
+        position, begun, count = self.range or (0, 0, 0)
+        assert self.executor.take_item(now) is (begun < count)
+        if begun < count:
+            self.range = position, begun + 1, count
+            self.started = now
+
+    @rule(position=POSITION)
+    def trim(self, position: int) -> None:
+        runs, begun, _ = self.range or (None, 0, 0)
+        known = runs is not None and position % (1 << 16) == runs % (1 << 16)
+        assert self.worker.item(position) == (max(0, begun - 1) if known else 0)
+        assert self.worker.trim(position) == (begun if known else None)
+        if known:
+            self.range = runs, begun, begun
 
     @invariant()
     def same(self) -> None:
@@ -140,3 +165,35 @@ def test_one_of_two_processes_wins_each_position() -> None:
         executor.kill()
     assert executor.exitcode == 0
     assert contested > 0
+
+
+def _take_items(page: mmap.mmap, count: int, out: Connection) -> None:
+    claims = Claims(page)
+    claims.offer(0)
+    claims.take(0, 0)
+    claims.open_range(0, count)
+    out.send("open")
+    taken = 0
+    while claims.take_item(taken):
+        taken += 1
+    out.send(taken)
+
+
+def test_an_item_is_either_taken_or_trimmed_off() -> None:
+    """The worker trims while the executor takes: both agree how many items have begun."""
+    for _ in range(5):
+        page = mmap.mmap(-1, PAGE_BYTES)
+        mine, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("fork").Process(target=_take_items, args=(page, MOST_ITEMS, theirs))
+        process.start()
+        assert mine.recv() == "open"
+        begun = Claims(page).trim(0)
+        assert mine.recv() == begun
+        process.join()
+
+
+@pytest.mark.parametrize("count", [0, MOST_ITEMS + 1])
+def test_a_range_has_a_sensible_number_of_items(count: int) -> None:
+    claims = Claims(bytearray(PAGE_BYTES))
+    with pytest.raises(OverflowError, match="items"):
+        claims.open_range(0, count)

@@ -77,7 +77,7 @@ def test_objects(table: list[Any], pairs: list[tuple[int, str]], cleared: list[i
     assert table == [None if index in cleared else expected.get(index) for index in range(len(table))]
 
 
-@given(st.integers(0, 2**24 - 1), st.lists(st.integers(0, 2**40 - 1)))
+@given(st.integers(0, 2**24 - 1), st.lists(st.integers(0, 2**39 - 1)))
 @FEW
 def test_ids(high: int, low: list[int]) -> None:
     ids = join_ids(high, array("Q", low))
@@ -89,7 +89,7 @@ def test_ids(high: int, low: list[int]) -> None:
 def test_ids_of_different_owners() -> None:
     assert same_high(array("Q", (1 << 40, 2 << 40))) == -1
     with pytest.raises(ValueError):
-        join_ids(1, array("Q", (1, 2**40)))
+        join_ids(1, array("Q", (1, 2**39)))
     with pytest.raises(ValueError):
         join_ids(2**24, array("Q", (1,)))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from scaler import messages
 from scaler.client import state as state_module
-from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, Task
+from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, Slots, Task
 from scaler.machine import Close, Output, Peer, Send
 from scaler.messages import (
     Cancel,
@@ -147,7 +147,8 @@ def test_what_the_scheduler_says_is_passed_on() -> None:
     assert rig.hear(settings) == [Connected(settings)]
     assert rig.hear(ShutdownRefused("no")) == [Refusal("no")]
     assert rig.hear(ClusterEnding("end")) == [ClusterEnded("end")]
-    assert rig.hear(HeartbeatEcho(1)) == rig.hear(F0) == []
+    assert rig.hear(HeartbeatEcho(1, 7)) == [Slots(7)]
+    assert rig.hear(F0) == []
 
 
 def test_a_second_result_is_no_news() -> None:

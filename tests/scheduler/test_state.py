@@ -400,7 +400,7 @@ def test_a_silent_worker_is_taken_for_dead() -> None:
 def test_heartbeats_are_answered() -> None:
     rig = Rig()
     ann, worker = rig.client(), rig.worker()
-    assert sent(ann.say(ClientHeartbeat(5))) == [(ann.peer, HeartbeatEcho(5))]
+    assert sent(ann.say(ClientHeartbeat(5))) == [(ann.peer, HeartbeatEcho(5, slots=1))]
     assert sent(worker.say(WorkerHeartbeat(6))) == [(worker.peer, WorkerHeartbeatEcho(6))]
 
 

@@ -331,3 +331,59 @@ def test_a_task_that_ran_while_its_workers_died_is_given_up() -> None:
     cluster.finish(5.0)
     assert outcomes(cluster, [job]) == {ResultStatus.crashed}
     assert runs(cluster, job) == MAX_DEATHS + 1
+
+
+# ---- arrays
+
+
+def array_of(user: User, count: int, seconds: float = 0.001, **more: object) -> list[Job]:
+    jobs = [user.job(Kind.PLAIN, seconds, options=TaskOptions(), **more) for _ in range(count)]  # type: ignore[arg-type]
+    return user.submit_array(jobs)
+
+
+def test_an_array_of_long_items_keeps_every_slot_busy() -> None:
+    cluster, user = quiet(4, 4)
+    jobs = array_of(user, 16, 1.0)
+    cluster.finish(3.0)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+    last = max(run.ended or 0.0 for job in jobs for run in cluster.books.runs[job.key])
+    assert last < READY_SECONDS + 2.2  # two after each other, and a little to find out
+
+
+def test_items_that_turn_out_long_are_taken_from_the_range_that_runs() -> None:
+    """The first thousand take nothing, so the last ones are given out in one range; each takes a second."""
+    cluster, user = quiet(2, 2)
+    jobs = [user.job(Kind.PLAIN, 0.000_01 if n < 1000 else 1.0, options=TaskOptions()) for n in range(1008)]
+    user.submit_array(jobs)
+    cluster.finish(10.0)
+    last = max(run.ended or 0.0 for job in jobs for run in cluster.books.runs[job.key])
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+    assert last < READY_SECONDS + 3.5  # eight items, four slots
+
+
+def test_a_poisonous_item_harms_no_other() -> None:
+    cluster, user = quiet(2)
+    jobs = [user.job(Kind.POISON if n == 50 else Kind.PLAIN, 0.000_1, options=TaskOptions()) for n in range(200)]
+    user.submit_array(jobs)
+    cluster.finish(5.0)
+    assert runs(cluster, jobs[50]) == MAX_DEATHS + 1
+    assert cluster.books.outcomes[jobs[50].key] == ResultStatus.crashed
+    assert outcomes(cluster, jobs[:50] + jobs[51:]) == {ResultStatus.succeeded}
+
+
+def test_a_worker_is_lost_in_the_middle_of_its_ranges() -> None:
+    cluster, user = quiet(2, 2)
+    jobs = array_of(user, 2000, 0.000_1)
+    wait(cluster, 0.02)
+    cluster.workers[0].kill()
+    cluster.finish(5.0)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+
+
+def test_an_array_outlives_the_scheduler() -> None:
+    cluster, user = quiet(2)
+    jobs = array_of(user, 2000, 0.000_1)
+    wait(cluster, 0.03)
+    cluster.restart_scheduler()
+    cluster.finish(10.0)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
