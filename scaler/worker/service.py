@@ -23,8 +23,9 @@ from scaler.messages import ExecutorExited, ExecutorForked, ForkExecutor, ForkSe
 from scaler.net.connection import Connection
 from scaler.net.daemon import Daemon, run_daemon
 from scaler.wire.codec import codec
+from scaler.worker.executors import KillExecutor, StartExecutor, Tell
 from scaler.worker.fork_server import PACKET_BYTES, start_fork_server
-from scaler.worker.state import KillExecutor, StartExecutor, Tell, WorkerOptions, WorkerState
+from scaler.worker.state import WorkerOptions, WorkerState
 
 TAIL_LINES = 5
 TAIL_CHARACTERS = 600

@@ -23,7 +23,8 @@ from scaler.messages import (
     RunTasks,
 )
 from scaler.wire.codec import codec
-from scaler.worker.state import KillExecutor, StartExecutor, Tell, WorkerOptions, WorkerState
+from scaler.worker.executors import KillExecutor, StartExecutor, Tell
+from scaler.worker.state import WorkerOptions, WorkerState
 
 from .checkers import Books, Job, Kind, Run, Violation
 from .network import Network

@@ -20,7 +20,8 @@ from scaler.messages import (
     RunTasks,
     WorkerSettings,
 )
-from scaler.worker.state import StartExecutor, Tell, WorkerOptions, WorkerState
+from scaler.worker.executors import StartExecutor, Tell
+from scaler.worker.state import WorkerOptions, WorkerState
 
 M = TypeVar("M")
 SETTINGS = WorkerSettings("tcp://storage:1", 100, 3000)

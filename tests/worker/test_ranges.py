@@ -17,7 +17,7 @@ from scaler.messages import (
     RunTasks,
     Trimmed,
 )
-from scaler.worker.state import STARTED_SECONDS, KillExecutor
+from scaler.worker.executors import STARTED_SECONDS, KillExecutor
 
 from .builders import Rig, i, q, said, told
 

@@ -28,14 +28,7 @@ from scaler.messages import (
     WorkerHeartbeatEcho,
     WorkerLeaving,
 )
-from scaler.worker.state import (
-    AHEAD_US,
-    MAX_FAILED_FORKS,
-    STARTED_SECONDS,
-    KillExecutor,
-    StartExecutor,
-    Tell,
-)
+from scaler.worker.executors import AHEAD_US, MAX_FAILED_FORKS, STARTED_SECONDS, KillExecutor, StartExecutor, Tell
 
 from .builders import Rig, ended, i, q, ran, said, told
 

@@ -1,0 +1,465 @@
+"""The worker's executors: who runs what, who has it ahead of time, and what becomes of it when one dies.
+
+Executors are told of in numbers that are never used again. With each comes its claims page, on which worker and executor
+agree who has a task; it is the one thing here that somebody else may change, and only by taking what was offered.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import repeat
+
+from scaler._core.claims import POSITIONS, Claims
+from scaler.ids import u32, u64
+from scaler.machine import Outbox, Stop
+from scaler.messages import (
+    MESSAGE_BYTES,
+    DefineForExecutor,
+    ExecutorDeaths,
+    ExecutorSettings,
+    ForgetForExecutor,
+    Function,
+    Message,
+    Results,
+    ResultStatus,
+    RunTasks,
+    Started,
+    Trimmed,
+    function_runs,
+    runs,
+)
+from scaler.worker.tasks import Executor, Pairs, Task, inputs_of
+
+AHEAD_US = 2_000
+"""How much measured work an executor may have before it, so that it need not wait for the worker between short tasks."""
+MAX_AHEAD = 256
+STARTED_SECONDS = 0.010
+"""A task that runs for this long is reported as started, and no other waits behind it."""
+MAX_FAILED_FORKS = 5
+NEWEST_SHARE = 0.3
+
+
+@dataclass(slots=True)
+class StartExecutor:
+    """Fork an executor; it is told of by executor_started(), or executor_exited() if that fails."""
+
+    executor: int
+
+
+@dataclass(slots=True)
+class KillExecutor:
+    """SIGKILL to an executor; executor_exited() follows."""
+
+    executor: int
+
+
+@dataclass(slots=True)
+class Tell:
+    """A message to an executor."""
+
+    executor: int
+    message: Message
+
+
+class Executors:
+    """All executors of a worker, and the queue before them. What the scheduler is to hear of them is in ``reports``."""
+
+    def __init__(self, slots: int, out: Outbox) -> None:
+        self.functions: dict[int, Function] = {}
+        self.reports: list[Message] = []
+        """In order."""
+        self._slots = slots
+        self._out = out
+        self._settings: ExecutorSettings | None = None
+        self._means: dict[int, float] = {}
+        self._queue: deque[Task] = deque()
+        self._living: dict[int, Executor] = {}
+        self._numbers = 0
+        self._failed_forks = 0
+        self._places: dict[int, tuple[Executor, int]] = {}
+        """Task id to where it was sent."""
+        self._ready: dict[int, Task] = {}
+        """Task id to what waits in the queue."""
+        self._done: list[tuple[int, int, int, bytes, int, int, int, int, bytes]] = []
+        self._deaths: list[tuple[int, int, str, int, ResultStatus]] = []
+
+    # ---- coming and going
+
+    def start_all(self) -> None:
+        """Once, at the beginning: ask for one for each slot."""
+        for _ in range(self._slots):
+            self._start_one()
+
+    def _start_one(self) -> None:
+        number = self._numbers
+        self._numbers += 1
+        self._living[number] = Executor(number)
+        self._out.add(StartExecutor(number))
+
+    def started(self, number: int, claims: Claims) -> None:
+        """An executor runs and reads its socket."""
+        executor = self._living.get(number)
+        if executor is not None:
+            executor.claims = claims
+            self._failed_forks = 0
+            self._tell_settings(executor)
+
+    def exited(self, number: int, story: str) -> None:
+        """An executor is gone. ``story`` tells how: signal or exit code, memory, last output."""
+        executor = self._living.pop(number, None)
+        if executor is None:
+            return
+        if executor.claims is None:
+            self._failed_forks += 1
+            if self._failed_forks > MAX_FAILED_FORKS:
+                self._out.add(Stop(f"executors do not start: {story}", 1))
+                return
+        self._bury(executor, story)
+        self._start_one()
+
+    def _bury(self, executor: Executor, story: str) -> None:
+        """What an executor had when it ended: the task that ran is told of, the others run again."""
+        running = executor.claims.running if executor.claims is not None else None
+        survivors: list[Task] = []
+        for position, task in executor.sent.items():
+            del self._places[task.id]
+            if executor.killed_for is not None and executor.killed_for[0] == position:
+                _, status, text = executor.killed_for
+                if len(task.item_ends) or task.base:
+                    self._deaths.append((task.id, task.attempt, text, executor.item(position, task), status))
+                else:
+                    self._done.append((task.id, task.attempt, status, text.encode(), 0, 0, 0, 1, b""))
+            elif position == running and executor.killed_for is None:
+                died = executor.item(position, task)
+                self._deaths.append((task.id, task.attempt, story, died, ResultStatus.crashed))
+            else:
+                task.keep_rest()
+                survivors.append(task)
+        for task in reversed(survivors):
+            self._ready[task.id] = task
+            self._queue.appendleft(task)
+        if executor.killed_for is None:
+            self._out.log(30, f"an executor died: {story}")
+
+    def take_settings(self, settings: ExecutorSettings) -> None:
+        """Tell all executors, also those to come."""
+        self._settings = settings
+        for executor in self._living.values():
+            self._tell_settings(executor)
+
+    def _tell_settings(self, executor: Executor) -> None:
+        if self._settings is not None and executor.claims is not None:
+            self._out.add(Tell(executor.number, self._settings))
+
+    # ---- tasks from the scheduler, and back to it
+
+    def add(self, task: Task) -> None:
+        """Queue a task."""
+        self._ready[task.id] = task
+        self._queue.append(task)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """No task will name these functions any more."""
+        for number in numbers:
+            self.functions.pop(number, None)
+            self._means.pop(number, None)
+        for executor in self._living.values():
+            known = executor.known.intersection(numbers)
+            if known:
+                executor.known -= known
+                self._out.add(Tell(executor.number, ForgetForExecutor(array("I", sorted(known)))))
+
+    def take_back(self, id: int, attempt: int) -> bool:
+        """Take a task that has not begun out of the queue or away from its executor."""
+        task = self._ready.get(id)
+        if task is not None and task.attempt == attempt:
+            del self._ready[id]
+            self._queue.remove(task)
+            return True
+        place = self._places.get(id)
+        if place is None or place[0].sent[place[1]].attempt != attempt or place[0].claims is None:
+            return False
+        executor, position = place
+        if executor.claims is not None and executor.claims.revoke(position):
+            del executor.sent[position], self._places[id]
+            return True
+        return False
+
+    def cancel(self, id: int, attempt: int) -> None:
+        """Forget a task; stop the executor that runs it."""
+        if not self.take_back(id, attempt):
+            place = self._places.get(id)
+            if place is not None and place[0].sent[place[1]].attempt == attempt:
+                self._kill(place[0], place[1], ResultStatus.cancelled, "")
+
+    def abandon_all(self) -> None:
+        """The scheduler gives our tasks to others: stop them, and forget everything."""
+        self._queue.clear()
+        self._ready.clear()
+        self._done.clear()
+        self._deaths.clear()
+        self.reports.clear()
+        self.functions.clear()
+        self._means.clear()
+        for executor in self._living.values():
+            if executor.sent:
+                self._abandon(executor)
+            elif executor.known:
+                self._out.add(Tell(executor.number, ForgetForExecutor(array("I", executor.known))))
+                executor.known.clear()
+
+    def take_reports(self) -> list[Message]:
+        """What the scheduler is to hear, which is forgotten here."""
+        self._collect()
+        reports, self.reports = self.reports, []
+        return reports
+
+    def _collect(self) -> None:
+        """All that ended since the last time, as reports."""
+        done, self._done = self._done, []
+        for first, last in runs([len(entry[3]) + 4 * entry[7] for entry in done]) if done else ():
+            ids, attempts, statuses, payloads, wall, cpu, peak, counts, ends = zip(*done[first:last], strict=True)
+            results = Results(
+                array("Q", ids),
+                array("I", attempts),
+                bytes(statuses),
+                list(payloads),
+                array("Q", wall),
+                array("Q", cpu),
+                array("Q", peak),
+            )
+            if max(counts) > 1:
+                results.counts, results.item_ends = array("I", counts), list(ends)
+            self.reports.append(results)
+        if self._deaths:
+            ids, attempts, stories, items, statuses = zip(*self._deaths, strict=True)
+            self._deaths = []
+            deaths = ExecutorDeaths(array("Q", ids), array("I", attempts), list(stories))
+            if any(items) or min(statuses) != max(statuses) or statuses[0] != ResultStatus.crashed:
+                deaths.items, deaths.statuses = array("I", items), bytes(statuses)
+            self.reports.append(deaths)
+
+    # ---- giving out
+
+    def dispatch(self) -> None:
+        """Give queued tasks to executors: idle ones first, then ahead of time where tasks are short."""
+        living = [e for e in self._living.values() if e.claims is not None and e.killed_for is None]
+        for executor in living:
+            if not executor.sent and self._queue:
+                self._give(executor, 1)
+        for executor in living:
+            if not self._queue:
+                return
+            if executor.reported in executor.sent:
+                continue  # What it runs takes long: nothing should wait behind it.
+            ahead = self._ahead(self._queue[0])
+            # Topped up by halves, so that a busy executor gets batches and not single tasks.
+            if len(executor.sent) <= ahead // 2:
+                share = -(-len(self._queue) // len(living))
+                self._give(executor, min(ahead - len(executor.sent), max(1, share)))
+
+    def _ahead(self, task: Task) -> int:
+        """How many such tasks an executor may have, the one it runs included."""
+        mean = self._means.get(task.function)
+        if mean is None:
+            return 1
+        if task.count > 1:
+            return 2  # A range is as long as it should be; another one keeps the executor from waiting.
+        return max(1, min(MAX_AHEAD, int(AHEAD_US / (mean + 1.0))))
+
+    def _give(self, executor: Executor, count: int) -> None:
+        tasks: list[Task] = []
+        claims = executor.claims
+        assert claims is not None
+        oldest = next(iter(executor.sent), executor.next_position)
+        count = min(count, POSITIONS - (executor.next_position - oldest))
+        size = 0
+        while self._queue and len(tasks) < count and size < MESSAGE_BYTES:
+            task = self._queue.popleft()
+            size += len(task.payload) + 4 * task.count + sum(map(len, task.inputs))
+            del self._ready[task.id]
+            position = executor.next_position + len(tasks)
+            claims.offer(position)
+            executor.sent[position] = task
+            self._places[task.id] = executor, position
+            tasks.append(task)
+        if not tasks:
+            return
+        self._define_for(executor, tasks)
+        functions = array("I", [task.function for task in tasks])
+        if functions.count(functions[0]) == len(functions):
+            functions = functions[:1]
+        payloads = [task.payload for task in tasks]
+        item_ends = [task.item_ends for task in tasks] if any(task.count > 1 for task in tasks) else []
+        run = RunTasks(executor.next_position, functions, payloads, inputs_of(tasks), item_ends)
+        self._out.add(Tell(executor.number, run))
+        executor.next_position += len(tasks)
+
+    def _define_for(self, executor: Executor, tasks: Iterable[Task]) -> None:
+        fresh = {task.function for task in tasks} - executor.known
+        if fresh:
+            executor.known |= fresh
+            for functions in function_runs([self.functions[number] for number in sorted(fresh)]):
+                self._out.add(Tell(executor.number, DefineForExecutor(functions)))
+
+    # ---- what executors say and do
+
+    def said(self, number: int, message: Message) -> None:
+        """A message from an executor."""
+        executor = self._living.get(number)
+        if executor is not None and isinstance(message, Results):
+            self._take_results(executor, message)
+
+    def _take_results(self, executor: Executor, message: Results) -> None:
+        sums: dict[int, list[float]] = {}
+        for position, status, payload, wall, cpu, peak, count, ends in zip(
+            u64(message.tasks),
+            message.statuses,
+            message.payloads,
+            u64(message.wall_microseconds),
+            u64(message.cpu_microseconds),
+            u64(message.peak_memory_bytes),
+            u32(message.counts) or repeat(1, len(message.payloads)),
+            message.item_ends or repeat(b"", len(message.payloads)),
+            strict=True,
+        ):
+            task = executor.sent.get(position)
+            if task is None:
+                continue
+            task.done += count
+            self._done.append((task.id, task.attempt, status, payload, wall, cpu, peak, count, ends))
+            self._forget_if_done(executor, position, task)
+            entry = sums.setdefault(task.function, [0.0, 0.0])
+            entry[0] += wall
+            entry[1] += count
+        for function, (total, count) in sums.items():
+            mean, old = total / count, self._means.get(function)
+            self._means[function] = mean if old is None else old + (mean - old) * NEWEST_SHARE
+
+    def _forget_if_done(self, executor: Executor, position: int, task: Task) -> None:
+        if task.done >= task.count:
+            del executor.sent[position], self._places[task.id]
+
+    @property
+    def need_watching(self) -> bool:
+        """Whether watch() should come in STARTED_SECONDS."""
+        return any(self._needs_watching(executor) for executor in self._living.values())
+
+    def _needs_watching(self, executor: Executor) -> bool:
+        """Whether it has a task that may be running, and nobody has looked at yet; or one with a time limit."""
+        if not executor.sent or executor.claims is None or executor.killed_for is not None:
+            return False
+        position, task = next(iter(executor.sent.items()))
+        return executor.reported < position or len(executor.sent) > 1 or bool(task.timeout_us) or task.count > 1
+
+    def watch(self, now: float) -> None:
+        """Look at what runs: report what has run for a while, free what waits behind it, stop what runs too long."""
+        now_us = int(now * 1e6)
+        started, trimmed, kept = Pairs(), Pairs(), array("I")
+        for executor in list(self._living.values()):
+            claims = executor.claims
+            running = None if claims is None else claims.running
+            if claims is None or running is None or running not in executor.sent or executor.killed_for is not None:
+                continue
+            task, ran_us = executor.sent[running], now_us - claims.started_us
+            if task.count > 1 and executor.watched == running and self._trim(executor, running, task):
+                trimmed.add(task.id, task.attempt)
+                kept.append(task.base + task.count)
+                if running not in executor.sent:
+                    continue
+            executor.watched = running
+            if task.timeout_us and ran_us >= task.timeout_us:
+                name = self.functions[task.function].name
+                text = f"{name} ran for {ran_us / 1e6:.3f} s; its limit is {task.timeout_us / 1e6:.3f} s"
+                self._kill(executor, running, ResultStatus.timed_out, text)
+            elif ran_us >= STARTED_SECONDS * 1e6 * 0.9:
+                self._free_those_behind(executor, running)
+                if executor.reported < running:
+                    executor.reported = running
+                    started.add(task.id, task.attempt)
+        if started.ids:
+            self.reports.append(Started(started.ids, started.attempts))
+        if trimmed.ids:
+            self._collect()  # The results of their items come first.
+            self.reports.append(Trimmed(trimmed.ids, trimmed.attempts, kept))
+
+    def _trim(self, executor: Executor, position: int, task: Task) -> bool:
+        """Take back what has not begun of a range that runs for longer than it should: others may have it sooner."""
+        begun = executor.claims.trim(position) if executor.claims is not None else None
+        if begun is None or begun >= task.count:
+            return False
+        task.count = begun
+        self._forget_if_done(executor, position, task)
+        return True
+
+    def _free_those_behind(self, executor: Executor, running: int) -> None:
+        """Take back what waits behind a task that runs for long: another executor may have it sooner."""
+        waiting = [position for position in executor.sent if position > running]
+        self._requeue(executor, waiting)
+
+    def _requeue(self, executor: Executor, positions: list[int]) -> None:
+        """Back to the front of the queue, in order, what the executor has not begun."""
+        claims = executor.claims
+        for position in reversed(positions):
+            if claims is not None and claims.revoke(position):
+                task = executor.sent.pop(position)
+                del self._places[task.id]
+                self._ready[task.id] = task
+                self._queue.appendleft(task)
+
+    def _kill(self, executor: Executor, position: int, status: ResultStatus, text: str) -> None:
+        """Stop the executor for the sake of one task; the others go on elsewhere."""
+        if executor.killed_for is None:
+            executor.killed_for = position, status, text
+            self._requeue(executor, [other for other in executor.sent if other != position])
+            self._out.add(KillExecutor(executor.number))
+        if status == ResultStatus.cancelled:
+            # Nobody asks for it any more: it must not run again, and may be given anew before the executor has ended.
+            del self._places[executor.sent.pop(position).id]
+
+    def _abandon(self, executor: Executor) -> None:
+        """Stop the executor and forget what it has."""
+        for task in executor.sent.values():
+            self._places.pop(task.id, None)
+        executor.sent.clear()
+        executor.killed_for = executor.killed_for or (-1, ResultStatus.cancelled, "")
+        self._out.add(KillExecutor(executor.number))
+
+    # ---- asked
+
+    @property
+    def empty(self) -> bool:
+        """Whether no task is here."""
+        return not self._queue and not self._places
+
+    @property
+    def running(self) -> int:
+        """How many tasks run."""
+        return sum(1 for e in self._living.values() if e.claims is not None and e.claims.running is not None)
+
+    @property
+    def queued(self) -> int:
+        """How many tasks have not begun."""
+        return len(self._queue) + max(0, len(self._places) - self.running)
+
+    def snapshot(self) -> dict[str, int]:
+        return {
+            "queued": len(self._queue),
+            "sent": len(self._places),
+            "executors": sum(1 for e in self._living.values() if e.claims is not None),
+            "functions": len(self.functions),
+        }
+
+    def check(self) -> None:
+        assert {task.id: task for task in self._queue} == self._ready
+        assert len(self._queue) == len(self._ready)
+        sent = {task.id: (e, p) for e in self._living.values() for p, task in e.sent.items()}
+        assert sent.keys() == self._places.keys()
+        assert all(self._places[id][0] is e and self._places[id][1] == p for id, (e, p) in sent.items())
+        assert not self._ready.keys() & self._places.keys()
+        for executor in self._living.values():
+            assert list(executor.sent) == sorted(executor.sent)
+            assert executor.claims is not None or not executor.sent
