@@ -122,7 +122,7 @@ def needed(message: Submit, chosen: Sequence[int], spared: dict[int, int]) -> li
 
 def assignments(placement: Placement) -> Iterator[Assign]:
     """A placement as messages that are not much larger than MESSAGE_BYTES."""
-    sizes = [len(payload) for payload in placement.payloads]
+    sizes = list(map(len, placement.payloads))
     for i, item_ends in enumerate(placement.item_ends):
         sizes[i] += len(item_ends)
     ends = u32(placement.inputs.ends)

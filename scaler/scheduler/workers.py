@@ -40,6 +40,7 @@ RETRACT_AFTER_SECONDS = 0.005
 """How long a slot stands idle before tasks are asked back for it: work already on its way should arrive first."""
 RETRACT_AGAIN_SECONDS = 1.0
 LEFT = "it left in order"
+_GOOD = bytes([ResultStatus.succeeded, ResultStatus.stored])
 
 
 class Workers:
@@ -176,11 +177,11 @@ class Workers:
             return
         self._board.changed = True
         statuses = message.statuses
-        good = [i for i, status in enumerate(statuses) if status in (ResultStatus.succeeded, ResultStatus.stored)]
-        if len(good) == len(tasks):
+        if not statuses.translate(None, _GOOD):
             self._clients.deliver(tasks, message)
             return
-        bad = [i for i, status in enumerate(statuses) if status not in (ResultStatus.succeeded, ResultStatus.stored)]
+        good = [i for i, status in enumerate(statuses) if status in _GOOD]
+        bad = [i for i, status in enumerate(statuses) if status not in _GOOD]
         if good:
             self._clients.deliver(array("I", [tasks[i] for i in good]), select_results(message, good))
         for i in bad:

@@ -10,6 +10,7 @@ import io
 import mmap
 import os
 import resource
+import signal
 import socket
 import sys
 import time
@@ -41,6 +42,8 @@ FLUSH_NS = 300_000
 RANGE_FLUSH_NS = 5_000_000
 RANGE_FLUSH_BYTES = 256 << 10
 """The same for the items of a range, which end together; and how much of them waits."""
+RESULTS_SIGNAL = signal.SIGURG
+"""By which the worker asks for results. Where nobody listens to it, it does nothing."""
 READ_BYTES = 1 << 20
 CACHE_BYTES = 256 << 20
 
@@ -62,7 +65,11 @@ class Executor:
         self._functions: dict[int, Function] = {}
         self._loaded: dict[int, tuple[serialization.Serializer, Any]] = {}
         self._results = _Results()
+        self._items: _Items | None = None
+        """Of the range that runs."""
         self._flushed_ns = 0
+        self._calling = False
+        """Whether a task's function runs, so that nothing here is half done."""
         self._storage: StorageClient | None = None
         self._cache: OrderedDict[bytes, bytes | bytearray] = OrderedDict()
         self._cached_bytes = 0
@@ -131,45 +138,30 @@ class Executor:
             result,
             (time.monotonic_ns() - started_ns) // 1000,
             (time.process_time_ns() - cpu_ns) // 1000,
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            _peak_bytes(),
         )
 
     def _run_range(self, position: int, number: int, payload: bytes, ends: array[int]) -> None:
         """The items of a range, one after the other, until the worker has trimmed off the rest."""
         self._claims.open_range(position, len(ends))
-        take_item, clock, limit = self._claims.take_item, time.monotonic_ns, self.settings.inline_limit_bytes
-        done: list[bytes] = []
-        size = begin = 0
-        run_ns, cpu_ns = clock(), time.process_time_ns()
+        take_item, clock = self._claims.take_item, time.monotonic_ns
+        items = self._items = _Items(position)
+        begin = 0
         for end in ends:
             now_ns = clock()
             if not take_item(now_ns // 1000):
                 break
-            if now_ns - self._flushed_ns > RANGE_FLUSH_NS or size > RANGE_FLUSH_BYTES:
-                self._add_items(position, done, now_ns - run_ns, cpu_ns)
+            if now_ns - self._flushed_ns > RANGE_FLUSH_NS or items.size > RANGE_FLUSH_BYTES:
                 self._flush()
-                done, size, run_ns, cpu_ns = [], 0, now_ns, time.process_time_ns()
             status, result = self._outcome(number, payload[begin:end], [])
             begin = end
-            if status is ResultStatus.succeeded and len(result) <= limit:
-                done.append(result)
-                size += len(result)
-            else:  # An entry of its own.
-                self._add_items(position, done, now_ns - run_ns, cpu_ns)
-                self._add_items(position, [result], clock() - now_ns, cpu_ns, status)
-                done, size, run_ns, cpu_ns = [], 0, clock(), time.process_time_ns()
-        self._add_items(position, done, clock() - run_ns, cpu_ns)
-
-    def _add_items(
-        self, position: int, done: list[bytes], wall_ns: int, cpu_ns: int, status: int = ResultStatus.succeeded
-    ) -> None:
-        """Results of items that follow each other, as one entry."""
-        if not done:
-            return
-        ends = array("I", accumulate(map(len, done))).tobytes() if len(done) > 1 else b""
-        cpu_us = (time.process_time_ns() - cpu_ns) // 1000
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        self._results.add(position, status, b"".join(done), wall_ns // 1000, cpu_us, peak_bytes, len(done), ends)
+            if status is not ResultStatus.succeeded:  # An entry of its own.
+                items.end_run(self._results)
+            items.add(result)
+            if status is not ResultStatus.succeeded:
+                items.end_run(self._results, status)
+        items.end_run(self._results)
+        self._items = None
 
     def _outcome(self, number: int, payload: bytes, inputs: list[tuple[int, bytes]]) -> tuple[ResultStatus, bytes]:
         """How a call ended."""
@@ -189,10 +181,14 @@ class Executor:
         content = serialization.read(serializer, payload[1:], f"the arguments of {name}")
         if kind == serialization.INLINE:
             args, kwargs = content
-            result = function(*args, **kwargs)
         else:
             values = [self._input(serializer, status, data, name) for status, data in inputs]
-            result = function(*[serialization.evaluate(entry, values) for entry in content])
+            args, kwargs = [serialization.evaluate(entry, values) for entry in content], {}
+        self._calling = True
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            self._calling = False
         return self._written(serializer, result, number)
 
     def _function(self, number: int) -> tuple[serialization.Serializer, Any]:
@@ -244,11 +240,49 @@ class Executor:
 
     # ---- results
 
+    def asked_for_results(self, *_: Any) -> None:
+        """A signal: the worker sees that a task runs for long, and results of those before it should not wait for its end."""
+        if self._calling:
+            self._flush()
+
     def _flush(self) -> None:
+        if self._items is not None:
+            self._items.end_run(self._results)
         if self._results.payloads:
             data = self._outgoing.encode(self._results.take())
             self._link.sendall(frame_header(len(data)) + data)
         self._flushed_ns = time.monotonic_ns()
+
+
+class _Items:
+    """Results of a range's items that follow each other and ended alike, which become one entry."""
+
+    def __init__(self, position: int) -> None:
+        self.size = 0
+        self._position = position
+        self._done: list[bytes] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._began_ns, self._cpu_ns = time.monotonic_ns(), time.process_time_ns()
+
+    def add(self, result: bytes) -> None:
+        self._done.append(result)
+        self.size += len(result)
+
+    def end_run(self, results: _Results, status: int = ResultStatus.succeeded) -> None:
+        """Make an entry of what there is."""
+        done, self._done, self.size = self._done, [], 0
+        if done:
+            ends = array("I", accumulate(map(len, done))).tobytes() if len(done) > 1 else b""
+            wall_us = (time.monotonic_ns() - self._began_ns) // 1000
+            cpu_us = (time.process_time_ns() - self._cpu_ns) // 1000
+            results.add(self._position, status, b"".join(done), wall_us, cpu_us, _peak_bytes(), len(done), ends)
+        self._begin()
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class _Results:
@@ -317,6 +351,8 @@ def main(link: int, page: int, stdout: int, stderr: int) -> None:
     with socket.socket(fileno=link) as connection:
         current = Executor(connection, claims)
         serialization.set_fetch(current.fetch)
+        signal.signal(RESULTS_SIGNAL, current.asked_for_results)
+        signal.siginterrupt(RESULTS_SIGNAL, False)
         try:
             current.serve()
         except (BrokenPipeError, ConnectionResetError):

@@ -57,6 +57,13 @@ class KillExecutor:
 
 
 @dataclass(slots=True)
+class AskForResults:
+    """Have an executor send the results it has kept, though it runs a task."""
+
+    executor: int
+
+
+@dataclass(slots=True)
 class Tell:
     """A message to an executor."""
 
@@ -377,6 +384,7 @@ class Executors:
                 self._kill(executor, running, ResultStatus.timed_out, text)
             elif ran_us >= STARTED_SECONDS * 1e6 * 0.9:
                 self._free_those_behind(executor, running)
+                self._ask_for_results(executor, running, claims.item(running))
                 if executor.reported < running:
                     executor.reported = running
                     started.add(task.id, task.attempt)
@@ -394,6 +402,13 @@ class Executors:
         task.count = begun
         self._forget_if_done(executor, position, task)
         return True
+
+    def _ask_for_results(self, executor: Executor, running: int, item: int) -> None:
+        """Once for each task or item that runs long: those before it ended, and should not wait for it."""
+        kept = next(iter(executor.sent)) < running or item > executor.sent[running].done
+        if kept and executor.asked != (running, item):
+            executor.asked = running, item
+            self._out.add(AskForResults(executor.number))
 
     def _free_those_behind(self, executor: Executor, running: int) -> None:
         """Take back what waits behind a task that runs for long: another executor may have it sooner."""

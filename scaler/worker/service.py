@@ -23,7 +23,8 @@ from scaler.messages import ExecutorExited, ExecutorForked, ForkExecutor, ForkSe
 from scaler.net.connection import Connection
 from scaler.net.daemon import Daemon, run_daemon
 from scaler.wire.codec import codec
-from scaler.worker.executors import KillExecutor, StartExecutor, Tell
+from scaler.worker.executor import RESULTS_SIGNAL
+from scaler.worker.executors import AskForResults, KillExecutor, StartExecutor, Tell
 from scaler.worker.fork_server import PACKET_BYTES, start_fork_server
 from scaler.worker.state import WorkerOptions, WorkerState
 
@@ -91,7 +92,7 @@ class WorkerService:
             os.waitpid(self._fork_pid, 0)
 
     def carry_out(self, output: Output) -> None:
-        """StartExecutor, KillExecutor and Tell."""
+        """StartExecutor, KillExecutor, AskForResults and Tell."""
         if isinstance(output, Tell):
             process = self._processes.get(output.executor)
             if process is not None and process.connection is not None:
@@ -100,10 +101,15 @@ class WorkerService:
         elif isinstance(output, StartExecutor):
             self._fork(output.executor)
         elif isinstance(output, KillExecutor):
-            process = self._processes.get(output.executor)
-            if process is not None and process.pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
+            self._signal(output.executor, signal.SIGKILL)
+        elif isinstance(output, AskForResults):
+            self._signal(output.executor, RESULTS_SIGNAL)
+
+    def _signal(self, executor: int, number: signal.Signals) -> None:
+        process = self._processes.get(executor)
+        if process is not None and process.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
 
     def _flush(self) -> None:
         """Write to the executors, each in one go, what this turn had for them."""

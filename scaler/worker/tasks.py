@@ -55,6 +55,8 @@ class Executor:
     known: set[int] = field(default_factory=set)
     reported: int = -1
     """The last position reported as started."""
+    asked: tuple[int, int] = (-1, -1)
+    """The position and item that ran when it was asked for results last."""
     watched: int = -1
     """The position that ran when it was looked at last."""
     killed_for: tuple[int, ResultStatus, str] | None = None

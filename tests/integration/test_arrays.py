@@ -1,5 +1,6 @@
 """map, starmap and imap against a real local cluster."""
 
+import concurrent.futures
 import itertools
 import os
 import signal
@@ -72,6 +73,26 @@ def test_a_slow_item_does_not_hold_up_the_others(client: Client) -> None:
     began = time.monotonic()
     client.map(time.sleep, [0.0] * 1000 + [0.4] * 4)
     assert time.monotonic() - began < 1.4  # four items on two slots, and not one after the other
+
+
+def test_results_do_not_wait_for_a_long_task_behind_them(client: Client) -> None:
+    client.map(time.sleep, [0.0] * 1000)  # The function is known to be short, and is sent ahead.
+    began = time.monotonic()
+    futures = [client.submit(time.sleep, 0.0 if n != 20 else 2.0) for n in range(40)]
+    done, _ = concurrent.futures.wait([f for n, f in enumerate(futures) if n != 20], timeout=1.5)
+    assert len(done) == 39
+    assert time.monotonic() - began < 1.5
+    futures[20].result()
+
+
+def test_items_before_a_long_one_are_yielded_while_it_runs(client: Client) -> None:
+    client.map(time.sleep, [0.0] * 1000)
+    stream = client.imap(time.sleep, [0.0] * 100 + [2.0])
+    began = time.monotonic()
+    for _ in range(100):
+        next(stream)
+    assert time.monotonic() - began < 1.5
+    stream.close()
 
 
 def test_clear_ends_a_map(client: Client) -> None:

@@ -23,7 +23,7 @@ from scaler.messages import (
     RunTasks,
 )
 from scaler.wire.codec import codec
-from scaler.worker.executors import KillExecutor, StartExecutor, Tell
+from scaler.worker.executors import AskForResults, KillExecutor, StartExecutor, Tell
 from scaler.worker.state import WorkerOptions, WorkerState
 
 from .checkers import Books, Job, Kind, Run, Violation
@@ -66,6 +66,10 @@ class WorkerNode(Node):
             if executor is not None:
                 self.books.hidden_deaths += not executor.alive
                 executor.die("killed by its worker")
+        elif isinstance(output, AskForResults):
+            executor = self.executors.get(output.executor)
+            if executor is not None and executor.run is not None:
+                executor.answer()
         else:
             super().carry_out(output)
 
@@ -126,6 +130,12 @@ class Executor:
             self._inbox.append(message)
         if self.run is None:
             self._next()
+
+    def answer(self) -> None:
+        """Send what is kept, in the middle of a task."""
+        if self._range is not None:
+            self._close_items(self._range.position)
+        self._flush()
 
     def _flush(self) -> None:
         self._flushed_at = self.clock.now

@@ -17,7 +17,7 @@ from scaler.messages import (
     RunTasks,
     Trimmed,
 )
-from scaler.worker.executors import STARTED_SECONDS, KillExecutor
+from scaler.worker.executors import STARTED_SECONDS, AskForResults, KillExecutor
 
 from .builders import Rig, i, q, said, told
 
@@ -174,3 +174,19 @@ def test_a_cancelled_range_is_stopped() -> None:
     outputs = rig.say(CancelAssigned(q(7), i(1)))
     assert [o.executor for o in outputs if isinstance(o, KillExecutor)] == [0]
     assert said(rig.exited(0), ExecutorDeaths) == []
+
+
+def test_an_executor_is_asked_once_for_results_that_wait_behind_a_long_item() -> None:
+    rig = Rig()
+    assign(rig, 7, 10)
+    begin(rig, 0, 10, 4)
+    asked = [rig.at(rig.now + STARTED_SECONDS) for _ in range(3)]
+    assert [AskForResults(0) in outputs for outputs in asked] == [True, False, False]
+
+
+def test_an_executor_that_keeps_nothing_is_not_asked() -> None:
+    rig = Rig()
+    assign(rig, 7, 10)
+    begin(rig, 0, 10, 4)
+    items_done(rig, 0, 3)
+    assert AskForResults(0) not in rig.at(rig.now + STARTED_SECONDS)
