@@ -11,7 +11,7 @@ from scaler.errors import ProtocolError
 from scaler.machine import Peer
 from scaler.messages import Message, Role
 from scaler.wire.codec import UnionCodec
-from scaler.wire.framing import FrameReader, frame_header
+from scaler.wire.framing import FrameReader
 from scaler.wire.handshake import Dialer, Listener, handshake_codec
 
 HANDSHAKE_SECONDS = 10.0
@@ -19,8 +19,6 @@ READ_BYTES = 256 << 10
 PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
-SMALL_BYTES = 64 << 10
-
 
 _NOBODY = Peer(Role.unspecified, b"")
 
@@ -161,17 +159,15 @@ class Connection(asyncio.BufferedProtocol):
         """Queue a message; flush() writes all that is queued at once. Raises ProtocolError if it is too large to send."""
         if self._closing:
             return
-        data = self._outgoing.encode(message)
-        self._pending.append(frame_header(len(data), len(attachment)))
-        self._pending.append(data)
-        if len(attachment):
+        self._pending.append(self._outgoing.frame(message, len(attachment)))
+        if attachment:
             self._pending.append(attachment)
 
     def flush(self) -> None:
         """Write what is queued."""
         if self._pending and not self._closing:
-            if len(self._pending) == 2 and len(self._pending[1]) < SMALL_BYTES:
-                self._transport.write(b"".join(self._pending))  # one small frame, as in a lone round trip
+            if len(self._pending) == 1:
+                self._transport.write(self._pending[0])
             else:
                 self._transport.writelines(self._pending)
             self._pending = []

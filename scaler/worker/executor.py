@@ -33,7 +33,7 @@ from scaler.messages import (
 )
 from scaler.storage.client import StorageClient
 from scaler.wire.codec import codec, struct_codec
-from scaler.wire.framing import FrameReader, frame_header
+from scaler.wire.framing import FrameReader
 
 FLUSH_NS = 300_000
 """A result waits for others at most this long, counted from the last time results were sent, while tasks keep ending."""
@@ -197,8 +197,7 @@ class Executor:
 
     def _flush(self) -> None:
         if self._results.payloads:
-            data = self._outgoing.encode(self._results.take())
-            self._link.sendall(frame_header(len(data)) + data)
+            self._link.sendall(self._outgoing.frame(self._results.take()))
         self._flushed_ns = time.monotonic_ns()
 
 

@@ -15,7 +15,7 @@ from scaler.machine import Peer
 from scaler.messages import Message, Role
 from scaler.net.driver import conversation
 from scaler.wire.codec import UnionCodec
-from scaler.wire.framing import FrameReader, frame_header
+from scaler.wire.framing import FrameReader
 from scaler.wire.handshake import Dialer, Listener, handshake_codec
 
 from .clock import Clock
@@ -179,8 +179,7 @@ class Connection:
             self.flush()
 
     def send(self, message: Message, attachment: bytes | memoryview = b"") -> None:
-        data = self._outgoing.encode(message)
-        self._pending += [frame_header(len(data), len(attachment)), data, bytes(attachment)]
+        self._pending += [self._outgoing.frame(message, len(attachment)), bytes(attachment)]
 
     def flush(self) -> None:
         if self._pending and self.open:
