@@ -11,7 +11,7 @@ from scaler.errors import ProtocolError
 from scaler.machine import Peer
 from scaler.messages import Message, Role
 from scaler.wire.codec import UnionCodec
-from scaler.wire.framing import FrameReader
+from scaler.wire.frame_reader import FrameReader
 from scaler.wire.handshake import Dialer, Listener, handshake_codec
 
 HANDSHAKE_SECONDS = 10.0
@@ -91,16 +91,17 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._frames.feed(memoryview(self._buffer)[:nbytes])
-        for message, attachment in self._frames.frames():
+        frames = self._frames
+        frames.feed(self._buffer, nbytes)
+        for message, attachment in iter(frames.take, None):
             if self._closing:
                 break
             try:
                 self._frame(self._incoming.decode(message), attachment)
             except ProtocolError as error:
                 self._unreadable(str(error))
-        if self._frames.error is not None and not self._closing:
-            self._unreadable(str(self._frames.error))
+        if frames.error is not None and not self._closing:
+            self._unreadable(str(frames.error))
         if self._read_all is not None:
             self._read_all()
 

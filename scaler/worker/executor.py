@@ -33,11 +33,11 @@ from scaler.messages import (
 )
 from scaler.storage.client import StorageClient
 from scaler.wire.codec import codec, struct_codec
-from scaler.wire.framing import FrameReader
+from scaler.wire.frame_reader import FrameReader
 
 FLUSH_NS = 300_000
 """A result waits for others at most this long, counted from the last time results were sent, while tasks keep ending."""
-READ_BYTES = 1 << 20
+READ_BYTES = 256 << 10
 CACHE_BYTES = 256 << 20
 
 current: Executor | None = None
@@ -65,9 +65,10 @@ class Executor:
 
     def serve(self) -> None:
         """Until the worker closes the socket."""
-        while data := self._link.recv(READ_BYTES):
-            self._frames.feed(data)
-            for message, _ in self._frames.frames():
+        buffer = bytearray(READ_BYTES)
+        while received := self._link.recv_into(buffer):
+            self._frames.feed(buffer, received)
+            for message, _ in iter(self._frames.take, None):
                 self._handle(self._incoming.decode(message))
             self._flush()
 

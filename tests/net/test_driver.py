@@ -25,7 +25,7 @@ from scaler.messages import (
 from scaler.net import connection as connection_module
 from scaler.net import driver as driver_module
 from scaler.net.driver import Driver, new_event_loop
-from scaler.wire.framing import FrameReader
+from scaler.wire.frame_reader import FrameReader
 from scaler.wire.handshake import handshake_codec
 
 HERE = Address("127.0.0.1", 0)
@@ -244,7 +244,7 @@ def test_garbage_gets_a_refusal_and_a_clear_end(go: Any, data: bytes, caplog: py
         address = await listener.listen(HERE, {Role.client})
         frames = FrameReader()
         frames.feed(await talk(address, data))
-        ((message, _),) = frames.frames()
+        ((message, _),) = iter(frames.take, None)
         refused = handshake_codec().decode(message)
         assert isinstance(refused, Refused) and refused.reason == RefusalReason.not_scaler
         assert notes.peers == [] and notes.lost == []

@@ -15,7 +15,7 @@ from scaler.machine import Peer
 from scaler.messages import Message, Role
 from scaler.net.driver import conversation
 from scaler.wire.codec import UnionCodec
-from scaler.wire.framing import FrameReader
+from scaler.wire.frame_reader import FrameReader
 from scaler.wire.handshake import Dialer, Listener, handshake_codec
 
 from .clock import Clock
@@ -202,7 +202,7 @@ class Connection:
         if not self.open:
             return
         self._frames.feed(data)
-        for message, attachment in self._frames.frames():
+        for message, attachment in iter(self._frames.take, None):
             if not self.open:
                 return
             self.clock.frame(str(self.link), self.owner.name, message)
