@@ -159,7 +159,8 @@ class ClientService:
     def _turn(self) -> None:
         with self._lock:
             self._woken = False
-        self._take_inbox()
+        with self._driver.lock:
+            self._take_inbox()
         self._driver.wake_after_reading()
 
     def _take_inbox(self) -> None:
@@ -176,6 +177,7 @@ class ClientService:
             self._ended(output)
         elif isinstance(output, Connected):
             self.settings = output.settings
+            self._driver.let_threads_send()
             self._connected.set()
         elif isinstance(output, Refusal):
             self._refusal = output.text
@@ -239,10 +241,24 @@ class ClientService:
     def submit(self, tasks: list[Task], waiters: Iterable[tuple[int, Waiter]]) -> None:
         """Send tasks; ``waiters`` hear how those they name end."""
         self._waiters.update(waiters)
-        self._inbox.append(tasks)
-        self._wake()
+        if not self._send_alone(tasks):
+            self._inbox.append(tasks)
+            self._wake()
         if self.closed is not None:
             self._give_up(self.closed)
+
+    def _send_alone(self, tasks: list[Task]) -> bool:
+        """Send a lone task from the user's thread, which then only has to wait, instead of waking another one for it."""
+        driver = self._driver
+        if self._inbox or not driver.lock.acquire(blocking=False):
+            return False
+        try:
+            said = None if self._inbox else self._state.submit_alone(tasks)
+            if said is not None:
+                driver.send_in_thread(*said)
+            return said is not None
+        finally:
+            driver.lock.release()
 
     def _later(self, work: Callable[[], None]) -> None:
         self._inbox.append(work)
@@ -279,13 +295,17 @@ class ClientService:
             waiters, self._waiters = self._waiters, {}
             for sequence, waiter in waiters.items():
                 waiter.finish_task(sequence, Outcome(ResultStatus.cancelled, b""))
-            self._later(self._leave)
+            with self._lock:
+                if self.closed is None:
+                    self._loop.call_soon_threadsafe(self._leave)
             self._thread.join(10)
         if self._storage is not None and os.getpid() == self._pid:
             self._storage.close()
 
     def _leave(self) -> None:
-        self._state.goodbye()
+        with self._driver.lock:
+            self._take_inbox()
+            self._state.goodbye()
         self._driver.turn()  # says goodbye before the scheduler's answer to it, the end of the connection, can arrive
         self._driver.stop(Stop("left"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,16 @@ READ_BYTES = 256 << 10
 PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
+
+class _Duplicate:
+    """A socket's second descriptor, closed when the last one who uses it is done: no other file gets its number before."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.number = os.dup(descriptor)
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
 
 _NOBODY = Peer(Role.unspecified, b"")
 
@@ -57,6 +68,7 @@ class Connection(asyncio.BufferedProtocol):
         self._incoming = self._outgoing = handshake_codec()
         self._timer: asyncio.TimerHandle | None = None
         self._pending: list[bytes | memoryview] = []
+        self._duplicate: _Duplicate | None = None
         self._reason = ""
         self._closing = False
         self._over = False
@@ -137,6 +149,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._set_timer(None, "")
         self._finished = True
+        self._duplicate = None
         if self._over:
             return
         self._over = True
@@ -174,6 +187,28 @@ class Connection(asyncio.BufferedProtocol):
             self._pending = []
             if self._transport.get_write_buffer_size() > DROP_BYTES:
                 self.abort("it has more than 1 GiB of messages that it did not read")
+
+    def let_threads_flush(self) -> None:
+        """From here on other threads may flush, too."""
+        if self._duplicate is None and not self._transport.is_closing():
+            self._duplicate = _Duplicate(self._transport.get_extra_info("socket").fileno())
+
+    def flush_in_thread(self) -> bool:
+        """As flush(), for another thread, while nobody else uses this connection. False when the loop has to do it.
+
+        Event loops are not made for that, so it writes to the socket itself, after everything that the loop had to write.
+        """
+        duplicate = self._duplicate
+        if duplicate is None or self._closing or self._transport.is_closing() or self._transport.get_write_buffer_size():
+            return False
+        data, self._pending = b"".join(self._pending), []
+        try:
+            sent = os.write(duplicate.number, data)
+        except OSError:
+            sent = 0  # the socket is full, or broken: the loop finds out
+        if sent < len(data):
+            self._pending = [memoryview(data)[sent:]]
+        return sent == len(data)
 
     def close(self, reason: str) -> None:
         """Close after what is queued; the owner is not told."""
