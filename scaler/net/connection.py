@@ -21,6 +21,7 @@ PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
 
+
 class _Duplicate:
     """A socket's second descriptor, closed when the last one who uses it is done: no other file gets its number before."""
 
@@ -199,7 +200,12 @@ class Connection(asyncio.BufferedProtocol):
         Event loops are not made for that, so it writes to the socket itself, after everything that the loop had to write.
         """
         duplicate = self._duplicate
-        if duplicate is None or self._closing or self._transport.is_closing() or self._transport.get_write_buffer_size():
+        if (
+            duplicate is None
+            or self._closing
+            or self._transport.is_closing()
+            or self._transport.get_write_buffer_size()
+        ):
             return False
         data, self._pending = b"".join(self._pending), []
         try:
