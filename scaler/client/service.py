@@ -77,6 +77,7 @@ class ClientService:
         self._state = ClientState(heartbeat_seconds, timeout_seconds)
         self._next_sequence = 0
         self._inbox: deque[Callable[[], None] | list[Task]] = deque()
+        self._outputs: deque[Output] = deque()
         self._waiters: dict[int, Waiter] = {}
         self._pid = os.getpid()
         self._lock = threading.RLock()
@@ -126,9 +127,10 @@ class ClientService:
             self._state,
             self.identity,
             f"client {self._name or self.identity.hex()[:8]}",
-            self._carry_out,
+            self._outputs.append,
             random_bytes=os.urandom,
         )
+        self._driver.after_turn = self._carry_out_all
         self._driver.dial(self.address, Role.client, "the scheduler", self._timeout_seconds)
         outcome = await self._driver.stopped
         await self._driver.close()
@@ -171,6 +173,11 @@ class ClientService:
                 self._state.submit(entry)
             else:
                 entry()
+
+    def _carry_out_all(self) -> None:
+        # Not in the turn, which has the driver's lock: what futures call when they are done is not ours.
+        while self._outputs:
+            self._carry_out(self._outputs.popleft())
 
     def _carry_out(self, output: Output) -> None:
         if isinstance(output, Ended):
@@ -250,15 +257,13 @@ class ClientService:
     def _send_alone(self, tasks: list[Task]) -> bool:
         """Send a lone task from the user's thread, which then only has to wait, instead of waking another one for it."""
         driver = self._driver
-        if self._inbox or not driver.lock.acquire(blocking=False):
+        if self._inbox or driver.lock.locked():
             return False
-        try:
+        with driver.lock:
             said = None if self._inbox else self._state.submit_alone(tasks)
             if said is not None:
                 driver.send_in_thread(*said)
             return said is not None
-        finally:
-            driver.lock.release()
 
     def _later(self, work: Callable[[], None]) -> None:
         self._inbox.append(work)

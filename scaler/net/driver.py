@@ -51,8 +51,8 @@ def conversation(role: Role) -> tuple[UnionCodec, UnionCodec]:
 class Driver:
     """The one service loop. ``carry_out`` gets the outputs peculiar to the state. All methods but one run on the event loop.
 
-    ``lock`` is held while the state is used and while messages are sent. Another thread that got it, without waiting, may use the
-    state, too, and send_in_thread().
+    ``lock`` is held while the state is used and outputs are carried out, not in ``after_turn``. Another thread that has it may use
+    the state, too, and send_in_thread().
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Driver:
         self.paused: Callable[[int, bool], None] | None = None
         """Told when a peer stops reading, and when it reads again."""
         self.after_turn: Callable[[], None] | None = None
-        """Called after all outputs of a turn have been carried out."""
+        """Called after all outputs of a turn have been carried out, without the lock."""
 
     # ---- connections
 
@@ -269,6 +269,8 @@ class Driver:
                 self.state.tick(now)
             self._do(self.state.drain(now))
             self._set_timer(now)
+        if self.after_turn is not None:
+            self.after_turn()
 
     def _set_timer(self, now: float) -> None:
         deadline = self.state.next_deadline()
@@ -313,8 +315,6 @@ class Driver:
                 self._carry_out(output)
         for connection in written.values():
             connection.flush()
-        if self.after_turn is not None:
-            self.after_turn()
 
     def let_threads_send(self) -> None:
         """From here on send_in_thread() is quick, for the connections there are."""
