@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := $(wildcard scaler/_core/*.pyx scaler/_core/*.pxd) setup.py pyproject.toml
+SOURCES := $(wildcard scaler/_core/*.pyx scaler/_core/*.pxd scaler/wire/*.pyx) setup.py pyproject.toml
 
 .PHONY: run test check sim bench bench-core docs clean
 
@@ -17,7 +17,7 @@ check: $(READY)  ## lint, types, import rule, layout, schema comments
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml $(addprefix scaler._core.,$(filter-out columns,$(basename $(notdir $(wildcard scaler/_core/*.pyx)))))
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml $(addprefix scaler._core.,$(filter-out columns,$(basename $(notdir $(wildcard scaler/_core/*.pyx))))) scaler.wire.segment scaler.wire.frame_reader
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/checks.py
 
@@ -27,16 +27,17 @@ sim: $(READY)  ## the simulator over many seeds: make sim SEEDS=10000
 bench: $(READY)  ## the figures of docs/benchmarks.md, written there
 	$(BIN)/python benchmarks/bench.py --write docs/benchmarks.md
 
-bench-core: $(READY)  ## micro-benchmarks of scaler/_core
+bench-core: $(READY)  ## micro-benchmarks of scaler/_core and of the codec
 	$(BIN)/python benchmarks/core_containers.py
 	$(BIN)/python benchmarks/core_placement.py
+	$(BIN)/python benchmarks/wire_codec.py
 
 docs: $(READY)  ## checks that links in the documentation lead somewhere
 	$(BIN)/python -m pytest tests/test_documentation.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	rm -f scaler/_core/*.so scaler/_core/*.c
+	rm -f scaler/_core/*.so scaler/_core/*.c scaler/wire/*.so scaler/wire/*.c
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): $(SOURCES)

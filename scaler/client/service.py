@@ -87,6 +87,7 @@ class ClientService:
         self._state = ClientState(heartbeat_seconds, timeout_seconds)
         self._next_sequence = 0
         self._inbox: deque[Callable[[], None] | list[Task]] = deque()
+        self._outputs: deque[Output] = deque()
         self._waiters: dict[int, Waiter] = {}
         self._arrays: dict[int, ArrayTask] = {}
         """By the sequence of the first item: those that have not ended."""
@@ -140,9 +141,10 @@ class ClientService:
             self._state,
             self.identity,
             f"client {self._name or self.identity.hex()[:8]}",
-            self._carry_out,
+            self._outputs.append,
             random_bytes=os.urandom,
         )
+        self._driver.after_turn = self._carry_out_all
         self._driver.dial(self.address, Role.client, "the scheduler", self._timeout_seconds)
         outcome = await self._driver.stopped
         await self._driver.close()
@@ -180,7 +182,8 @@ class ClientService:
     def _turn(self) -> None:
         with self._lock:
             self._woken = False
-        self._take_inbox()
+        with self._driver.lock:
+            self._take_inbox()
         self._driver.wake_after_reading()
 
     def _take_inbox(self) -> None:
@@ -192,12 +195,18 @@ class ClientService:
             else:
                 entry()
 
+    def _carry_out_all(self) -> None:
+        # Not in the turn, which has the driver's lock: what futures call when they are done is not ours.
+        while self._outputs:
+            self._carry_out(self._outputs.popleft())
+
     def _carry_out(self, output: Output) -> None:
         if isinstance(output, Ended):
             self._ended(output)
         elif isinstance(output, Connected):
             self.settings = output.settings
             self.slots = output.settings.slots
+            self._driver.let_threads_send()
             self._connected.set()
         elif isinstance(output, Slots):
             self.slots = output.slots
@@ -279,10 +288,22 @@ class ClientService:
     def submit(self, tasks: list[Task], waiters: Iterable[tuple[int, Waiter]]) -> None:
         """Send tasks; ``waiters`` hear how those they name end."""
         self._waiters.update(waiters)
-        self._inbox.append(tasks)
-        self._wake()
+        if not self._send_alone(tasks):
+            self._inbox.append(tasks)
+            self._wake()
         if self.closed is not None:
             self._give_up(self.closed)
+
+    def _send_alone(self, tasks: list[Task]) -> bool:
+        """Send a lone task from the user's thread, which then only has to wait, instead of waking another one for it."""
+        driver = self._driver
+        if self._inbox or driver.lock.locked():
+            return False
+        with driver.lock:
+            said = None if self._inbox else self._state.submit_alone(tasks)
+            if said is not None:
+                driver.send_in_thread(*said)
+            return said is not None
 
     def submit_array(self, whole: ArrayTask) -> None:
         """Send an array; its owner, an ArrayWaiter, hears how its items end."""
@@ -329,13 +350,17 @@ class ClientService:
         """Leave the scheduler; futures that are open end as cancelled."""
         if self.closed is None and os.getpid() == self._pid:
             self._end_all(Outcome(ResultStatus.cancelled, b""))
-            self.soon(self._leave)
+            with self._lock:
+                if self.closed is None:
+                    self._loop.call_soon_threadsafe(self._leave)
             self._thread.join(10)
         if self._storage is not None and os.getpid() == self._pid:
             self._storage.close()
 
     def _leave(self) -> None:
-        self._state.goodbye()
+        with self._driver.lock:
+            self._take_inbox()
+            self._state.goodbye()
         self._driver.turn()  # says goodbye before the scheduler's answer to it, the end of the connection, can arrive
         self._driver.stop(Stop("left"))
 

@@ -170,6 +170,18 @@ class ClientState:
             task.cancelled = True
             self._say(task.cancellation())
 
+    def submit_alone(self, tasks: list[Task]) -> tuple[int, Message] | None:
+        """Submit a task where that is all there is to do: the scheduler's number and what to tell it, at once.
+
+        None, and nothing happened, where it should go with others: while tasks are unfinished, or anything is to be said.
+        """
+        busy = self._unfinished or self._fresh or self._said or self._out.outputs
+        if self._scheduler is None or busy or len(tasks) != 1 or tasks[0].options is not None:
+            return None
+        self.submit(tasks)
+        self._fresh = []
+        return self._scheduler, _submission(tasks)
+
     def cancel(self, sequences: Iterable[int]) -> None:
         """Stop these, as far as they have not ended."""
         open_ones = array("Q", [sequence for sequence in sequences if sequence in self._unfinished])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from scaler.errors import ProtocolError
 from scaler.machine import Peer
 from scaler.messages import Message, Role
 from scaler.wire.codec import UnionCodec
-from scaler.wire.framing import FrameReader, frame_header
+from scaler.wire.frame_reader import FrameReader
 from scaler.wire.handshake import Dialer, Listener, handshake_codec
 
 HANDSHAKE_SECONDS = 10.0
@@ -19,7 +20,16 @@ READ_BYTES = 256 << 10
 PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
-SMALL_BYTES = 64 << 10
+
+
+class _Duplicate:
+    """A socket's second descriptor, closed when the last one who uses it is done: no other file gets its number before."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.number = os.dup(descriptor)
+
+    def __del__(self) -> None:
+        os.close(self.number)
 
 
 _NOBODY = Peer(Role.unspecified, b"")
@@ -59,6 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         self._incoming = self._outgoing = handshake_codec()
         self._timer: asyncio.TimerHandle | None = None
         self._pending: list[bytes | memoryview] = []
+        self._duplicate: _Duplicate | None = None
         self._reason = ""
         self._closing = False
         self._over = False
@@ -93,16 +104,17 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._frames.feed(memoryview(self._buffer)[:nbytes])
-        for message, attachment in self._frames.frames():
+        frames = self._frames
+        frames.feed(self._buffer, nbytes)
+        for message, attachment in iter(frames.take, None):
             if self._closing:
                 break
             try:
                 self._frame(self._incoming.decode(message), attachment)
             except ProtocolError as error:
                 self._unreadable(str(error))
-        if self._frames.error is not None and not self._closing:
-            self._unreadable(str(self._frames.error))
+        if frames.error is not None and not self._closing:
+            self._unreadable(str(frames.error))
         if self._read_all is not None:
             self._read_all()
 
@@ -138,6 +150,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._set_timer(None, "")
         self._finished = True
+        self._duplicate = None
         if self._over:
             return
         self._over = True
@@ -161,22 +174,47 @@ class Connection(asyncio.BufferedProtocol):
         """Queue a message; flush() writes all that is queued at once. Raises ProtocolError if it is too large to send."""
         if self._closing:
             return
-        data = self._outgoing.encode(message)
-        self._pending.append(frame_header(len(data), len(attachment)))
-        self._pending.append(data)
-        if len(attachment):
+        self._pending.append(self._outgoing.frame(message, len(attachment)))
+        if attachment:
             self._pending.append(attachment)
 
     def flush(self) -> None:
         """Write what is queued."""
         if self._pending and not self._closing:
-            if len(self._pending) == 2 and len(self._pending[1]) < SMALL_BYTES:
-                self._transport.write(b"".join(self._pending))  # one small frame, as in a lone round trip
+            if len(self._pending) == 1:
+                self._transport.write(self._pending[0])
             else:
                 self._transport.writelines(self._pending)
             self._pending = []
             if self._transport.get_write_buffer_size() > DROP_BYTES:
                 self.abort("it has more than 1 GiB of messages that it did not read")
+
+    def let_threads_flush(self) -> None:
+        """From here on other threads may flush, too."""
+        if self._duplicate is None and not self._transport.is_closing():
+            self._duplicate = _Duplicate(self._transport.get_extra_info("socket").fileno())
+
+    def flush_in_thread(self) -> bool:
+        """As flush(), for another thread, while nobody else uses this connection. False when the loop has to do it.
+
+        Event loops are not made for that, so it writes to the socket itself, after everything that the loop had to write.
+        """
+        duplicate = self._duplicate
+        if (
+            duplicate is None
+            or self._closing
+            or self._transport.is_closing()
+            or self._transport.get_write_buffer_size()
+        ):
+            return False
+        data, self._pending = b"".join(self._pending), []
+        try:
+            sent = os.write(duplicate.number, data)
+        except OSError:
+            sent = 0  # the socket is full, or broken: the loop finds out
+        if sent < len(data):
+            self._pending = [memoryview(data)[sent:]]
+        return sent == len(data)
 
     def close(self, reason: str) -> None:
         """Close after what is queued; the owner is not told."""

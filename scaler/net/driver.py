@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Collection
 from typing import Any
@@ -48,7 +49,11 @@ def conversation(role: Role) -> tuple[UnionCodec, UnionCodec]:
 
 
 class Driver:
-    """The one service loop. ``carry_out`` gets the outputs peculiar to the state. All methods run on the event loop."""
+    """The one service loop. ``carry_out`` gets the outputs peculiar to the state. All methods but one run on the loop.
+
+    ``lock`` is held while the state is used and outputs are carried out, not in ``after_turn``. Another thread that has it
+    may use the state, too, and send_in_thread().
+    """
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class Driver:
         self.name = name
         self.connections: dict[int, Connection] = {}
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self.lock = threading.Lock()
         self._loop = asyncio.get_running_loop()
         self._carry_out = carry_out
         self._secret = secret
@@ -87,7 +93,7 @@ class Driver:
         self.paused: Callable[[int, bool], None] | None = None
         """Told when a peer stops reading, and when it reads again."""
         self.after_turn: Callable[[], None] | None = None
-        """Called after all outputs of a turn have been carried out."""
+        """Called after all outputs of a turn have been carried out, without the lock."""
 
     # ---- connections
 
@@ -214,18 +220,22 @@ class Driver:
         self._greeting.discard(connection)
         self._numbers += 1
         connection.number = self._numbers
-        self.connections[connection.number] = connection
-        self.state.peer_connected(connection.number, peer, time.monotonic())
+        with self.lock:
+            self.connections[connection.number] = connection
+            self.state.peer_connected(connection.number, peer, time.monotonic())
         self.wake()
 
     def _received(self, connection: Connection, message: Message, attachment: bytes) -> None:
         if connection.number in self.connections:
-            self.state.receive(connection.number, message, time.monotonic(), attachment)
+            with self.lock:
+                self.state.receive(connection.number, message, time.monotonic(), attachment)
 
     def _disconnected(self, connection: Connection, reason: str) -> None:
         self._greeting.discard(connection)
-        if self.connections.pop(connection.number, None) is not None:
-            self.state.peer_lost(connection.number, reason, time.monotonic())
+        if connection.number in self.connections:
+            with self.lock:
+                del self.connections[connection.number]
+                self.state.peer_lost(connection.number, reason, time.monotonic())
             self.wake()
         elif connection.peer is None:
             self._log.warning("%s: closed connection from %s: %s", self.name, connection.remote, reason)
@@ -253,11 +263,14 @@ class Driver:
         """Have the state decide now."""
         self._woken = False
         now = self._turned_at = time.monotonic()
-        if self._due:
-            self._due = False
-            self.state.tick(now)
-        self._do(self.state.drain(now))
-        self._set_timer(now)
+        with self.lock:
+            if self._due:
+                self._due = False
+                self.state.tick(now)
+            self._do(self.state.drain(now))
+            self._set_timer(now)
+        if self.after_turn is not None:
+            self.after_turn()
 
     def _set_timer(self, now: float) -> None:
         deadline = self.state.next_deadline()
@@ -302,8 +315,23 @@ class Driver:
                 self._carry_out(output)
         for connection in written.values():
             connection.flush()
-        if self.after_turn is not None:
-            self.after_turn()
+
+    def let_threads_send(self) -> None:
+        """From here on send_in_thread() is quick, for the connections there are."""
+        for connection in self.connections.values():
+            connection.let_threads_flush()
+
+    def send_in_thread(self, peer: int, message: Message) -> None:
+        """Send a message at once, from another thread, which has the lock. Wakes the loop only where it has to help."""
+        connection = self.connections.get(peer)
+        if connection is not None:
+            connection.send(message)
+            if not connection.flush_in_thread():
+                self._loop.call_soon_threadsafe(self._flush, connection)
+
+    def _flush(self, connection: Connection) -> None:
+        with self.lock:
+            connection.flush()
 
     def _close(self, output: Close) -> None:
         connection = self.connections.pop(output.peer, None)
@@ -343,9 +371,10 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
         closing = [*self.connections.values(), *self._greeting]
-        self.connections.clear()
-        for connection in closing:
-            connection.close("this side ends")
+        with self.lock:
+            self.connections.clear()
+            for connection in closing:
+                connection.close("this side ends")
         for _ in range(200):
             if all(connection.finished for connection in closing):
                 break

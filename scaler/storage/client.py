@@ -352,8 +352,8 @@ class _Link:
     # ---- frames
 
     def send(self, message: Message, attachment: bytes | memoryview = b"") -> None:
-        data = self._says.encode(message)
-        rest = [memoryview(part) for part in (framing.frame_header(len(data), len(attachment)), data, attachment)]
+        frame = self._says.frame(message, len(attachment))
+        rest = [memoryview(part) for part in (frame, attachment)]
         while rest:
             sent = self.sock.sendmsg(rest)
             while rest and sent >= len(rest[0]):

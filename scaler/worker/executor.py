@@ -35,7 +35,7 @@ from scaler.messages import (
 )
 from scaler.storage.client import StorageClient
 from scaler.wire.codec import codec, struct_codec
-from scaler.wire.framing import FrameReader, frame_header
+from scaler.wire.frame_reader import FrameReader
 
 FLUSH_NS = 300_000
 """A result waits for others at most this long, counted from the last time results were sent, while tasks keep ending."""
@@ -44,7 +44,7 @@ RANGE_FLUSH_BYTES = 256 << 10
 """The same for the items of a range, which end together; and how much of them waits."""
 RESULTS_SIGNAL = signal.SIGURG
 """By which the worker asks for results. Where nobody listens to it, it does nothing."""
-READ_BYTES = 1 << 20
+READ_BYTES = 256 << 10
 CACHE_BYTES = 256 << 20
 
 current: Executor | None = None
@@ -76,9 +76,10 @@ class Executor:
 
     def serve(self) -> None:
         """Until the worker closes the socket."""
-        while data := self._link.recv(READ_BYTES):
-            self._frames.feed(data)
-            for message, _ in self._frames.frames():
+        buffer = bytearray(READ_BYTES)
+        while received := self._link.recv_into(buffer):
+            self._frames.feed(buffer, received)
+            for message, _ in iter(self._frames.take, None):
                 self._handle(self._incoming.decode(message))
             self._flush()
 
@@ -249,8 +250,7 @@ class Executor:
         if self._items is not None:
             self._items.end_run(self._results)
         if self._results.payloads:
-            data = self._outgoing.encode(self._results.take())
-            self._link.sendall(frame_header(len(data)) + data)
+            self._link.sendall(self._outgoing.frame(self._results.take()))
         self._flushed_ns = time.monotonic_ns()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ from scaler.messages import (
 from scaler.net import connection as connection_module
 from scaler.net import driver as driver_module
 from scaler.net.driver import Driver, new_event_loop
-from scaler.wire.framing import FrameReader
+from scaler.wire.frame_reader import FrameReader
 from scaler.wire.handshake import handshake_codec
 
 HERE = Address("127.0.0.1", 0)
@@ -244,7 +245,7 @@ def test_garbage_gets_a_refusal_and_a_clear_end(go: Any, data: bytes, caplog: py
         address = await listener.listen(HERE, {Role.client})
         frames = FrameReader()
         frames.feed(await talk(address, data))
-        ((message, _),) = frames.frames()
+        ((message, _),) = iter(frames.take, None)
         refused = handshake_codec().decode(message)
         assert isinstance(refused, Refused) and refused.reason == RefusalReason.not_scaler
         assert notes.peers == [] and notes.lost == []
@@ -381,6 +382,66 @@ def test_a_peer_that_reads_late_gets_all(go: Any, monkeypatch: pytest.MonkeyPatc
         say(dialer, dials, Send(dials.peers[0], WorkerHeartbeat(3)))
         await listens.until(lambda: listens.heard == [WorkerHeartbeat(3)])
         assert listens.lost == []
+
+    go(scenario)
+
+
+def in_thread(driver: Driver, peer: int, *messages: Any) -> None:
+    def send() -> None:
+        with driver.lock:
+            for message in messages:
+                driver.send_in_thread(peer, message)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    thread.join()
+
+
+def test_another_thread_sends_without_the_loop(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        listens, _, dials, dialer = await net.pair()
+        connection = dialer.connections[dials.peers[0]]
+        connection.send(ClientHeartbeat(1))
+        assert not connection.flush_in_thread()  # nobody asked for it
+        dialer.let_threads_send()
+        assert connection.flush_in_thread()
+        in_thread(dialer, dials.peers[0], ClientHeartbeat(2), ClientHeartbeat(3))
+        say(dialer, dials, Send(dials.peers[0], ClientHeartbeat(4)))
+        await listens.until(lambda: len(listens.heard) == 4)
+        assert listens.heard == [ClientHeartbeat(n) for n in (1, 2, 3, 4)]
+
+    go(scenario)
+
+
+def test_what_threads_and_the_loop_send_keeps_its_order_when_the_socket_is_full(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        listens, listener, dials, dialer = await net.pair(Role.worker)
+        peer = listens.peers[0]
+        listener.let_threads_send()
+        transport = dialer.connections[dials.peers[0]]._transport
+        transport.pause_reading()
+        big = [Assign(bytes([n]) * 8, b"", b"", [bytes(8 << 20)]) for n in range(5)]
+        in_thread(listener, peer, big[0], big[1])
+        say(listener, listens, Send(peer, big[2]))
+        in_thread(listener, peer, big[3])
+        await asyncio.sleep(0)
+        in_thread(listener, peer, big[4])
+        transport.resume_reading()
+        await dials.until(lambda: len(dials.heard) == 5)
+        assert [message.tasks[0] for message in dials.heard] == [0, 1, 3, 2, 4]
+
+    go(scenario)
+
+
+def test_a_thread_that_sends_to_a_connection_that_ended(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        listens, _, dials, dialer = await net.pair()
+        dialer.let_threads_send()
+        connection = dialer.connections[dials.peers[0]]
+        say(dialer, dials, Close(dials.peers[0], "enough"))
+        await listens.until(lambda: bool(listens.lost))  # the second descriptor does not keep it open
+        in_thread(dialer, dials.peers[0], ClientHeartbeat(1))
+        assert not connection.flush_in_thread() and listens.heard == []
 
     go(scenario)
 

@@ -15,7 +15,7 @@ from scaler.machine import Peer
 from scaler.messages import Message, Role
 from scaler.net.driver import conversation
 from scaler.wire.codec import UnionCodec
-from scaler.wire.framing import FrameReader, frame_header
+from scaler.wire.frame_reader import FrameReader
 from scaler.wire.handshake import Dialer, Listener, handshake_codec
 
 from .clock import Clock
@@ -179,8 +179,7 @@ class Connection:
             self.flush()
 
     def send(self, message: Message, attachment: bytes | memoryview = b"") -> None:
-        data = self._outgoing.encode(message)
-        self._pending += [frame_header(len(data), len(attachment)), data, bytes(attachment)]
+        self._pending += [self._outgoing.frame(message, len(attachment)), bytes(attachment)]
 
     def flush(self) -> None:
         if self._pending and self.open:
@@ -203,7 +202,7 @@ class Connection:
         if not self.open:
             return
         self._frames.feed(data)
-        for message, attachment in self._frames.frames():
+        for message, attachment in iter(self._frames.take, None):
             if not self.open:
                 return
             self.clock.frame(str(self.link), self.owner.name, message)

@@ -31,7 +31,8 @@ from scaler.storage.client import StorageClient
 from scaler.storage.state import StorageState, Transmit
 from scaler.wire import framing
 from scaler.wire.codec import codec
-from scaler.wire.framing import FrameReader, frame_header
+from scaler.wire.frame_reader import FrameReader
+from scaler.wire.framing import frame_header
 from scaler.wire.handshake import Listener, handshake_codec
 
 MIB = 1 << 20
@@ -85,7 +86,7 @@ class Server:
             if not data:
                 return False
             frames.feed(data)
-            for message, _ in frames.frames():
+            for message, _ in iter(frames.take, None):
                 for answer in side.receive(handshake_codec().decode(message)):
                     said = handshake_codec().encode(answer)
                     sock.sendall(frame_header(len(said)) + said)
@@ -102,7 +103,7 @@ class Server:
     def _converse(self, peer: int, sock: socket.socket, frames: FrameReader) -> None:
         while data := sock.recv(MIB):
             frames.feed(data)
-            for encoded, attachment in frames.frames():
+            for encoded, attachment in iter(frames.take, None):
                 message = codec("storage", "ToStorage").decode(encoded)
                 with self.changed:
                     self.hook(message)

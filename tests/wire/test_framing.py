@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from scaler.errors import ProtocolError
 from scaler.wire import framing
-from scaler.wire.framing import HEADER, FrameReader, frame_header
+from scaler.wire.frame_reader import FrameReader
+from scaler.wire.framing import HEADER, frame_header
 
 FRAMES = [(b"12345678", b""), (b"a" * 16, b"attached"), (b"b" * 24, b"x")]
 STREAM = b"".join(frame_header(len(m), len(a)) + m + a for m, a in FRAMES)
@@ -23,7 +24,7 @@ def reader(handshake: bool = False) -> FrameReader:
 
 def read(frames: FrameReader, data: bytes) -> list[tuple[bytes, bytes]]:
     frames.feed(data)
-    return list(frames.frames())
+    return list(iter(frames.take, None))
 
 
 @pytest.mark.parametrize("split", range(len(STREAM) + 1))
@@ -54,6 +55,28 @@ def test_any_frames_in_any_pieces(wanted: list[tuple[bytes, bytes]], pieces: lis
     assert got == wanted
 
 
+def test_one_buffer_used_again_and_again() -> None:
+    """As a connection reads: what is not whole is kept when the buffer is overwritten."""
+    frames, buffer = reader(), bytearray(24)
+    got: list[tuple[bytes, bytes]] = []
+    for begin in range(0, len(STREAM), len(buffer)):
+        piece = STREAM[begin : begin + len(buffer)]
+        buffer[: len(piece)] = piece
+        frames.feed(buffer, len(piece))
+        got += iter(frames.take, None)
+    assert got == FRAMES
+    buffer.clear()  # which no reader holds any more
+
+
+def test_what_was_not_taken_is_kept_for_later() -> None:
+    frames = reader()
+    frames.feed(STREAM)
+    assert frames.take() == FRAMES[0]
+    frames.feed(STREAM)
+    assert list(iter(frames.take, None)) == [*FRAMES[1:], *FRAMES]
+    assert frames.kept == 0
+
+
 def test_what_was_handed_out_is_dropped_from_a_long_stream() -> None:
     frames = reader()
     big = bytes(1 << 20)
@@ -61,7 +84,7 @@ def test_what_was_handed_out_is_dropped_from_a_long_stream() -> None:
     for _ in range(3):
         assert read(frames, one + one[:100]) == [(big, b"")]
         assert read(frames, one[100:]) == [(big, b"")]
-    assert len(frames._buffer) < 2 * len(one)
+    assert frames.kept < 2 * len(one)
 
 
 @pytest.mark.parametrize(
