@@ -51,8 +51,8 @@ def conversation(role: Role) -> tuple[UnionCodec, UnionCodec]:
 class Driver:
     """The one service loop. ``carry_out`` gets the outputs peculiar to the state. All methods but one run on the event loop.
 
-    ``lock`` is held while the state is used and outputs are carried out, not in ``after_turn``. Another thread that has it may use
-    the state, too, and send_in_thread().
+    ``lock`` is held while the state is used and outputs are carried out, not in ``after_turn``. Another thread that has it
+    may use the state, too, and send_in_thread().
     """
 
     def __init__(
