@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import threading
@@ -327,6 +328,13 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.disconnect()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """As leaving ``with``; the event loop goes on meanwhile."""
+        await asyncio.to_thread(self.disconnect)
 
     def __del__(self) -> None:
         # At the end of a script everything ends anyway; in a notebook this frees a forgotten local cluster.

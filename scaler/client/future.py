@@ -211,7 +211,38 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
             self._discard(outcome)
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return asyncio.wrap_future(self).__await__()
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Any:
+        """The result. A large one is fetched by a thread, so that the event loop goes on meanwhile.
+
+        A coroutine that is cancelled while it waits cancels the task, as it does with asyncio.wrap_future.
+        """
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+
+        def tell(_: Any) -> None:
+            try:
+                loop.call_soon_threadsafe(lambda: ended.done() or ended.set_result(None))
+            except RuntimeError:
+                pass  # The loop was closed meanwhile: nobody waits any more.
+
+        self.add_done_callback(tell)
+        try:
+            await ended
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        if self.cancelled():
+            raise asyncio.CancelledError
+        if self._is_far():
+            return await asyncio.to_thread(self.result)
+        return self.result()
+
+    def _is_far(self) -> bool:
+        """Whether reading the result means fetching it from the object storage."""
+        outcome = self._result
+        return self._read is None and isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored
 
     def __repr__(self) -> str:
         state = "cancelled" if self.cancelled() else "finished" if self.done() else "pending"
