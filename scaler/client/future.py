@@ -219,17 +219,17 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         A coroutine that is cancelled while it waits cancels the task, as it does with asyncio.wrap_future.
         """
         loop = asyncio.get_running_loop()
-        ended = loop.create_future()
+        ended = asyncio.Event()
 
         def tell(_: Any) -> None:
             try:
-                loop.call_soon_threadsafe(lambda: ended.done() or ended.set_result(None))
+                loop.call_soon_threadsafe(ended.set)
             except RuntimeError:
                 pass  # The loop was closed meanwhile: nobody waits any more.
 
         self.add_done_callback(tell)
         try:
-            await ended
+            await ended.wait()
         except asyncio.CancelledError:
             self.cancel()
             raise
