@@ -286,7 +286,26 @@ class Client:
         self._service.sent_objects.append(object_id)
         return ObjectReference(object_id, len(content), label, tag)
 
+    def fetch_object(self, reference: ObjectReference) -> Any:
+        """The object that a reference stands for, a new one each time. Raises ObjectLostError when it was freed."""
+        self._service.check_open()
+        content = self._service.read_object(reference.object_id)
+        return serialization.read_function(reference.tag, content, f"object {reference.name}")[1]
+
+    def free_object(self, reference: ObjectReference) -> None:
+        """Free what this client's send_object() stored, now; a task that takes it later fails with ObjectLostError.
+
+        Nothing happens when it was freed before.
+        """
+        self._service.check_open()
+        self._service.free_sent(reference.object_id)
+
     # ---- the end
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has left its cluster, or has lost it for good."""
+        return self._service.closed is not None
 
     @property
     def identity(self) -> bytes:

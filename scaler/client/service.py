@@ -389,6 +389,18 @@ class ClientService:
             self._objects.pop(object_id, None)
         self.release_object(object_id)
 
+    def free_sent(self, object_id: bytes) -> None:
+        """One use less of what send_object() put, if it did."""
+        with self._lock:
+            if object_id not in self.sent_objects:
+                return
+            self.sent_objects.remove(object_id)
+        self._drop_object(object_id)
+
+    def read_object(self, object_id: bytes) -> bytes | bytearray | memoryview:
+        """Fetch an object that stays where it is."""
+        return self._storage_client().get(object_id)
+
     def take_object(self, object_id: bytes) -> bytes:
         """Fetch a result and free it."""
         storage = self._storage_client()
