@@ -16,6 +16,7 @@ from scaler.client.graph import Node, plan
 from scaler.client.object_reference import ObjectReference
 from scaler.client.service import ClientService
 from scaler.client.state import Group, Task
+from scaler.display import html_table, plural
 from scaler.errors import ScalerError, SerializationError
 from scaler.ids import Address
 from scaler.messages import ResultStatus, TaskOptions
@@ -366,8 +367,24 @@ class Client:
         return _again, (str(self._service.address), timeout, heartbeat, serializer, storage, name)
 
     def __repr__(self) -> str:
-        state = "disconnected" if self._service.closed is not None else "connected"
-        return f"<Client {self._service.identity.hex()[:8]} {state} at {self._service.address}>"
+        described = "".join(f", {value}" for label, value in self._described().items() if label in ("tasks", "cluster"))
+        state = "disconnected from" if self.closed else "connected to"
+        return f"<Client {self._service.identity.hex()[:8]} {state} {self._service.address}{described}>"
+
+    def _repr_html_(self) -> str:
+        return html_table("Client", self._described())
+
+    def _described(self) -> dict[str, object]:
+        rows: dict[str, object] = {
+            "name": self._arguments[4] or self._service.identity.hex()[:8],
+            "scheduler": self._service.address,
+            "state": "disconnected" if self.closed else "connected",
+        }
+        if not self.closed:
+            rows["tasks"] = f"{plural(self._service.waiting, 'task')} under way"
+        if self._cluster is not None:
+            rows["cluster"] = f"a local cluster of {plural(self._cluster.slots, 'slot')}"
+        return rows
 
 
 def _again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import reprlib
 import threading
 from collections.abc import Generator
 from concurrent.futures import CancelledError, Future
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaler import serialization
+from scaler.display import duration, html_table
 from scaler.errors import (
     RemoteError,
     RemoteTraceback,
@@ -245,5 +247,28 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         return self._read is None and isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored
 
     def __repr__(self) -> str:
-        state = "cancelled" if self.cancelled() else "finished" if self.done() else "pending"
-        return f"<ScalerFuture {self._sequence} {self._name} {state}>"
+        return f"<ScalerFuture {self._sequence} {self._name} {self._described()}>"
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {"task": self._sequence, "function": self._name, "state": self._described()}
+        if self._read is not None:
+            value, error = self._read
+            if error is None:
+                rows["result"] = f"{type(value).__qualname__}: {reprlib.repr(value)}"
+            else:
+                rows["error"] = f"{type(error).__qualname__}: {reprlib.repr(str(error))}"
+        return html_table("ScalerFuture", rows)
+
+    def _described(self) -> str:
+        """What is known of it without waiting, or fetching anything."""
+        if self.cancelled():
+            return "cancelled"
+        if not self.done():
+            return "pending"
+        outcome = self._result
+        if not isinstance(outcome, Outcome):
+            return f"failed: {type(outcome).__name__}"
+        took = f"after {duration(outcome.wall_us / 1e6)}"
+        if outcome.status in (ResultStatus.succeeded, ResultStatus.stored):
+            return f"finished {took}"
+        return f"{ResultStatus(outcome.status).name} {took}".replace("_", " ")

@@ -229,6 +229,11 @@ class ClientService:
                 raise ConnectionLostError(str(self.closed))
             raise ClientClosedError(str(self.closed))
 
+    @property
+    def waiting(self) -> int:
+        """How many tasks somebody waits for."""
+        return len(self._waiters)
+
     def sequences(self, count: int) -> range:
         """Numbers for so many tasks."""
         with self._lock:
