@@ -144,9 +144,9 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
     def _send_large_once(self, batch: Any) -> None:
         """Put references in the place of large arguments, such as the data that each call of a grid search takes."""
         for position, (function, args, kwargs) in enumerate(batch.items):
-            args = [self._sent_once(value) for value in args]
-            kwargs = {name: self._sent_once(value) for name, value in kwargs.items()}
-            batch.items[position] = (function, args, kwargs)
+            sent = [self._sent_once(value) for value in args]
+            sent_by_name = {name: self._sent_once(value) for name, value in kwargs.items()}
+            batch.items[position] = (function, sent, sent_by_name)
 
     def _sent_once(self, value: Any) -> Any:
         if _size(value) < SEND_ONCE_BYTES or isinstance(value, ObjectReference):
