@@ -228,6 +228,11 @@ def set_fetch(fetch: Callable[[bytes], bytes | bytearray] | None) -> None:
     _fetch = fetch
 
 
+def in_task() -> bool:
+    """Whether this process is an executor."""
+    return _fetch is not None
+
+
 def resolve(object_id: bytes, size: int, name: str, tag: str) -> Any:
     """What an unpickled ObjectReference becomes: the object itself in an executor, a reference elsewhere."""
     if _fetch is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaler import serialization
+from scaler.client.object_reference import ObjectReference
 from scaler.display import duration, html_table
 from scaler.errors import (
     RemoteError,
@@ -57,12 +58,13 @@ class Outcome:
     peak_bytes: int = 0
 
 
-def read_outcome(outcome: Outcome, service: ClientService) -> tuple[Any, BaseException | None]:
-    """(result, None) or (None, exception) of a task that ended."""
+def read_outcome(outcome: Outcome, service: ClientService, keep: bool = False) -> tuple[Any, BaseException | None]:
+    """(result, None) or (None, exception) of a task that ended. What is stored is freed then, unless told to ``keep`` it."""
     status, payload = outcome.status, outcome.payload
     try:
         if status == ResultStatus.stored:
-            payload = service.take_object(serialization.REFERENCE.unpack(payload)[0])
+            object_id = serialization.REFERENCE.unpack(payload)[0]
+            payload = service.read_object(object_id) if keep else service.take_object(object_id)
         if status in (ResultStatus.succeeded, ResultStatus.stored):
             return serialization.read(service.serializer, payload, "the result"), None
     except Exception as error:
@@ -145,8 +147,28 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
     def _outcome(self, timeout: float | None) -> tuple[Any, BaseException | None]:
         if self._read is None:
             outcome = self._wait(timeout)
-            self._read = (None, outcome) if isinstance(outcome, BaseException) else read_outcome(outcome, self._service)
+            if isinstance(outcome, BaseException):
+                self._read = None, outcome
+            else:
+                self._read = read_outcome(outcome, self._service, keep=self._lent)
         return self._read
+
+    _lent = False
+
+    def reference(self) -> ObjectReference | None:
+        """Where a large result is stored, as an argument for other tasks, which then take it from there.
+
+        It stays there as long as this future lives. None where nothing is stored: before the end, for small results, and
+        for what result() has fetched.
+        """
+        outcome = self._result
+        if not isinstance(self._service.serializer, serialization.DefaultSerializer):
+            return None  # References to objects are written by it.
+        if not isinstance(outcome, Outcome) or not (self._lent or self._is_far()):
+            return None
+        self._lent = True
+        object_id, size = serialization.REFERENCE.unpack(outcome.payload)
+        return ObjectReference(object_id, size, self._name)
 
     def _wait(self, timeout: float | None = None) -> Any:
         """How the task ended, once it has. Raises TimeoutError and CancelledError."""
@@ -209,7 +231,7 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
     def __del__(self) -> None:
         # A large result that nobody fetched is freed with its last future.
         outcome = getattr(self, "_result", None)
-        if getattr(self, "_read", self) is None and isinstance(outcome, Outcome):
+        if (getattr(self, "_read", self) is None or self._lent) and isinstance(outcome, Outcome):
             self._discard(outcome)
 
     def __await__(self) -> Generator[Any, None, Any]:
