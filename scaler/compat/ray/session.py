@@ -36,15 +36,17 @@ _HARMLESS = frozenset(
 class Session:
     """A client, and the thread that starts tasks when what they wait for has ended."""
 
-    def __init__(self, client: Client, cluster: LocalCluster | None = None) -> None:
+    def __init__(self, client: Client, owned: bool = True, cluster: LocalCluster | None = None) -> None:
         self.client = client
+        self._owned = owned
         self._cluster = cluster
         self.pid = os.getpid()
         # Not the client's thread: results are read and arguments are written here.
         self.starter = ThreadPoolExecutor(1, "scaler-ray-starter")
 
     def close(self) -> None:
-        self.client.disconnect()
+        if self._owned:
+            self.client.disconnect()
         if self._cluster is not None:
             self._cluster.shutdown()
         self.starter.shutdown(wait=False)
@@ -90,7 +92,7 @@ def init(
             for what ``Client()`` finds or starts.
         num_cpus: slots of the local cluster, if one is started.
         ignore_reinit_error: return quietly if this was called before.
-        client: ours: a Client to use.
+        client: ours: a Client to use, which stays open at shutdown().
 
     Ray's parameters that only say how Ray itself runs (dashboard, logging, object store, namespace) are accepted.
     Raises RuntimeError when called twice, UnsupportedError for what Scaler does not have, and what Client() raises.
@@ -107,7 +109,7 @@ def init(
                     "ray.init() was called twice; call ray.shutdown() first, or give ignore_reinit_error=True"
                 )
             return _context(_current)
-        _current = Session(client) if client is not None else _open(address, num_cpus)
+        _current = Session(client, owned=False) if client is not None else _open(address, num_cpus)
         return _context(_current)
 
 
@@ -130,7 +132,7 @@ def _open(address: str | None, num_cpus: int | None) -> Session:
         raise UnsupportedError(f"{address} is a Ray cluster's address; give a Scaler scheduler's: tcp://host:port")
     if address == "local":
         cluster = LocalCluster(num_cpus)
-        return Session(Client(cluster.address), cluster)
+        return Session(Client(cluster.address), cluster=cluster)
     return Session(Client(None if address == "auto" else address, n_workers=num_cpus))
 
 
@@ -153,7 +155,7 @@ def is_initialized() -> bool:
 
 
 def shutdown(_exiting_interpreter: bool = False) -> None:
-    """Leave; what has not ended is cancelled, and a local cluster that init() started ends."""
+    """Leave; what has not ended is cancelled (unless init() was given a Client), and a local cluster that init() started ends."""
     global _current
     with _lock:
         session, _current = _current, None
