@@ -156,7 +156,7 @@ class TestObjects:
 
     def test_a_large_result_stays_where_it_is_when_it_is_passed_on(self, client, closed):
         ray.init(client=client)
-        make, length = ray.remote(lambda size: bytes(size)), ray.remote(len)
+        make, length = ray.remote(lambda size: b"x" * size), ray.remote(len)
         ref = make.remote(1 << 20)
         assert ray.get(length.remote(ref)) == 1 << 20
         assert ref.source._read is None  # nobody has fetched it
