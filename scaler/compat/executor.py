@@ -9,7 +9,7 @@ from typing import Any
 
 from scaler.client.client import Client
 from scaler.client.future import ScalerFuture
-from scaler.compat.calls import Calls
+from scaler.compat.calls import Calls, slots
 
 
 class ScalerExecutor(concurrent.futures.Executor):
@@ -28,6 +28,11 @@ class ScalerExecutor(concurrent.futures.Executor):
         self._ending = threading.Lock()
         self._shut = False
         self._closed = False
+
+    @property
+    def _max_workers(self) -> int:
+        """Some libraries, dask among them, ask executors of the standard library for this."""
+        return slots(self._calls.client)
 
     @property
     def client(self) -> Client:

@@ -19,12 +19,10 @@ from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, SequentialBa
 
 from scaler.client.client import Client
 from scaler.client.object_reference import ObjectReference
-from scaler.compat.calls import Calls
+from scaler.compat.calls import Calls, slots
 
 SEND_ONCE_BYTES = 100_000
 """An argument that is larger, in bytes, is stored once for all calls of one Parallel."""
-UNKNOWN_SLOTS = 64
-"""What n_jobs=-1 means on a cluster whose size is not known here; it only says how far joblib looks ahead."""
 
 _clients: dict[tuple[str | None, int | None, int], Client] = {}
 """Clients that backends opened, kept as long as the process: a Parallel is short, starting a cluster is not."""
@@ -90,8 +88,7 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
             return 1
         if n_jobs > 0:
             return n_jobs
-        cluster = self.client.cluster
-        return max((cluster.slots if cluster else UNKNOWN_SLOTS) + 1 + n_jobs, 1)
+        return max(slots(self.client) + 1 + n_jobs, 1)
 
     def configure(self, n_jobs: int | None = 1, parallel: Any = None, **_: Any) -> int:
         self.parallel = parallel

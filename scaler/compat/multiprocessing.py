@@ -14,7 +14,7 @@ from typing import Any
 
 from scaler.client.client import Client
 from scaler.client.future import ScalerFuture
-from scaler.compat.calls import Calls
+from scaler.compat.calls import Calls, slots
 from scaler.compat.windows import Window
 
 __all__ = ["AsyncResult", "IMapIterator", "Pool", "TimeoutError", "cpu_count"]
@@ -54,6 +54,11 @@ class Pool:
         self._calls = Calls(client, processes)
         self._running = True
         self._callbacks: ThreadPoolExecutor | None = None
+
+    @property
+    def _processes(self) -> int:
+        """Some libraries ask pools for this."""
+        return slots(self._calls.client)
 
     # ---- one call
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 import scaler
+from scaler.compat.calls import UNKNOWN_SLOTS
 from scaler.compat.executor import ScalerExecutor
 
 pytestmark = pytest.mark.integration
@@ -117,6 +118,12 @@ class TestShutdown:
 def test_an_address(client):
     with ScalerExecutor(client.address) as executor:
         assert executor.submit(square, 6).result(20) == 36
+
+
+def test_how_wide_it_is(executor, client):
+    assert executor._max_workers == 2
+    with ScalerExecutor(client.address) as other:
+        assert other._max_workers == UNKNOWN_SLOTS
 
 
 def test_a_number_is_no_client():

@@ -246,12 +246,52 @@ class TestObjects:
         assert client.submit(len, reference).result(20) == 50_000
         assert client.submit(lambda pair: len(pair["x"]), {"x": reference}).result(20) == 50_000
 
+    @pytest.mark.parametrize("value", [[1, 2], list(range(50_000))], ids=["small", "large"])
+    def test_fetch_and_free(self, client, value):
+        reference = client.send_object(value)
+        first = client.fetch_object(reference)
+        assert first == value
+        assert client.fetch_object(reference) is not first
+        client.free_object(reference)
+        client.free_object(reference)  # again: nothing happens
+        with pytest.raises(scaler.ObjectLostError):
+            client.fetch_object(reference)
+
+    def test_what_was_sent_twice_is_freed_once(self, client):
+        first, second = client.send_object([3]), client.send_object([3])
+        client.free_object(first)
+        assert client.fetch_object(second) == [3]
+
+    def test_a_stored_result_is_passed_on_by_reference(self, client):
+        future = client.submit(bytes, 1 << 20)
+        assert future.reference() is None or future.done()
+        concurrent.futures.wait([future], 20)
+        assert client.submit(len, future.reference()).result(20) == 1 << 20
+        assert len(future.result(20)) == 1 << 20
+        reference = future.reference()
+        assert client.submit(len, reference).result(20) == 1 << 20  # still there, though it was fetched
+        del future
+        with pytest.raises(scaler.ObjectLostError):
+            client.fetch_object(reference)
+
+    def test_only_what_is_stored_has_a_reference(self, client):
+        small, fetched = client.submit(square, 3), client.submit(bytes, 1 << 20)
+        small.result(20)
+        fetched.result(20)
+        assert small.reference() is None
+        assert fetched.reference() is None
+
     def test_large_function_is_sent_once(self, client):
         table = os.urandom(1 << 20)
         assert client.map(functools.partial(lambda data, i: data[i], table), range(10)) == list(table[:10])
 
 
 class TestEnds:
+    def test_closed(self):
+        with Client(n_workers=1) as client:
+            assert not client.closed
+        assert client.closed
+
     def test_pickled_client_works_in_a_task(self, client):
         assert client.submit(lambda inner: inner.submit(square, 5).result(20), client).result(20) == 25
 
