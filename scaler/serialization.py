@@ -77,6 +77,18 @@ class Input:
         return Input, (self.index,)
 
 
+class Written:
+    """In arguments: what the default serializer wrote before; in the task it has become the object."""
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DefaultSerializer.deserialize, (self._content,)
+
+
 class Call:
     """In a template: the result of a call made at the worker."""
 

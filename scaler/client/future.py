@@ -155,17 +155,23 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
 
     _lent = False
 
-    def reference(self) -> ObjectReference | None:
-        """Where a large result is stored, as an argument for other tasks, which then take it from there.
+    def as_argument(self) -> Any:
+        """What becomes the result in the arguments of another task, without being read here; None before the end, after a
+        failure, and where the client has a serializer of its own.
 
-        It stays there as long as this future lives. None where nothing is stored: before the end, for small results, and
-        for what result() has fetched.
+        What is stored is taken from where it is, and stays there as long as this future lives.
         """
         outcome = self._result
-        if not isinstance(self._service.serializer, serialization.DefaultSerializer):
-            return None  # References to objects are written by it.
-        if not isinstance(outcome, Outcome) or not (self._lent or self._is_far()):
+        if not isinstance(outcome, Outcome) or not isinstance(
+            self._service.serializer, serialization.DefaultSerializer
+        ):
             return None
+        if outcome.status == ResultStatus.succeeded:
+            return serialization.Written(outcome.payload)
+        if outcome.status != ResultStatus.stored:
+            return None
+        if not (self._lent or self._is_far()):
+            return self.result()  # It was fetched, and freed.
         self._lent = True
         object_id, size = serialization.REFERENCE.unpack(outcome.payload)
         return ObjectReference(object_id, size, self._name)

@@ -262,24 +262,31 @@ class TestObjects:
         client.free_object(first)
         assert client.fetch_object(second) == [3]
 
-    def test_a_stored_result_is_passed_on_by_reference(self, client):
+    def test_a_stored_result_is_passed_on_from_where_it_is(self, client):
         future = client.submit(bytes, 1 << 20)
-        assert future.reference() is None or future.done()
         concurrent.futures.wait([future], 20)
-        assert client.submit(len, future.reference()).result(20) == 1 << 20
+        assert client.submit(len, future.as_argument()).result(20) == 1 << 20
         assert len(future.result(20)) == 1 << 20
-        reference = future.reference()
+        reference = future.as_argument()
         assert client.submit(len, reference).result(20) == 1 << 20  # still there, though it was fetched
         del future
         with pytest.raises(scaler.ObjectLostError):
             client.fetch_object(reference)
 
-    def test_only_what_is_stored_has_a_reference(self, client):
-        small, fetched = client.submit(square, 3), client.submit(bytes, 1 << 20)
-        small.result(20)
-        fetched.result(20)
-        assert small.reference() is None
-        assert fetched.reference() is None
+    def test_a_small_result_is_passed_on_as_it_came(self, client):
+        future = client.submit(list, (1, 2))
+        future.result(20).append(3)  # what is done to it here changes nothing
+        assert client.submit(len, future.as_argument()).result(20) == 2
+
+    def test_a_result_that_was_fetched_is_passed_on_as_it_is(self, client):
+        future = client.submit(bytes, 1 << 20)
+        future.result(20)
+        assert client.submit(len, future.as_argument()).result(20) == 1 << 20
+
+    def test_failures_are_not_passed_on(self, client):
+        future = client.submit(fail, 3)
+        future.exception(20)
+        assert future.as_argument() is None
 
     def test_large_function_is_sent_once(self, client):
         table = os.urandom(1 << 20)

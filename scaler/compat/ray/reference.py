@@ -111,16 +111,16 @@ class ObjectRef:
         return value if self._index is None else value[self._index], None
 
     def carried(self) -> Any:
-        """What stands for it in the arguments of a task: the value, a reference to where it is stored, or Failed."""
+        """What stands for it in the arguments of a task: the value, written or stored as it came, or Failed."""
         source = self._source
         if isinstance(source, Ahead) and source.done() and not source.cancelled() and source.exception() is None:
             source = source.result()
         if isinstance(source, Put):
             return source.result()
         if isinstance(source, ScalerFuture) and self._index is None:
-            reference = source.reference()
-            if reference is not None:
-                return reference
+            argument = source.as_argument()
+            if argument is not None:
+                return argument
         value, error = self.outcome()
         return value if error is None else Failed(error)
 

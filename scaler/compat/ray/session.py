@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -43,8 +44,11 @@ class Session:
         self.pid = os.getpid()
         # Not the client's thread: results are read and arguments are written here.
         self.starter = ThreadPoolExecutor(1, "scaler-ray-starter")
+        atexit.register(self.close)  # programs may end without shutdown(), and leave in order all the same
 
     def close(self) -> None:
+        """Leave."""
+        atexit.unregister(self.close)
         if self._owned:
             self.client.disconnect()
         if self._cluster is not None:

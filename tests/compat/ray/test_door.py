@@ -251,6 +251,21 @@ def test_programs_that_import_ray(command, tmp_path):
     assert (done.stdout, done.returncode) == ("2 True [3]\n", 0), done.stderr
 
 
+def test_a_program_may_end_without_shutdown(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("""
+import time
+import scaler.compat.ray as ray
+
+ray.init(num_cpus=1)
+forever = ray.remote(time.sleep).remote(3600)
+after = ray.remote(print).remote(forever)
+print(ray.get(ray.put(1)))
+""")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("1\n", "", 0)
+
+
 def test_install_refuses_to_take_the_place_of_ray_itself(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", object())
     with pytest.raises(RuntimeError, match="imported already"):

@@ -138,6 +138,15 @@ class TestReferencesAsArguments:
         (tmp_path / "go").touch()
         assert ray.get(ref) == 2
 
+    def test_what_is_done_to_a_value_that_was_got_changes_nothing(self):
+        @ray.remote
+        def numbers():
+            return [1, 2, 3]
+
+        ref = numbers.remote()
+        ray.get(ref).append(4)
+        assert ray.get(size.remote(ref)) == 3
+
     def test_large_values(self):
         first = ones.remote(100_000)
         second = doubled.remote(first)
