@@ -37,7 +37,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("block", programs())
 def test_programs(block, tmp_path):
-    """They run, and print what the comments behind ``print(...)`` say; blocks of tests pass."""
+    """They run, and print what the comments behind ``print(...)`` say, no more; blocks of tests pass."""
     path = tmp_path / "test_shown.py"
     path.write_text(block)
     command = [sys.executable, "-m", "pytest", path] if "\ndef test_" in block else [sys.executable, path]
@@ -47,6 +47,7 @@ def test_programs(block, tmp_path):
         shown = re.findall(r"^\s*print\(.*\)  # (.*)$", block, re.MULTILINE)
         assert shown, "a program that prints nothing shows nothing"
         assert done.stdout.splitlines() == shown
+        assert done.stderr == ""
 
 
 def test_the_demo():

@@ -8,6 +8,7 @@ with joblib.parallel_config("scaler"):
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -33,7 +34,8 @@ def _shared_client(address: str | None, n_workers: int | None) -> Client:
     key = (address, n_workers, os.getpid())
     with _opening:
         if key not in _clients or _clients[key].closed:
-            _clients[key] = Client(address, n_workers=n_workers)
+            _clients[key] = client = Client(address, n_workers=n_workers)
+            atexit.register(client.disconnect)  # before its cluster ends, which would look like a loss
         return _clients[key]
 
 
