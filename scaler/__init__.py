@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scaler.client.future import ScalerFuture as ScalerFuture
     from scaler.client.object_reference import ObjectReference as ObjectReference
     from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
+    from scaler.compat.executor import ScalerExecutor as ScalerExecutor
     from scaler.serialization import DefaultSerializer as DefaultSerializer
     from scaler.serialization import Serializer as Serializer
 
@@ -26,6 +27,7 @@ _PLACES = {
     "ProfileResult": "scaler.client.future",
     "ObjectReference": "scaler.client.object_reference",
     "SchedulerClusterCombo": "scaler.cluster.combo",
+    "ScalerExecutor": "scaler.compat.executor",
     "Serializer": "scaler.serialization",
     "DefaultSerializer": "scaler.serialization",
 }
@@ -72,6 +74,7 @@ __all__ = [
     "RemoteError",
     "RemoteTraceback",
     "ScalerError",
+    "ScalerExecutor",
     "ScalerFuture",
     "SchedulerClusterCombo",
     "SchedulerFullError",

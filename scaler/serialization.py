@@ -78,6 +78,18 @@ class Input:
         return Input, (self.index,)
 
 
+class Written:
+    """In arguments: what the default serializer wrote before; in the task it has become the object."""
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DefaultSerializer.deserialize, (self._content,)
+
+
 class Call:
     """In a template: the result of a call made at the worker."""
 
@@ -227,6 +239,11 @@ def set_fetch(fetch: Callable[[bytes], bytes | bytearray] | None) -> None:
     """Say how ObjectReferences are turned into what they stand for, in this process."""
     global _fetch
     _fetch = fetch
+
+
+def in_task() -> bool:
+    """Whether this process is an executor."""
+    return _fetch is not None
 
 
 def resolve(object_id: bytes, size: int, name: str, tag: str) -> Any:

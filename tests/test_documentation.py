@@ -13,8 +13,19 @@ PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("protoco
 README = (TOP / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def programs() -> list:
+    """Every Python block of the pages, named after its page and line."""
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for block in blocks("python", text):
+            line = text[: text.index(block)].count("\n") + 1
+            found.append(pytest.param(block, id=f"{page.relative_to(TOP)}:{line}"))
+    return found
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
@@ -24,12 +35,19 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_first_program(tmp_path):
-    program = tmp_path / "first.py"
-    program.write_text(blocks("python")[0])
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=True)
-    shown = re.findall(r"#\s*(\d+|[\[{].*)$", program.read_text(), re.MULTILINE)
-    assert done.stdout.splitlines() == shown
+@pytest.mark.parametrize("block", programs())
+def test_programs(block, tmp_path):
+    """They run, and print what the comments behind ``print(...)`` say, no more; blocks of tests pass."""
+    path = tmp_path / "test_shown.py"
+    path.write_text(block)
+    command = [sys.executable, "-m", "pytest", path] if "\ndef test_" in block else [sys.executable, path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if command[1] == path:
+        shown = re.findall(r"^\s*print\(.*\)  # (.*)$", block, re.MULTILINE)
+        assert shown, "a program that prints nothing shows nothing"
+        assert done.stdout.splitlines() == shown
+        assert done.stderr == ""
 
 
 def test_the_demo():

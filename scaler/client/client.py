@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from scaler.client.object_reference import ObjectReference
 from scaler.client.service import ClientService
 from scaler.client.state import Group, Task
 from scaler.client.stream import ItemStream, stream
+from scaler.display import html_table, plural
 from scaler.errors import ScalerError
 from scaler.ids import Address
 from scaler.messages import ResultStatus, TaskOptions
@@ -308,7 +310,26 @@ class Client:
         self._service.sent_objects.append(object_id)
         return ObjectReference(object_id, len(content), label, tag)
 
+    def fetch_object(self, reference: ObjectReference) -> Any:
+        """The object that a reference stands for, a new one each time. Raises ObjectLostError when it was freed."""
+        self._service.check_open()
+        content = self._service.read_object(reference.object_id)
+        return serialization.read_function(reference.tag, content, f"object {reference.name}")[1]
+
+    def free_object(self, reference: ObjectReference) -> None:
+        """Free what this client's send_object() stored, now; a task that takes it later fails with ObjectLostError.
+
+        Nothing happens when it was freed before.
+        """
+        self._service.check_open()
+        self._service.free_sent(reference.object_id)
+
     # ---- the end
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has left its cluster, or has lost it for good."""
+        return self._service.closed is not None
 
     @property
     def identity(self) -> bytes:
@@ -351,6 +372,13 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.disconnect()
 
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """As leaving ``with``; the event loop goes on meanwhile."""
+        await asyncio.to_thread(self.disconnect)
+
     def __del__(self) -> None:
         # At the end of a script everything ends anyway; in a notebook this frees a forgotten local cluster.
         cluster = getattr(self, "_cluster", None)
@@ -362,8 +390,24 @@ class Client:
         return _again, (str(self._service.address), timeout, heartbeat, serializer, storage, name)
 
     def __repr__(self) -> str:
-        state = "disconnected" if self._service.closed is not None else "connected"
-        return f"<Client {self._service.identity.hex()[:8]} {state} at {self._service.address}>"
+        described = "".join(f", {value}" for label, value in self._described().items() if label in ("tasks", "cluster"))
+        state = "disconnected from" if self.closed else "connected to"
+        return f"<Client {self._service.identity.hex()[:8]} {state} {self._service.address}{described}>"
+
+    def _repr_html_(self) -> str:
+        return html_table("Client", self._described())
+
+    def _described(self) -> dict[str, object]:
+        rows: dict[str, object] = {
+            "name": self._arguments[4] or self._service.identity.hex()[:8],
+            "scheduler": self._service.address,
+            "state": "disconnected" if self.closed else "connected",
+        }
+        if not self.closed:
+            rows["tasks"] = f"{plural(self._service.waiting, 'task')} under way"
+        if self._cluster is not None:
+            rows["cluster"] = f"a local cluster of {plural(self._cluster.slots, 'slot')}"
+        return rows
 
 
 def _again(

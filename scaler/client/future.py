@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import reprlib
 import threading
 from collections.abc import Generator
 from concurrent.futures import CancelledError, Future
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaler import serialization
+from scaler.client.object_reference import ObjectReference
+from scaler.display import duration, html_table
 from scaler.errors import (
     RemoteError,
     RemoteTraceback,
@@ -55,12 +58,13 @@ class Outcome:
     peak_bytes: int = 0
 
 
-def read_outcome(outcome: Outcome, service: ClientService) -> tuple[Any, BaseException | None]:
-    """(result, None) or (None, exception) of a task that ended."""
+def read_outcome(outcome: Outcome, service: ClientService, keep: bool = False) -> tuple[Any, BaseException | None]:
+    """(result, None) or (None, exception) of a task that ended. What is stored is freed then, unless told to ``keep`` it."""
     status, payload = outcome.status, outcome.payload
     try:
         if status == ResultStatus.stored:
-            payload = service.take_object(serialization.REFERENCE.unpack(payload)[0])
+            object_id = serialization.REFERENCE.unpack(payload)[0]
+            payload = service.read_object(object_id) if keep else service.take_object(object_id)
         if status in (ResultStatus.succeeded, ResultStatus.stored):
             return serialization.read(service.serializer, payload, "the result"), None
     except Exception as error:
@@ -143,8 +147,34 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
     def _outcome(self, timeout: float | None) -> tuple[Any, BaseException | None]:
         if self._read is None:
             outcome = self._wait(timeout)
-            self._read = (None, outcome) if isinstance(outcome, BaseException) else read_outcome(outcome, self._service)
+            if isinstance(outcome, BaseException):
+                self._read = None, outcome
+            else:
+                self._read = read_outcome(outcome, self._service, keep=self._lent)
         return self._read
+
+    _lent = False
+
+    def as_argument(self) -> Any:
+        """What becomes the result in the arguments of another task, without being read here; None before the end, after a
+        failure, and where the client has a serializer of its own.
+
+        What is stored is taken from where it is, and stays there as long as this future lives.
+        """
+        outcome = self._result
+        if not isinstance(outcome, Outcome) or not isinstance(
+            self._service.serializer, serialization.DefaultSerializer
+        ):
+            return None
+        if outcome.status == ResultStatus.succeeded:
+            return serialization.Written(outcome.payload)
+        if outcome.status != ResultStatus.stored:
+            return None
+        if not (self._lent or self._is_far()):
+            return self.result()  # It was fetched, and freed.
+        self._lent = True
+        object_id, size = serialization.REFERENCE.unpack(outcome.payload)
+        return ObjectReference(object_id, size, self._name)
 
     def _wait(self, timeout: float | None = None) -> Any:
         """How the task ended, once it has. Raises TimeoutError and CancelledError."""
@@ -207,12 +237,66 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
     def __del__(self) -> None:
         # A large result that nobody fetched is freed with its last future.
         outcome = getattr(self, "_result", None)
-        if getattr(self, "_read", self) is None and isinstance(outcome, Outcome):
+        if (getattr(self, "_read", self) is None or self._lent) and isinstance(outcome, Outcome):
             self._discard(outcome)
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return asyncio.wrap_future(self).__await__()
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Any:
+        """The result. A large one is fetched by a thread, so that the event loop goes on meanwhile.
+
+        A coroutine that is cancelled while it waits cancels the task, as it does with asyncio.wrap_future.
+        """
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def tell(_: Any) -> None:
+            try:
+                loop.call_soon_threadsafe(ended.set)
+            except RuntimeError:
+                pass  # The loop was closed meanwhile: nobody waits any more.
+
+        self.add_done_callback(tell)
+        try:
+            await ended.wait()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        if self.cancelled():
+            raise asyncio.CancelledError
+        if self._is_far():
+            return await asyncio.to_thread(self.result)
+        return self.result()
+
+    def _is_far(self) -> bool:
+        """Whether reading the result means fetching it from the object storage."""
+        outcome = self._result
+        return self._read is None and isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored
 
     def __repr__(self) -> str:
-        state = "cancelled" if self.cancelled() else "finished" if self.done() else "pending"
-        return f"<ScalerFuture {self._sequence} {self._name} {state}>"
+        return f"<ScalerFuture {self._sequence} {self._name} {self._described()}>"
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {"task": self._sequence, "function": self._name, "state": self._described()}
+        if self._read is not None:
+            value, error = self._read
+            if error is None:
+                rows["result"] = f"{type(value).__qualname__}: {reprlib.repr(value)}"
+            else:
+                rows["error"] = f"{type(error).__qualname__}: {reprlib.repr(str(error))}"
+        return html_table("ScalerFuture", rows)
+
+    def _described(self) -> str:
+        """What is known of it without waiting, or fetching anything."""
+        if self.cancelled():
+            return "cancelled"
+        if not self.done():
+            return "pending"
+        outcome = self._result
+        if not isinstance(outcome, Outcome):
+            return f"failed: {type(outcome).__name__}"
+        took = f"after {duration(outcome.wall_us / 1e6)}"
+        if outcome.status in (ResultStatus.succeeded, ResultStatus.stored):
+            return f"finished {took}"
+        return f"{ResultStatus(outcome.status).name} {took}".replace("_", " ")

@@ -278,6 +278,11 @@ class ClientService:
                 raise ConnectionLostError(str(self.closed))
             raise ClientClosedError(str(self.closed))
 
+    @property
+    def waiting(self) -> int:
+        """How many tasks somebody waits for."""
+        return len(self._waiters)
+
     def sequences(self, count: int) -> range:
         """Numbers for so many tasks."""
         with self._lock:
@@ -463,6 +468,18 @@ class ClientService:
                 return
             self._objects.pop(object_id, None)
         self.release_object(object_id)
+
+    def free_sent(self, object_id: bytes) -> None:
+        """One use less of what send_object() put, if it did."""
+        with self._lock:
+            if object_id not in self.sent_objects:
+                return
+            self.sent_objects.remove(object_id)
+        self._drop_object(object_id)
+
+    def read_object(self, object_id: bytes) -> bytes:
+        """Fetch an object that stays where it is."""
+        return self._storage_client().get(object_id)  # type: ignore[return-value]
 
     def take_object(self, object_id: bytes) -> bytes:
         """Fetch a result and free it."""

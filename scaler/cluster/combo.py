@@ -7,6 +7,7 @@ from typing import Any
 
 from scaler.cluster.local import LocalCluster
 from scaler.cluster.stack import LocalStack
+from scaler.display import html_table
 from scaler.scheduler.policy import parse_policy
 
 _ANY = "tcp://127.0.0.1:0"
@@ -88,6 +89,11 @@ class SchedulerClusterCombo:
         )
         self._cluster = LocalCluster(n_workers, stack, logging_level, logging_paths, logging_config_file)
 
+    @property
+    def n_workers(self) -> int:
+        """How many tasks run at once."""
+        return self._cluster.slots
+
     def get_address(self) -> str:
         """The scheduler's, for Client(address=…)."""
         return self._cluster.address
@@ -109,4 +115,8 @@ class SchedulerClusterCombo:
         self.shutdown()
 
     def __repr__(self) -> str:
-        return f"<SchedulerClusterCombo at {self.get_address()}>"
+        return f"<SchedulerClusterCombo {', '.join(str(value) for value in self._cluster.described().values())}>"
+
+    def _repr_html_(self) -> str:
+        rows = {"object storage": self.get_object_storage_address(), "monitor": self.get_monitor_address()}
+        return html_table("SchedulerClusterCombo", {**self._cluster.described(), **rows})

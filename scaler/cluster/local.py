@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaler.display import html_table, plural
 from scaler.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -109,3 +110,14 @@ class LocalCluster:
             self._process.kill()
             self._process.wait()
         atexit.unregister(self.shutdown)
+
+    def __repr__(self) -> str:
+        return f"<LocalCluster {', '.join(str(value) for value in self.described().values())}>"
+
+    def _repr_html_(self) -> str:
+        return html_table("LocalCluster", self.described())
+
+    def described(self) -> dict[str, object]:
+        """What people may want to know of it."""
+        state = "running" if self._process.returncode is None else "ended"
+        return {"slots": plural(self.slots, "slot"), "scheduler": self.address, "state": state}

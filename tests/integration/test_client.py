@@ -246,12 +246,59 @@ class TestObjects:
         assert client.submit(len, reference).result(20) == 50_000
         assert client.submit(lambda pair: len(pair["x"]), {"x": reference}).result(20) == 50_000
 
+    @pytest.mark.parametrize("value", [[1, 2], list(range(50_000))], ids=["small", "large"])
+    def test_fetch_and_free(self, client, value):
+        reference = client.send_object(value)
+        first = client.fetch_object(reference)
+        assert first == value
+        assert client.fetch_object(reference) is not first
+        client.free_object(reference)
+        client.free_object(reference)  # again: nothing happens
+        with pytest.raises(scaler.ObjectLostError):
+            client.fetch_object(reference)
+
+    def test_what_was_sent_twice_is_freed_once(self, client):
+        first, second = client.send_object([3]), client.send_object([3])
+        client.free_object(first)
+        assert client.fetch_object(second) == [3]
+
+    def test_a_stored_result_is_passed_on_from_where_it_is(self, client):
+        future = client.submit(bytes, 1 << 20)
+        concurrent.futures.wait([future], 20)
+        assert client.submit(len, future.as_argument()).result(20) == 1 << 20
+        assert len(future.result(20)) == 1 << 20
+        reference = future.as_argument()
+        assert client.submit(len, reference).result(20) == 1 << 20  # still there, though it was fetched
+        del future
+        with pytest.raises(scaler.ObjectLostError):
+            client.fetch_object(reference)
+
+    def test_a_small_result_is_passed_on_as_it_came(self, client):
+        future = client.submit(list, (1, 2))
+        future.result(20).append(3)  # what is done to it here changes nothing
+        assert client.submit(len, future.as_argument()).result(20) == 2
+
+    def test_a_result_that_was_fetched_is_passed_on_as_it_is(self, client):
+        future = client.submit(bytes, 1 << 20)
+        future.result(20)
+        assert client.submit(len, future.as_argument()).result(20) == 1 << 20
+
+    def test_failures_are_not_passed_on(self, client):
+        future = client.submit(fail, 3)
+        future.exception(20)
+        assert future.as_argument() is None
+
     def test_large_function_is_sent_once(self, client):
         table = os.urandom(1 << 20)
         assert client.map(functools.partial(lambda data, i: data[i], table), range(10)) == list(table[:10])
 
 
 class TestEnds:
+    def test_closed(self):
+        with Client(n_workers=1) as client:
+            assert not client.closed
+        assert client.closed
+
     def test_pickled_client_works_in_a_task(self, client):
         assert client.submit(lambda inner: inner.submit(square, 5).result(20), client).result(20) == 25
 

@@ -1,0 +1,28 @@
+"""How objects show themselves in notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+
+def html_table(title: str, rows: Mapping[str, object]) -> str:
+    """A title and a table of two columns; everything in it is shown as text, whatever it contains."""
+    cells = "".join(
+        f'<tr><th style="text-align: left">{escape(label)}</th>'
+        f'<td style="text-align: left">{escape(str(value))}</td></tr>'
+        for label, value in rows.items()
+    )
+    return f"<div><strong>{escape(title)}</strong><table>{cells}</table></div>"
+
+
+def plural(count: int, thing: str) -> str:
+    """``1 slot``, ``2 slots``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: ``850 us``, ``12.3 ms``, ``4.56 s``."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} us"
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"

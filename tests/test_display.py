@@ -1,0 +1,24 @@
+"""What objects show of themselves."""
+
+import pytest
+
+from scaler.display import duration, html_table, plural
+
+
+def test_html_is_text_only():
+    shown = html_table("<b>", {"a&b": "<script>"})
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
+    assert "a&amp;b" in shown
+    assert "<b>" not in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 us"), (0.00085, "850 us"), (0.0123, "12.3 ms"), (4.56, "4.56 s"), (3600, "3,600.00 s")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_plural():
+    assert [plural(n, "slot") for n in (0, 1, 2000)] == ["0 slots", "1 slot", "2,000 slots"]
