@@ -342,6 +342,11 @@ class Client:
         return str(self._service.address)
 
     @property
+    def slots(self) -> int:
+        """How many tasks run at once on the cluster, as the scheduler told last."""
+        return self._service.slots
+
+    @property
     def cluster(self) -> LocalCluster | None:
         """The local cluster that this client started, if it did."""
         return self._cluster

@@ -26,6 +26,10 @@ LEAST_AHEAD, MOST_AHEAD, MOST_AHEAD_BYTES = 64, 100_000, 64 << 20
 _GOOD = (ResultStatus.succeeded, ResultStatus.stored)
 
 
+class StreamTimeoutError(TimeoutError):
+    """No result came in time: of the stream itself, not of a call that raised a TimeoutError of its own."""
+
+
 class ItemStream(Iterator[Any]):
     """What imap() returns. A call that failed raises when its turn comes; the next one can be asked for then."""
 
@@ -33,7 +37,11 @@ class ItemStream(Iterator[Any]):
         self._feed = feed
 
     def __next__(self) -> Any:
-        return self._feed.next()
+        return self._feed.next(None)
+
+    def next(self, timeout: float | None = None) -> Any:
+        """As the builtin next(). Raises StreamTimeoutError when nothing came for ``timeout`` seconds."""
+        return self._feed.next(timeout)
 
     def close(self) -> None:
         """Cancel what is under way. Nothing more comes."""
@@ -180,9 +188,9 @@ class _Feed:
 
     # ---- the user's thread
 
-    def next(self) -> Any:
+    def next(self, timeout: float | None) -> Any:
         while not self._ready:
-            what = self._next_arrival()
+            what = self._next_arrival(timeout)
             if isinstance(what, BaseException):
                 self._gave()
                 raise what
@@ -194,10 +202,11 @@ class _Feed:
         self._gave()
         return self._ready.popleft()
 
-    def _next_arrival(self) -> ItemsEnded | BaseException:
+    def _next_arrival(self, timeout: float | None) -> ItemsEnded | BaseException:
         """Waits for it. Raises StopIteration, or what the iterable raised, at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._arrivals or self._next_is_there() or self._closed or self._over())
+            if not self._changed.wait_for(self._something_is_there, timeout):
+                raise StreamTimeoutError(f"no result came for {timeout} s")
             if not self._arrivals and self._next_is_there():
                 self._arrivals.append(heappop(self._waiting)[2])
             if self._arrivals:
@@ -206,6 +215,9 @@ class _Feed:
             self._closed = True
             self._changed.notify_all()
         raise error if error is not None else StopIteration
+
+    def _something_is_there(self) -> bool:
+        return bool(self._arrivals) or self._next_is_there() or self._closed or self._over()
 
     def _next_is_there(self) -> bool:
         return bool(self._waiting) and self._waiting[0][0] == self._given

@@ -12,12 +12,12 @@ from scaler.client.client import Client
 from scaler.client.future import ScalerFuture
 
 UNKNOWN_SLOTS = 64
-"""What is taken for the size of a cluster that is not known here; it says how far others look ahead, no more."""
+"""What is taken for the size of a cluster that has no worker yet; it says how far others look ahead, no more."""
 
 
 def slots(client: Client) -> int:
-    """How many tasks run at once, as far as it is known here: of a local cluster that the client started."""
-    return client.cluster.slots if client.cluster is not None else UNKNOWN_SLOTS
+    """How many tasks run at once, as far as it is known here."""
+    return client.slots or UNKNOWN_SLOTS
 
 
 class Calls:

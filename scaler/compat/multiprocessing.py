@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import builtins
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import TimeoutError, cpu_count
@@ -14,8 +14,8 @@ from typing import Any
 
 from scaler.client.client import Client
 from scaler.client.future import ScalerFuture
+from scaler.client.stream import ItemStream, StreamTimeoutError
 from scaler.compat.calls import Calls, slots
-from scaler.compat.windows import Window
 
 __all__ = ["AsyncResult", "IMapIterator", "Pool", "TimeoutError", "cpu_count"]
 
@@ -53,6 +53,7 @@ class Pool:
         self._prepared: dict[int, _Prepared] = {}
         self._calls = Calls(client, processes)
         self._running = True
+        self._streams: weakref.WeakSet[ItemStream] = weakref.WeakSet()
         self._callbacks: ThreadPoolExecutor | None = None
 
     @property
@@ -116,12 +117,12 @@ class Pool:
         return AsyncResult(futures, lambda values: values, self._callback(callback, error_callback))
 
     def imap(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1) -> IMapIterator:
-        """Results in order, one by one; ``iterable`` is read a window ahead."""
-        return IMapIterator(Window(self._one_by_one(func), iterable, ordered=True))
+        """Results in order, one by one; ``iterable`` is read as far ahead as keeps the cluster busy."""
+        return self._stream(self._calls.client.imap(self._function(func), iterable))
 
     def imap_unordered(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1) -> IMapIterator:
-        """Results as they come, one by one; ``iterable`` is read a window ahead."""
-        return IMapIterator(Window(self._one_by_one(func), iterable, ordered=False))
+        """Results as they come, one by one; ``iterable`` is read as in imap()."""
+        return self._stream(self._calls.client.imap_unordered(self._function(func), iterable))
 
     # ---- the end
 
@@ -133,6 +134,8 @@ class Pool:
         """Take no more calls, cancel those under way, and leave."""
         self._running = False
         self._calls.cancel()
+        for stream in list(self._streams):
+            stream.close()
         self._finish()
 
     def join(self) -> None:
@@ -173,9 +176,9 @@ class Pool:
             prepared = self._prepared[id(func)] = _Prepared(func, *self._initializer)
         return prepared
 
-    def _one_by_one(self, func: Callable[[Any], Any]) -> Callable[[Any], ScalerFuture]:
-        function = self._function(func)
-        return lambda argument: self._calls.submit(function, (argument,), {})
+    def _stream(self, stream: ItemStream) -> IMapIterator:
+        self._streams.add(stream)
+        return IMapIterator(stream)
 
     def _callback(self, callback: _Callback | None, error_callback: _Callback | None) -> _Told | None:
         if callback is None and error_callback is None:
@@ -303,8 +306,8 @@ class AsyncResult:
 class IMapIterator:
     """What imap() and imap_unordered() return. It goes on after a failure."""
 
-    def __init__(self, window: Window) -> None:
-        self._window = window
+    def __init__(self, stream: ItemStream) -> None:
+        self._stream = stream
 
     def __iter__(self) -> IMapIterator:
         return self
@@ -312,9 +315,8 @@ class IMapIterator:
     def next(self, timeout: float | None = None) -> Any:
         """The next result, or its exception raised. Raises multiprocessing.TimeoutError after ``timeout`` seconds."""
         try:
-            future = self._window.next(timeout)
-        except builtins.TimeoutError:
+            return self._stream.next(timeout)
+        except StreamTimeoutError:
             raise TimeoutError from None
-        return future.result()
 
     __next__ = next

@@ -14,7 +14,6 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
 
 import scaler.compat.joblib as backend
-from scaler.compat.calls import UNKNOWN_SLOTS
 
 pytestmark = pytest.mark.integration
 
@@ -106,7 +105,7 @@ def test_nested_calls_on_the_cluster(client):
 def test_n_jobs(client):
     made = backend.ScalerBackend(client)
     assert [made.effective_n_jobs(n) for n in (None, 1, 5, -1, -2, -9)] == [1, 1, 5, 2, 1, 1]
-    assert backend.ScalerBackend(address=client.address).effective_n_jobs(-1) == UNKNOWN_SLOTS
+    assert backend.ScalerBackend(address=client.address).effective_n_jobs(-1) == 2
     with pytest.raises(ValueError, match="no meaning"):
         made.effective_n_jobs(0)
 
