@@ -7,7 +7,6 @@ import time
 import pytest
 
 import scaler
-from scaler.compat.calls import UNKNOWN_SLOTS
 from scaler.compat.executor import ScalerExecutor
 
 pytestmark = pytest.mark.integration
@@ -123,7 +122,7 @@ def test_an_address(client):
 def test_how_wide_it_is(executor, client):
     assert executor._max_workers == 2
     with ScalerExecutor(client.address) as other:
-        assert other._max_workers == UNKNOWN_SLOTS
+        assert other._max_workers == 2
 
 
 def test_a_number_is_no_client():
