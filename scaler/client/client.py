@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import os
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +81,12 @@ class Client:
             if self._cluster is not None:
                 self._cluster.shutdown()
             raise
+        # After the cluster's own, so that it comes before it: to leave in order is not to lose anything.
+        self._at_exit = functools.partial(_leave_at_exit, weakref.ref(self))
+        atexit.register(self._at_exit)
+        if self._cluster is not None:
+            # In a notebook a client may just be forgotten.
+            weakref.finalize(self, self._cluster.abandon).atexit = False
 
     # ---- one task
 
@@ -359,6 +368,7 @@ class Client:
     def disconnect(self) -> None:
         """Leave the cluster. Unfinished tasks are cancelled; a local cluster that this client started ends."""
         self._service.close()
+        atexit.unregister(self._at_exit)
         if self._cluster is not None:
             self._cluster.shutdown()
 
@@ -384,12 +394,6 @@ class Client:
         """As leaving ``with``; the event loop goes on meanwhile."""
         await asyncio.to_thread(self.disconnect)
 
-    def __del__(self) -> None:
-        # At the end of a script everything ends anyway; in a notebook this frees a forgotten local cluster.
-        cluster = getattr(self, "_cluster", None)
-        if cluster is not None:
-            cluster.abandon()
-
     def __reduce__(self) -> tuple[Any, ...]:
         timeout, heartbeat, serializer, storage, name = self._arguments
         return _again, (str(self._service.address), timeout, heartbeat, serializer, storage, name)
@@ -413,6 +417,13 @@ class Client:
         if self._cluster is not None:
             rows["cluster"] = f"a local cluster of {plural(self._cluster.slots, 'slot')}"
         return rows
+
+
+def _leave_at_exit(reference: weakref.ref[Client]) -> None:
+    """The program ends without disconnect(): say goodbye, rather than have both sides wonder where the other went."""
+    client = reference()
+    if client is not None:
+        client._service.close()
 
 
 def _again(

@@ -3,12 +3,16 @@
 import asyncio
 import concurrent.futures
 import functools
+import gc
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import scaler
@@ -398,3 +402,22 @@ class TestManyAtOnce:
         finally:
             for client in clients:
                 client.disconnect()
+
+
+def test_a_program_that_just_ends_is_quiet_and_leaves_no_process() -> None:
+    program = (
+        "import time\nfrom scaler import Client\n"
+        "client = Client(n_workers=1)\nfuture = client.submit(time.sleep, 100)\nprint(client.cluster.pid)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert "lost the scheduler" not in done.stderr
+    assert "Traceback" not in done.stderr
+    until(lambda: not psutil.pid_exists(int(done.stdout)))
+
+
+def test_a_forgotten_client_ends_its_cluster() -> None:
+    client = Client(n_workers=1)
+    pid = client.cluster.pid
+    del client
+    gc.collect()
+    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
