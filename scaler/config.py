@@ -42,7 +42,7 @@ class Option:
 
 
 def address(text: str) -> Address:
-    """An option's type: ``tcp://host:port``."""
+    """An option's type: ``tcp://host:port`` or ``ipc://path``."""
     return Address.parse(text)
 
 

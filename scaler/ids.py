@@ -7,6 +7,7 @@ import os
 import re
 from array import array
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 from scaler.errors import AddressError
@@ -21,6 +22,8 @@ MAX_SEQUENCE = (1 << SEQUENCE_BITS - 1) - 1
 """Of a client's task or item. The bit above says that the scheduler minted the number, for a range."""
 RANGE_BIT = MAX_SEQUENCE + 1
 MAX_CLIENT_NUMBER = (1 << 24) - 1
+LONGEST_PATH = 107
+"""Of a Unix socket, in bytes, as Linux has it."""
 
 
 def new_identity() -> bytes:
@@ -55,27 +58,53 @@ def u64(data: Column) -> array[int]:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a daemon listens: ``tcp://host:port``, with IPv6 hosts in brackets."""
+    """Where a daemon listens: ``tcp://host:port``, with IPv6 hosts in brackets, or ``ipc://path``, a Unix socket."""
 
     host: str
     port: int
+    path: str = ""
+    """Of a Unix socket; host and port mean nothing then."""
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Raises AddressError, saying what is wrong with the text, for anything but tcp://host:port."""
+        """Raises AddressError, saying what is wrong with the text, for anything but tcp://host:port and ipc://path."""
+        if text.strip().startswith("ipc://"):
+            return cls._of_path(text.strip().removeprefix("ipc://"))
         match = re.fullmatch(r"tcp://(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})/?", text.strip())
         if match is None:
             raise AddressError(
-                f"{text!r} is not an address; write it as tcp://host:port, for example tcp://127.0.0.1:8516"
+                f"{text!r} is not an address; write it as tcp://host:port, for example tcp://127.0.0.1:8516, or ipc://path"
             )
         port = int(match[3])
         if port > 65535:
             raise AddressError(f"port {port} in {text!r} is greater than 65535")
         return cls(match[1] or match[2], port)
 
+    @classmethod
+    def _of_path(cls, path: str) -> Address:
+        if not path or "\0" in path:
+            raise AddressError("ipc:// needs the path of a Unix socket, for example ipc:///run/user/1000/scaler")
+        full = str(Path(path).absolute())
+        if len(os.fsencode(full)) > LONGEST_PATH:
+            raise AddressError(f"the path {full} is longer than the {LONGEST_PATH} bytes that a Unix socket's may have")
+        return cls("", 0, full)
+
     def __str__(self) -> str:
+        if self.path:
+            return f"ipc://{self.path}"
         return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
 
     def with_port(self, port: int) -> Address:
-        """The same host at another port."""
-        return Address(self.host, port)
+        """The same host at another port; a Unix socket has none."""
+        return self if self.path else Address(self.host, port)
+
+    def of_monitor(self) -> Address:
+        """Where a scheduler that listens here is watched unless it is told: port + 2, or the path with ``.monitor``.
+
+        Raises AddressError where there is no such port or path.
+        """
+        if self.path:
+            return self._of_path(f"{self.path}.monitor")
+        if self.port + 2 > 65535:
+            raise AddressError(f"there is no port {self.port + 2} for the monitor address; name one")
+        return Address(self.host, self.port + 2)

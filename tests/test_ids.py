@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from array import array
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -69,3 +70,25 @@ def test_identities_and_object_ids() -> None:
     assert len(new_identity()) == 16 and new_identity() != new_identity()
     assert content_object_id(b"a") == content_object_id(memoryview(b"a")) != content_object_id(b"b")
     assert len(content_object_id(b"")) == 16
+
+
+def test_a_path_is_an_address() -> None:
+    address = Address.parse(" ipc:///run/scaler/a b ")
+    assert (address.path, str(address)) == ("/run/scaler/a b", "ipc:///run/scaler/a b")
+    assert Address.parse(str(address)) == address == address.with_port(5)
+    assert str(Address.parse("ipc://here").path) == str(Path("here").absolute())
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("ipc://", "needs the path"), ("ipc:///" + "x" * 107, "longer than the 107")]
+)
+def test_what_is_no_path(text: str, why: str) -> None:
+    with pytest.raises(AddressError, match=why):
+        Address.parse(text)
+
+
+def test_where_a_scheduler_is_watched() -> None:
+    assert str(Address.parse("tcp://[::1]:8516").of_monitor()) == "tcp://[::1]:8518"
+    assert str(Address.parse("ipc:///run/scaler").of_monitor()) == "ipc:///run/scaler.monitor"
+    with pytest.raises(AddressError, match="no port 65536"):
+        Address.parse("tcp://h:65534").of_monitor()

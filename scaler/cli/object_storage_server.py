@@ -15,7 +15,7 @@ DESCRIPTION = """Run an object storage server: it holds large arguments and resu
     scaler_object_storage_server tcp://127.0.0.1:8517
 """
 OPTIONS = (
-    Option("address", "where to listen, as tcp://host:port", kind=address, positional=True),
+    Option("address", "where to listen, as tcp://host:port or ipc://path", kind=address, positional=True),
     INSECURE,
     EVENT_LOOP,
     *LOGGING,

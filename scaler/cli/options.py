@@ -94,6 +94,8 @@ WORKERS = (
 
 def is_loopback(where: Address) -> bool:
     """Whether only this machine can reach it."""
+    if where.path:
+        return True
     try:
         return ipaddress.ip_address(where.host).is_loopback
     except ValueError:

@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from scaler.cli.command import Command
 from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, check_bind
 from scaler.config import Option, address, boolean, integer, interval, limit, seconds
-from scaler.errors import ConfigurationError
+from scaler.errors import AddressError, ConfigurationError
 from scaler.scheduler.policy import parse_policy
 
 DESCRIPTION = """Run a scheduler: clients give it tasks, it places them on workers.
 
     scaler_scheduler tcp://127.0.0.1:8516 -osa tcp://127.0.0.1:8517
 """
-MONITOR_OFFSET = 2
 OPTIONS = (
-    Option("address", "where to listen, as tcp://host:port", kind=address, positional=True),
+    Option("address", "where to listen, as tcp://host:port or ipc://path", kind=address, positional=True),
     Option("object_storage_address", "of the object storage server; needed", kind=address, short="-osa"),
     Option(
         "advertised_object_storage_address",
@@ -75,8 +74,11 @@ def check(options: Namespace) -> None:
         raise ConfigurationError("--object-storage-address is missing")
     check_bind("ADDRESS", options.address, options.insecure)
     check_bind("--monitor-address", options.monitor_address, options.insecure)
-    if options.monitor_address is None and options.address.port + MONITOR_OFFSET > 65535:
-        raise ConfigurationError("--monitor-address is missing; there is no port + 2")
+    if options.monitor_address is None:
+        try:
+            options.address.of_monitor()
+        except AddressError as error:
+            raise ConfigurationError(f"--monitor-address is missing: {error}") from None
     parse_policy(options.policy_engine_type, options.policy_content)
 
 

@@ -20,7 +20,7 @@ OPTIONS = (
     Option(
         "type", "where the workers run; baremetal_native: processes of this machine", positional=True, choices=TYPES
     ),
-    Option("address", "the scheduler's, as tcp://host:port", kind=address, positional=True),
+    Option("address", "the scheduler's, as tcp://host:port or ipc://path", kind=address, positional=True),
     Option("mode", "fixed: the same number of slots all the time", "fixed", choices=("fixed",)),
     Option(
         "max_task_concurrency",

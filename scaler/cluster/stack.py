@@ -49,7 +49,7 @@ def available_cpus() -> int:
 def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
     """Start all three; returns their addresses. Raises ClusterError if one does not start."""
     storage = supervisor.start("the object storage server", lambda ready: _run_storage(stack, ready))
-    addresses = supervisor.start("the scheduler", lambda ready: _run_scheduler(stack, storage, ready)).split()
+    addresses = supervisor.start("the scheduler", lambda ready: _run_scheduler(stack, storage, ready)).split("\t")
     scheduler, monitor = addresses
     supervisor.start("the worker", lambda ready: _run_worker(stack, scheduler), wait=False)
     return {"address": scheduler, "object_storage_address": storage, "monitor_address": monitor}
@@ -72,7 +72,7 @@ def _run_scheduler(stack: LocalStack, storage: str, ready: Ready) -> int:
     monitor = Address.parse(stack.monitor_address) if stack.monitor_address else None
     service = SchedulerService(settings, Address.parse(stack.address), Address.parse(storage), monitor)
     return run_daemon(
-        "Scheduler", service, stack.event_loop, lambda: ready(f"{service.address} {service.monitor_address}")
+        "Scheduler", service, stack.event_loop, lambda: ready(f"{service.address}\t{service.monitor_address}")
     )
 
 

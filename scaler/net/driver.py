@@ -7,11 +7,15 @@ sent in one write.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 from scaler.errors import ConfigurationError, ConnectionLostError, ProtocolError, RefusedError
@@ -84,6 +88,8 @@ class Driver:
         self._due = False
         self._turned_at = 0.0
         self._servers: list[asyncio.Server] = []
+        self._paths: list[str] = []
+        """Of the Unix sockets among them."""
         self._greeting: set[Connection] = set()
         """Those whose handshake is not over."""
         self._ended = False
@@ -108,13 +114,20 @@ class Driver:
             return self._connection(side, lambda peer: conversation(peer.role))
 
         try:
-            server = await self._loop.create_server(accepted, address.host, address.port, backlog=1024)
+            if address.path:
+                server = await self._loop.create_unix_server(accepted, sock=unix_listener(address.path), backlog=1024)
+                self._paths.append(address.path)
+            else:
+                server = await self._loop.create_server(accepted, address.host, address.port, backlog=1024)
         except OSError as error:
             # The loops put a sentence of their own around the errno's.
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
-            raise ConfigurationError(f"cannot listen on {address}: {why}; is another process using the port?") from None
+            what = "path" if address.path else "port"
+            raise ConfigurationError(
+                f"cannot listen on {address}: {why}; is another process using the {what}?"
+            ) from None
         self._servers.append(server)
-        return address.with_port(server.sockets[0].getsockname()[1])
+        return address if address.path else address.with_port(server.sockets[0].getsockname()[1])
 
     def dial(self, address: Address, role: Role, what: str, give_up_seconds: float | None = None) -> None:
         """Connect, and connect again whenever the connection is lost, until the driver ends.
@@ -197,7 +210,10 @@ class Driver:
             self._greeting.add(connection)
             return connection
 
-        _, connection = await self._loop.create_connection(make, address.host, address.port)
+        if address.path:
+            _, connection = await self._loop.create_unix_connection(make, address.path)
+        else:
+            _, connection = await self._loop.create_connection(make, address.host, address.port)
         await opened
         return connection, gone
 
@@ -366,6 +382,9 @@ class Driver:
         self._ended = True
         for server in self._servers:
             server.close()
+        for path in self._paths:
+            with contextlib.suppress(FileNotFoundError):
+                Path(path).unlink()
         for task in list(self._dials):
             task.cancel()
         if self._timer is not None:
@@ -379,6 +398,24 @@ class Driver:
             if all(connection.finished for connection in closing):
                 break
             await asyncio.sleep(0.01)
+
+
+def unix_listener(path: str) -> socket.socket:
+    """A Unix socket bound to this path, for this user alone. Raises OSError, also where somebody listens there already.
+
+    The file of a process that is gone does not stand in the way.
+    """
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if Path(path).is_socket() and probe.connect_ex(path) == errno.ECONNREFUSED:
+                Path(path).unlink()
+        listener.bind(path)
+        Path(path).chmod(0o600)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def new_event_loop(kind: str = "uvloop") -> asyncio.AbstractEventLoop:

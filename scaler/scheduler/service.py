@@ -37,7 +37,7 @@ class SchedulerService:
         driver = daemon.driver
         driver.paused = self.state.pause_monitor
         self.address = await driver.listen(self.address, {Role.client, Role.worker, Role.manager})
-        wanted = self.monitor_address or self.address.with_port(self.address.port + 2)
+        wanted = self.monitor_address or self.address.of_monitor()
         self.monitor_address = await driver.listen(wanted, {Role.monitor})
         log.info("%s: use event loop: %s", daemon.name, type(asyncio.get_running_loop()).__module__.split(".")[0])
         log.info("%s: listen to scheduler address %s", daemon.name, self.address)

@@ -151,10 +151,8 @@ class StorageClient:
         """A new connection on which the handshake is over. Raises OSError, RefusedError or ProtocolError."""
         tried = 0.0 if outage is None else time.monotonic() - outage
         patience = min(HANDSHAKE_SECONDS, max(0.001, self._timeout - tried))
-        sock = socket.create_connection((self.address.host, self.address.port), patience)
+        sock = _connected(self.address, patience)
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _keep_alive(sock)
             link = _Link(sock)
             link.shake_hands(Dialer(Role.storage_user, identity, self._name, self._secret, os.urandom(NONCE_BYTES)))
             sock.settimeout(self._timeout)
@@ -163,6 +161,23 @@ class StorageClient:
             sock.close()
             raise
         return link
+
+
+def _connected(address: Address, patience: float) -> socket.socket:
+    """A connected socket. Raises OSError."""
+    if address.path:
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.settimeout(patience)
+            sock.connect(address.path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    sock = socket.create_connection((address.host, address.port), patience)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    _keep_alive(sock)
+    return sock
 
 
 def _use(links: _Links, idle: list[_Link], link: _Link, act: Callable[[_Link], _Answer]) -> _Answer:

@@ -83,6 +83,22 @@ def test_a_first_session(start, free_addresses):
             assert LINE.fullmatch(line), line
 
 
+def test_a_session_over_unix_sockets(start, tmp_path):
+    address, storage = f"ipc://{tmp_path}/scheduler", f"ipc://{tmp_path}/storage"
+    commands = [
+        start("scaler_cluster", "-n", "2", address),
+        start("scaler_scheduler", address, "-osa", storage),
+        start("scaler_object_storage_server", storage),
+    ]
+    commands[1].wait_for_line(f"listen to scheduler monitor address {address}.monitor")
+    works(address)
+    with Client(address) as client:
+        assert client.submit(bytes, 1_000_000).result(20) == bytes(1_000_000)
+    for command in commands:
+        ends(command)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_in_any_order(start, free_addresses):
     address, storage = free_addresses
     cluster = start("scaler_cluster", "-n", "1", address, "-wmi", "ann", "-pwc", "gpu")

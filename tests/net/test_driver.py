@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -468,3 +469,44 @@ def test_a_message_that_cannot_be_said_here_is_an_error_of_ours(go: Any) -> None
             listener.connections[listens.peers[0]].send(WorkerHeartbeat(1))
 
     go(scenario)
+
+
+# ---- Unix sockets
+
+
+def test_a_unix_socket_is_for_this_user_and_gone_with_its_listener(go, tmp_path: Path) -> None:
+    async def story(net: Net) -> None:
+        path = tmp_path / "socket"
+        listens, listener = net.driver()
+        address = await listener.listen(Address.parse(f"ipc://{path}"), {Role.client})
+        assert path.stat().st_mode & 0o777 == 0o600
+        dials, dialer = net.driver()
+        dialer.dial(address, Role.client, "the listener")
+        await dials.until(lambda: bool(dials.peers))
+        dials.todo.append(Send(dials.peers[0], ClientHeartbeat(7)))
+        dialer.wake()
+        await listens.until(lambda: listens.heard == [ClientHeartbeat(7)])
+        await listener.close()
+        assert not path.exists()
+
+    go(story)
+
+
+def test_a_path_that_somebody_listens_on_is_refused_and_a_stale_one_is_not(go, tmp_path: Path) -> None:
+    async def story(net: Net) -> None:
+        address = Address.parse(f"ipc://{tmp_path / 'socket'}")
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.bind(address.path)
+        _, listener = net.driver()
+        await listener.listen(address, {Role.client})
+        _, other = net.driver()
+        with pytest.raises(ConfigurationError, match="in use; is another process using the path"):
+            await other.listen(address, {Role.client})
+        with pytest.raises(ConfigurationError, match="No such file"):
+            await other.listen(Address.parse(f"ipc://{tmp_path}/missing/socket"), {Role.client})
+        # Whoever looked whether somebody listens is accepted before this one, and not while the listener closes.
+        dials, dialer = net.driver()
+        dialer.dial(address, Role.client, "the listener")
+        await dials.until(lambda: bool(dials.peers))
+
+    go(story)
