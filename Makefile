@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
 SOURCES := $(wildcard scaler/_core/*.pyx scaler/_core/*.pxd) setup.py pyproject.toml
 
-.PHONY: run test check sim bench bench-core docs clean
+.PHONY: run test check sim bench bench-core profile docs clean
 
 run: $(READY)  ## real work on a local cluster
 	$(BIN)/scaler demo
@@ -24,12 +25,15 @@ check: $(READY)  ## lint, types, import rule, layout, schema comments
 sim: $(READY)  ## the simulator over many seeds: make sim SEEDS=10000
 	$(BIN)/python -m tests.sim --seeds $(or $(SEEDS),1000)
 
-bench: $(READY)  ## the figures of docs/benchmarks.md, written there
-	$(BIN)/python benchmarks/bench.py --write docs/benchmarks.md
+bench: $(BENCH_READY)  ## Scaler next to its peers, written to docs/benchmarks.md: make bench BENCH="--only submit"
+	$(BIN)/python -m benchmarks --json docs/benchmarks.json --write docs/benchmarks.md $(BENCH)
 
 bench-core: $(READY)  ## micro-benchmarks of scaler/_core
 	$(BIN)/python benchmarks/core_containers.py
 	$(BIN)/python benchmarks/core_placement.py
+
+profile: $(BENCH_READY)  ## flame graphs of client, scheduler, worker and executor under load, in build/profiles
+	$(BIN)/python -m benchmarks.profiling
 
 docs: $(READY)  ## checks that links in the documentation lead somewhere
 	$(BIN)/python -m pytest tests/test_documentation.py
@@ -44,4 +48,8 @@ $(READY): $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@

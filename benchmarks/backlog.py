@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import psutil
-from scaler import Client, SchedulerClusterCombo
 
 from benchmarks.systems.work import noop
+from scaler import Client, SchedulerClusterCombo
 
 QUIET_SECONDS = 0.02
 

@@ -1,4 +1,4 @@
-"""A blocking connection that speaks the real protocol at the least cost: for benchmarks that have to be faster than what they measure."""
+"""A blocking connection that speaks the real protocol at little cost, for what has to be faster than what it measures."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Contestant:
     """
 
     def __init__(self, name: str, python: Path, slots: int) -> None:
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         # The folder of the adapters is the only one of ours on the path: OpenGRIS Scaler has our name.
         environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "SCALER_ADDRESS")}
         environment["PYTHONPATH"] = str(HERE)

@@ -1,10 +1,10 @@
 """How long a cluster takes for skewed work, next to the ideal: the real states of scheduler and workers on simulated time.
 
-Messages are handed over as objects, below the sockets, and take a fixed time; deciding takes none. Executors take tasks from real
-claims pages, as processes do. So what is measured is what was decided: who got which task when.
+Messages go through the real codec but no socket, and take a fixed time; deciding takes none. Executors take tasks from
+real claims pages, as processes do. So what is measured is what was decided: who got which task when.
 
-The bound is max(all work / slots, longest task): no schedule is shorter. Next to it stands what one queue gives from which every free
-slot takes the next task without any delay: it does not know how long tasks are either.
+The bound is max(all work / slots, longest task): no schedule is shorter. Next to it stands what one queue gives, from
+which every free slot takes the next task without any delay: it does not know how long tasks are either.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from scaler._core.claims import PAGE_BYTES, Claims
-from scaler.machine import Peer, Send
+from scaler.machine import Close, Peer, Send
 from scaler.messages import (
     DefineFunctions,
     Function,
@@ -32,6 +33,7 @@ from scaler.messages import (
 )
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
+from scaler.wire.codec import codec
 from scaler.worker.state import StartExecutor, Tell, WorkerOptions, WorkerState
 
 LINK_SECONDS = 100e-6
@@ -41,6 +43,7 @@ PIPE_SECONDS = 30e-6
 FLUSH_SECONDS = 300e-6
 """An executor that has more to run hands over its results when they are older than this."""
 CLIENT = 1
+TO_SCHEDULER, TO_WORKER = codec("worker", "WorkerToScheduler"), codec("worker", "SchedulerToWorker")
 DURATION = struct.Struct("<d")
 
 
@@ -50,9 +53,9 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
         self._order = itertools.count()
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
 
-    def after(self, delay: float, what: Callable[[], None]) -> None:
+    def after(self, delay: float, what: Callable[[], object]) -> None:
         heapq.heappush(self._queue, (self.now + delay, next(self._order), what))
 
     def step(self) -> None:
@@ -85,6 +88,8 @@ class Node:
         if deadline is not None and deadline <= now:
             self.state.tick(now)
         for output in self.state.drain(now):
+            if isinstance(output, Close):
+                raise RuntimeError(f"a connection would be closed: {output.reason}")
             self.carry_out(output)
         deadline = self.state.next_deadline()
         if deadline is not None and not now < self._timer <= deadline:
@@ -124,7 +129,7 @@ class Executor:
                     self._flush()
                 self._busy = True
                 (seconds,) = DURATION.unpack(payload)
-                self.clock.after(seconds, lambda: self._end(position, seconds))
+                self.clock.after(seconds, partial(self._end, position, seconds))
                 return
         self._flush()
 
@@ -142,15 +147,8 @@ class Executor:
             self._ended = []
             count, nothing = len(positions), bytes(8 * len(positions))
             statuses = bytes([ResultStatus.succeeded]) * count
-            message = Results(
-                array("Q", positions).tobytes(),
-                b"",
-                statuses,
-                [b""] * count,
-                array("Q", wall).tobytes(),
-                nothing,
-                nothing,
-            )
+            ran = array("Q", wall).tobytes()
+            message = Results(array("Q", positions).tobytes(), b"", statuses, [b""] * count, ran, nothing, nothing)
             self.clock.after(PIPE_SECONDS, lambda: self.worker.executor_said(self.number, message))
 
 
@@ -181,8 +179,8 @@ class WorkerNode(Node):
             executor, message = self.executors[output.executor], output.message
             self.clock.after(PIPE_SECONDS, lambda: executor.told(message))
         elif isinstance(output, Send):
-            told = output.message
-            self.clock.after(LINK_SECONDS, lambda: self.scheduler.told(self.peer, told))
+            message = TO_SCHEDULER.decode(TO_SCHEDULER.encode(output.message))
+            self.clock.after(LINK_SECONDS, lambda: self.scheduler.told(self.peer, message))
 
 
 class SchedulerNode(Node):
@@ -194,7 +192,7 @@ class SchedulerNode(Node):
 
     def carry_out(self, output: Any) -> None:
         if isinstance(output, Send) and output.peer in self.workers:
-            worker, message = self.workers[output.peer], output.message
+            worker, message = self.workers[output.peer], TO_WORKER.decode(TO_WORKER.encode(output.message))
             self.clock.after(LINK_SECONDS, lambda: worker.told(1, message))
 
 
@@ -223,7 +221,7 @@ def simulate(seconds: list[float], joins: Sequence[tuple[float, int]]) -> float:
         numbers = array("Q", range(start, start + len(payloads)))
         scheduler.told(CLIENT, Submit(numbers, array("I", [0]), payloads))
     for peer, (time, slots) in enumerate(joins, CLIENT + 1):
-        clock.after(time, lambda peer=peer, slots=slots: WorkerNode(scheduler, work, peer, slots))  # type: ignore[misc]
+        clock.after(time, partial(WorkerNode, scheduler, work, peer, slots))
     while work.left:
         clock.step()
     return work.ended_at
@@ -264,22 +262,23 @@ def skewed(count: int, short: float, seed: int) -> list[float]:
 
 
 HOSTS, SLOTS_A_HOST = 25, 8
-TASKS = 100_000
+SKEWED = {milliseconds: f"{milliseconds} ms tasks, 1 % of them 100x longer" for milliseconds in (1, 10, 100)}
+LATE = "the 10 ms ones, half of the workers join late"
+TASKS = 200_000
 
 
 def scenarios(tasks: int = TASKS, seed: int = 1) -> dict[str, tuple[list[float], list[tuple[float, int]]]]:
     """Work and workers, by name. 200 slots on 25 workers."""
     now = [(0.0, SLOTS_A_HOST)] * HOSTS
     found: dict[str, tuple[list[float], list[tuple[float, int]]]] = {}
-    for milliseconds in (1, 10, 100):
-        work = skewed(tasks, milliseconds / 1000, seed)
-        found[f"skewed, 1 % of {milliseconds} ms tasks 100x longer"] = work, now
+    for milliseconds, name in SKEWED.items():
+        found[name] = skewed(tasks, milliseconds / 1000, seed), now
     work = skewed(tasks, 0.010, seed)
     quarter = bound(work, now) / 4
     late = [(0.0 if host % 2 else quarter, SLOTS_A_HOST) for host in range(HOSTS)]
-    found["as the 10 ms one, half of the workers late"] = work, late
+    found[LATE] = work, late
     found["all tasks of 10 ms"] = [0.010] * tasks, now
-    found["ten tasks of 10 s for each of 200 slots"] = [10.0] * HOSTS * SLOTS_A_HOST * 10, now
+    found["200 tasks of 10 s"] = [10.0] * (HOSTS * SLOTS_A_HOST), now
     return found
 
 

@@ -1,9 +1,9 @@
 """Scaler and its peers on the same work, alternating: in every repetition each system has its turn.
 
-A system's cluster is up during its own turn only. Idle clusters are not silent: on two cores OpenGRIS Scaler used 3 % of a
-core, Ray 4 %, Dask 8 % while nothing happened, and their processes take memory and cache. Stopping them with SIGSTOP would have them miss
-heartbeats, and a start costs three seconds at most, so each turn begins with a new one. That gives the start as a measure, and repetitions
-that share no process.
+A system's cluster is up during its own turn only. Idle clusters are not silent: OpenGRIS Scaler was seen to use 3 % of
+a core, Ray 4 %, Dask 8 % while nothing happened, and their processes take memory and cache. Stopping them with SIGSTOP
+would have them miss heartbeats, and a start costs three seconds at most: so each turn begins with a new one. That gives
+the start as a measure too, and repetitions that share no process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The scheduler alone, over real TCP: a sender that only sends, a zero worker that answers at once, a scheduler between them.
 
-The sender has all its frames built before the clock starts. Tasks are single ones, a thousand in a Submit, each with the payload
-of noop(i). Measured is from the first byte sent to the last result received, and the processor time of the three processes meanwhile.
+The sender has all its frames built before the clock starts. Tasks are single ones, a thousand in a Submit, each with the
+payload of noop(i). Measured is from the first byte sent to the last result received, and the processor time of the three
+processes meanwhile.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import psutil
-from scaler.messages import ClientSettings, DefineFunctions, Function, Results, Role, Submit
 
 from benchmarks.connection import Connection
+from scaler.messages import ClientSettings, DefineFunctions, Function, Results, Role, Submit
 
 TASKS = 1_000_000
 TASKS_A_FRAME = 1000
 WARM_UP_TASKS = 20_000
 ZERO_SLOTS = 1000
-LISTENS = re.compile(r"listen to (?:scheduler|object storage(?: server)?) address (tcp://\S+)")
+LISTENS = r"listen to (?:scheduler|object storage) address (tcp://\S+)"
 
 
 @contextmanager
@@ -42,14 +43,14 @@ def child(*command: str) -> Iterator[subprocess.Popen[str]]:
         process.stdout.close()
 
 
-def wait_for(process: subprocess.Popen[str], pattern: re.Pattern[str] | str) -> str:
+def wait_for(process: subprocess.Popen[str], pattern: str) -> str:
     """What the first group of the pattern (or all of it) matches in the first line of its output that has it."""
     assert process.stdout is not None
     for line in process.stdout:
         match = re.search(pattern, line)
         if match:
             return match[1] if match.re.groups else match[0]
-    raise RuntimeError(f"{process.args} ended before it said {pattern!r}")
+    raise RuntimeError(f"{process.args} ended before it said {pattern}")
 
 
 def frames(connection: Connection, first: int, count: int) -> list[bytes]:

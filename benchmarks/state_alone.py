@@ -1,7 +1,7 @@
 """The scheduler's state below the sockets: messages are objects, workers answer at once, and nothing is encoded.
 
-Simulated workers hold a few tasks each. In every turn a bounded number of them answer, as an event loop would read them, and then the
-state decides once. So what is measured is the cost of a task: submitted, placed, ended, delivered.
+Simulated workers hold a few tasks each. In every turn a bounded number of them answer, as an event loop would read them,
+and then the state decides once. So what is measured is the cost of a task: submitted, placed, ended, delivered.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import time
 from array import array
 from collections import deque
 
+from benchmarks.zero_worker import results
 from scaler.machine import Peer
 from scaler.messages import (
     Assign,
@@ -22,8 +23,6 @@ from scaler.messages import (
 )
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
-
-from benchmarks.zero_worker import results
 
 CLIENT = 1
 ANSWERS_A_TURN = 100

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import sys
 
+from benchmarks.connection import Connection
 from scaler.ids import Column
 from scaler.messages import Assign, RegisterWorker, Results, ResultStatus, Role, WorkerSettings
-
-from benchmarks.connection import Connection
 
 SUCCEEDED = bytes([ResultStatus.succeeded])
 PAYLOAD = b"\x80\x05N."

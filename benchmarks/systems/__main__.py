@@ -46,7 +46,8 @@ def answer(system: Any, measure: str, count: int) -> dict[str, Any]:
     from systems.system import Missing
 
     try:
-        return MEASURES[measure](system, count)
+        found: dict[str, Any] = MEASURES[measure](system, count)
+        return found
     except Missing as reason:
         return {"missing": str(reason)}
     except Exception as error:

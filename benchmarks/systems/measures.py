@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import psutil
-
 from systems.system import Missing, System
 from systems.work import ARRAY_BYTES, tree
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import psutil
-
 from systems.system import System
 from systems.work import noop
 

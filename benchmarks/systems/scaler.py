@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Any
 
 import psutil
-
 from systems.system import System
 from systems.work import noop
 
