@@ -25,8 +25,8 @@ check: $(READY)  ## lint, types, import rule, layout, schema comments
 sim: $(READY)  ## the simulator over many seeds: make sim SEEDS=10000
 	$(BIN)/python -m tests.sim --seeds $(or $(SEEDS),1000)
 
-bench: $(BENCH_READY)  ## Scaler next to its peers, written to docs/benchmarks.md: make bench BENCH="--only submit"
-	$(BIN)/python -m benchmarks --json docs/benchmarks.json --write docs/benchmarks.md $(BENCH)
+bench: $(BENCH_READY)  ## Scaler next to its peers, into docs/benchmarks.md; make bench BENCH="--only submit" only prints
+	$(BIN)/python -m benchmarks $(or $(BENCH),--json docs/benchmarks.json --write docs/benchmarks.md)
 
 bench-core: $(READY)  ## micro-benchmarks of scaler/_core
 	$(BIN)/python benchmarks/core_containers.py

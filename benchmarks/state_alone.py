@@ -79,18 +79,16 @@ class StateAlone:
 
 
 def cost(alone: StateAlone, tasks: int, frame: int = 1000) -> float:
-    """Microseconds a task while ``tasks`` more go through: as many are submitted in each turn as ended in the one before."""
-    owed = left = tasks
+    """Microseconds a task while ``tasks`` or a few more go through: as many are submitted in each turn as ended."""
+    through = 0
     began = time.perf_counter()
-    while left > 0:
+    while through < tasks:
         ended = alone.turn()
-        left -= ended
-        fresh = min(ended, owed)
-        alone.submit(fresh, frame)
-        owed -= fresh
-        if not ended and not fresh:
-            raise RuntimeError(f"no task ended in a turn, and {left} are left")
-    return (time.perf_counter() - began) / tasks * 1e6
+        if not ended:
+            raise RuntimeError(f"no task ended in a turn, after {through} of {tasks}")
+        alone.submit(ended, frame)
+        through += ended
+    return (time.perf_counter() - began) / through * 1e6
 
 
 def placements_a_second(workers: int = 10_000, tasks: int = 1_000_000) -> float:
