@@ -61,27 +61,39 @@ def tell(line: str) -> None:
 
 
 def measure(given: argparse.Namespace) -> Results:
-    """All that was asked for."""
+    """All that was asked for. What there is so far is in the file after each repetition and each part."""
     began = time.monotonic()
-    results: Results = {}
+    results: Results = {"machine": machine(given)}
+
+    def keep() -> None:
+        results["machine"]["minutes"] = (time.monotonic() - began) / 60
+        if given.json:
+            given.json.write_text(json.dumps(results, indent=1) + "\n")
+
+    def keep_systems(found: Results) -> None:
+        results["systems"] = found
+        keep()
+
     if set(given.only) & set(MEASURES):
-        results["systems"] = race(
-            given.systems, given.only, given.repetitions, given.slots, given.cache, given.scale, tell
-        )
+        race(given.systems, given.only, given.repetitions, given.slots, given.cache, given.scale, tell, keep_systems)
     for part in PARTS:
         if part in given.only:
             tell(part)
             PART[part](results, given)
-    results["machine"] = {
+            keep()
+    return results
+
+
+def machine(given: argparse.Namespace) -> Results:
+    """Where and how it was measured."""
+    return {
         "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),
         "slots": given.slots,
         "repetitions": given.repetitions,
-        "minutes": (time.monotonic() - began) / 60,
     }
-    return results
 
 
 def _scaled(count: int, given: argparse.Namespace) -> int:
@@ -131,8 +143,6 @@ PART: dict[str, Callable[[Results, argparse.Namespace], None]] = {
 def main(argv: list[str] | None = None) -> None:
     given = arguments(argv)
     results = json.loads(given.read.read_text()) if given.read else measure(given)
-    if given.json:
-        given.json.write_text(json.dumps(results, indent=1) + "\n")
     drawn: list[str] = []
     if given.write:
         drawn = plots.draw(results, given.write.parent)

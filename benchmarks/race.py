@@ -20,8 +20,8 @@ COUNTS = {"idle": 3, "submit": 20_000, "map": 1_000_000, "round_trip": 1000, "gr
 """How many tasks (for idle: seconds) a measure takes."""
 FEWER: dict[str, dict[str, int]] = {
     "executor": {"map": 100_000},
-    "opengris": {"submit": 3_000, "map": 3_000, "round_trip": 300},
-    "dask": {"submit": 5_000, "map": 5_000, "round_trip": 300},
+    "opengris": {"submit": 3_000, "map": 3_000, "round_trip": 300, "graph": 5_000},
+    "dask": {"submit": 5_000, "map": 5_000, "round_trip": 300, "graph": 5_000},
     "ray": {"submit": 10_000, "map": 10_000, "round_trip": 500},
 }
 """Where a system would take minutes."""
@@ -38,8 +38,12 @@ def race(
     cache: Path,
     scale: float = 1.0,
     tell: Callable[[str], None] = print,
+    keep: Callable[[dict[str, Found]], None] = lambda found: None,
 ) -> dict[str, Found]:
-    """What was found of each system: {"version", "measures": {name: [answer of each repetition]}} or {"missing": why}."""
+    """What was found of each system: {"version", "measures": {name: [answer of each repetition]}} or {"missing": why}.
+
+    ``tell`` is called with lines for people, ``keep`` after each repetition with what was found so far.
+    """
     found: dict[str, Found] = {}
     pythons: dict[str, Path] = {}
     for name in systems:
@@ -53,6 +57,7 @@ def race(
         for name, python in pythons.items():
             tell(f"repetition {repetition + 1} of {repetitions}: {name}")
             _turn(name, python, measures, slots, scale, found[name], tell)
+        keep(found)
     for name in pythons:
         if not found[name]["measures"]:
             found[name].setdefault("missing", "nothing was measured")
