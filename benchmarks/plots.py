@@ -41,19 +41,18 @@ def _peers(results: Results) -> Any:
     panels = [bar for bar in BARS if any(values(results, name, bar[0]) for name in systems)]
     if not panels:
         return None
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(2.6 * len(panels), 2.8), squeeze=False)
+    size = (1.5 + 1.9 * len(panels), 0.8 + 0.3 * len(systems))
+    figure, axes = pyplot.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axis, (measure, label, better) in zip(axes[0], panels, strict=True):
-        shown = [name for name in systems if values(results, name, measure)]
-        middles = [statistics.median(values(results, name, measure)) for name in shown]
-        colors = ["tab:blue" if name == "scaler" else "lightgray" for name in shown]
-        axis.barh(range(len(shown)), middles, color=colors)
-        for place, name in enumerate(shown):
+        for place, name in enumerate(systems):
             found = values(results, name, measure)
-            axis.plot([min(found), max(found)], [place, place], color="black", linewidth=1)
-        axis.set_yticks(range(len(shown)), [LABELS[name] for name in shown])
-        axis.invert_yaxis()
+            if found:
+                axis.barh(place, statistics.median(found), color="tab:blue" if name == "scaler" else "lightgray")
+                axis.plot([min(found), max(found)], [place, place], color="black", linewidth=1)
         axis.set_xscale("log")
-        axis.set_title(f"{label}\n({better})")
+        axis.set_title(f"{label}\n({better})", fontsize=9)
+    axes[0][0].set_yticks(range(len(systems)), [LABELS[name] for name in systems])
+    axes[0][0].invert_yaxis()
     return figure
 
 
@@ -69,8 +68,8 @@ def _growth(results: Results) -> Any:
         axis.plot(places, [statistics.median(found) for found in sizes.values()], marker="o", color="tab:blue")
         axis.fill_between(places, [min(f) for f in sizes.values()], [max(f) for f in sizes.values()], alpha=0.2)
         axis.set_xscale("log")
-        axis.set_ylim(bottom=0)
         axis.set_xlabel(curve)
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("us a task")
+    axes[0][0].set_ylim(bottom=0)  # for all of them, once all have been drawn
     return figure
