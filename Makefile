@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
 SOURCES := $(wildcard scaler/_core/*.pyx scaler/_core/*.pxd scaler/wire/*.pyx) setup.py pyproject.toml
 
-.PHONY: run test check sim bench bench-core docs clean
+.PHONY: run test check sim bench bench-core profile docs clean
 
 run: $(READY)  ## real work on a local cluster
 	$(BIN)/scaler demo
@@ -24,13 +25,16 @@ check: $(READY)  ## lint, types, import rule, layout, schema comments
 sim: $(READY)  ## the simulator over many seeds: make sim SEEDS=10000
 	$(BIN)/python -m tests.sim --seeds $(or $(SEEDS),1000)
 
-bench: $(READY)  ## the figures of docs/benchmarks.md, written there
-	$(BIN)/python benchmarks/bench.py --write docs/benchmarks.md
+bench: $(BENCH_READY)  ## Scaler next to its peers, into docs/benchmarks.md; make bench BENCH="--only submit" only prints
+	$(BIN)/python -m benchmarks $(or $(BENCH),--json docs/benchmarks.json --write docs/benchmarks.md)
 
 bench-core: $(READY)  ## micro-benchmarks of scaler/_core and of the codec
 	$(BIN)/python benchmarks/core_containers.py
 	$(BIN)/python benchmarks/core_placement.py
 	$(BIN)/python benchmarks/wire_codec.py
+
+profile: $(BENCH_READY)  ## flame graphs of client, scheduler, worker and executor under load, in build/profiles
+	$(BIN)/python -m benchmarks.profiling
 
 docs: $(READY)  ## checks that links in the documentation lead somewhere
 	$(BIN)/python -m pytest tests/test_documentation.py
@@ -45,4 +49,8 @@ $(READY): $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
