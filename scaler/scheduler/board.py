@@ -27,7 +27,7 @@ from scaler.scheduler.life import TaskEvent, TaskState, table
 from scaler.scheduler.ranges import Ranges
 from scaler.scheduler.requirements import Requirements
 
-TARGET_US = 20_000
+TARGET_US = 10_000
 """How much measured work a worker holds at most, for each slot."""
 LARGEST_INPUTS = 48 << 20
 """What the inputs of one task may come to, in bytes, since they travel in one message. Large ones do not: they are stored."""

@@ -33,8 +33,8 @@ from scaler.messages import (
 )
 from scaler.worker.tasks import Executor, Pairs, Task, inputs_of
 
-AHEAD_US = 2_000
-"""How much measured work an executor may have before it, so that it need not wait for the worker between short tasks."""
+AHEAD_US = 4_000
+"""How much measured work an executor may have behind the task it runs, so that it need not wait between short tasks."""
 MAX_AHEAD = 256
 STARTED_SECONDS = 0.010
 """A task that runs for this long is reported as started, and no other waits behind it."""
@@ -275,7 +275,7 @@ class Executors:
             return 1
         if task.count > 1:
             return 2  # A range is as long as it should be; another one keeps the executor from waiting.
-        return max(1, min(MAX_AHEAD, int(AHEAD_US / (mean + 1.0))))
+        return min(MAX_AHEAD, 1 + int(AHEAD_US / (mean + 1.0)))
 
     def _give(self, executor: Executor, count: int) -> None:
         tasks: list[Task] = []

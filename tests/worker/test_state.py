@@ -117,7 +117,7 @@ def test_unmeasured_tasks_go_one_by_one_to_each_executor() -> None:
 
 def test_short_tasks_go_in_batches_ahead() -> None:
     rig = busy_with_short_tasks()
-    ahead = AHEAD_US // 100
+    ahead = 1 + AHEAD_US // 100
     outputs = rig.assign(*range(100))
     assert [(position, len(payloads)) for _, position, payloads in ran(outputs)] == [(1, 1), (2, ahead - 1)]
     assert ran(rig.run(*range(1, ahead // 2), wall=99)) == []
