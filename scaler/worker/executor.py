@@ -186,13 +186,15 @@ class Executor:
         if kind == serialization.STORED:
             payload = bytes(self.fetch(serialization.REFERENCE.unpack(payload[1:])[0]))
             kind = payload[:1]
-        content = serialization.read(serializer, payload[1:], f"the arguments of {name}")
-        if kind == serialization.INLINE:
-            args, kwargs = content
-            result = function(*args, **kwargs)
+        values = [self._input(serializer, status, data, name) for status, data in inputs]
+        if kind == serialization.INPUTS:
+            result = function(*values)
         else:
-            values = [self._input(serializer, status, data, name) for status, data in inputs]
-            result = function(*[serialization.evaluate(entry, values) for entry in content])
+            args, kwargs = serialization.read(serializer, payload[1:], f"the arguments of {name}")
+            if kind == serialization.INLINE:
+                result = function(*args, **kwargs)
+            else:
+                result = serialization.call(function, args, kwargs, values)
         return self._written(serializer, result, number)
 
     def _function(self, number: int) -> tuple[serialization.Serializer, Any]:
