@@ -10,7 +10,7 @@ from scaler import serialization
 from scaler.client.batch import Batch, Packer, arguments
 from scaler.client.future import Outcome, ScalerFuture
 from scaler.client.graph import analysis_engine, plan
-from scaler.client.graph_tasks import SharedConstants, submit_graph
+from scaler.client.graph_tasks import SharedConstants, submit_graph, uncollected
 from scaler.client.nesting import as_graph, flat, nested
 from scaler.client.object_reference import ObjectReference
 from scaler.client.service import ClientService
@@ -261,8 +261,8 @@ class Client:
         shared = SharedConstants(self._put_content, service)
         options = service.options(capabilities=sorted(capabilities or ()))
         try:
-            planned = plan(graph, keys, shared.share, self._analysis)
-            with service.making_tasks:
+            with uncollected(), service.making_tasks:
+                planned = plan(graph, keys, shared.share, self._analysis)
                 futures = submit_graph(service, planned.nodes, options, reserialize, shared.references)
         except BaseException:
             service.drop_objects(reference.object_id for reference in shared.references)

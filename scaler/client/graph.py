@@ -37,7 +37,7 @@ class Node:
     args: list[Any]
     """With Input(i) for the result of ``dependencies[i]``."""
     kwargs: dict[str, Any]
-    dependencies: list[int]
+    dependencies: Sequence[int]
     """Positions in Plan.nodes."""
     wanted: bool = False
 
@@ -164,10 +164,14 @@ class _Planner:
                     pending.extend(reversed(entry.needs))
 
     def _columns(self, chosen: Sequence[int]) -> tuple[array[int], array[int]]:
-        places = {number: place for place, number in enumerate(chosen)}
+        places = array("I", bytes(4 * len(self._reader.keys)))
+        for place, number in enumerate(chosen):
+            places[number] = place
         ends, dependencies = array("I"), array("I")
         for number in chosen:
-            dependencies.extend([places[need] for need in self._entries[number].needs])
+            needs = self._entries[number].needs
+            if needs:
+                dependencies.extend([places[need] for need in needs])
             ends.append(len(dependencies))
         return ends, dependencies
 
@@ -191,18 +195,18 @@ class _Planner:
 
     def _enter(self, number: int, entry: Entry) -> None:
         """What an entry comes to, now that this is known of all it needs: a node, an alias, a constant."""
-        function, args, kwargs, dependencies = entry.function, entry.args, entry.kwargs, list(entry.needs)
-        if dependencies:
+        function, args, kwargs = entry.function, entry.args, entry.kwargs
+        dependencies: Any = ()
+        if entry.needs:
             places = self._places
-            found = [places.get(need) for need in dependencies]
-            if None in found or len(set(found)) < len(found) or (function is None and isinstance(args[0], Input)):
+            dependencies = [places.get(need) for need in entry.needs]
+            if None in dependencies or len(set(dependencies)) < len(dependencies) or function is None:
                 self._direct = False
                 dependencies, made = self._inputs(entry.needs, function is None)
                 function = substitute(function, made)
                 args = substitute(args, made)
-                kwargs = {name: substitute(value, made) for name, value in kwargs.items()}
-            else:
-                dependencies = found  # type: ignore[assignment]
+                if kwargs:
+                    kwargs = {name: substitute(value, made) for name, value in kwargs.items()}
         if function is None:
             self._enter_value(number, args, dependencies)
         elif callable(function) and not isinstance(function, Input | Call):
@@ -216,7 +220,7 @@ class _Planner:
                 f"but that is a {type(function).__name__}, which cannot be called"
             )
 
-    def _enter_value(self, number: int, args: list[Any], dependencies: list[int]) -> None:
+    def _enter_value(self, number: int, args: list[Any], dependencies: Sequence[int]) -> None:
         value = args[0]
         if isinstance(value, Input):
             self._places[number] = dependencies[value.index]
@@ -247,7 +251,7 @@ class _Planner:
         function: Callable[..., Any],
         args: list[Any],
         kwargs: dict[str, Any],
-        dependencies: list[int],
+        dependencies: Sequence[int],
     ) -> None:
         self._places[number] = len(self._nodes)
         self._nodes.append(Node(self._reader.keys[number], function, args, kwargs, dependencies))

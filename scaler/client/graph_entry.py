@@ -8,6 +8,9 @@ from typing import Any
 
 from scaler.serialization import Call, Input
 
+_NOTHING: dict[Any, Any] = {}
+"""For what most entries do not have. Never written to."""
+
 
 class Entry:
     """One key's value, read."""
@@ -17,11 +20,11 @@ class Entry:
     def __init__(self) -> None:
         self.function: Any = None
         """What is called: a callable, or an Input or a Call that gives one; None for a value, which is ``args[0]``."""
-        self.args: list[Any] = []
-        self.kwargs: dict[str, Any] = {}
-        self.needs: dict[int, int] = {}
+        self.args: list[Any]
+        self.kwargs: dict[str, Any] = _NOTHING
+        self.needs: dict[int, int] = _NOTHING
         """The numbers of the keys that it names, each with the number of the Input that stands for it."""
-        self.missing: list[Hashable] = []
+        self.missing: tuple[Hashable, ...] = ()
         """Keys that it names explicitly and are not in the graph."""
 
 
@@ -52,12 +55,8 @@ class EntryReader:
         entry = Entry()
         if type(value) is tuple and value and not self._is_key(value):
             head = value[0]
-            if callable(head):
-                entry.function = head
-                entry.args = [self.template(argument, entry) for argument in value[1:]]
-                return entry
-            if self._is_key(head):
-                entry.function = self.refer(head, entry)
+            if callable(head) or self._is_key(head):
+                entry.function = head if callable(head) else self.refer(head, entry)
                 entry.args = [self.template(argument, entry) for argument in value[1:]]
                 return entry
         elif self._dask is not None and self._dask.is_node(value):
@@ -69,8 +68,11 @@ class EntryReader:
 
     def template(self, value: Any, entry: Entry) -> Any:
         """A value with what stands for keys and calls replaced."""
-        if self._is_key(value):
-            return self.refer(value, entry)
+        try:
+            if value in self._graph:
+                return self.refer(value, entry)
+        except TypeError:  # it cannot be hashed
+            pass
         if isinstance(value, list):
             return [self.template(part, entry) for part in value]
         if type(value) is tuple and value:
@@ -85,13 +87,15 @@ class EntryReader:
     def refer(self, key: Hashable, entry: Entry) -> Input:
         """A placeholder for what a key of the graph gives."""
         needs = entry.needs
+        if needs is _NOTHING:
+            needs = entry.needs = {}
         return Input(needs.setdefault(self.number(key), len(needs)))
 
     def refer_surely(self, key: Hashable, entry: Entry) -> Input | None:
         """A placeholder for what can be nothing but a key; notes it where it is not in the graph."""
         if self._is_key(key):
             return self.refer(key, entry)
-        entry.missing.append(key)
+        entry.missing = (*entry.missing, key)
         return None
 
     def _is_key(self, value: Any) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
@@ -17,6 +19,19 @@ from scaler.messages import TaskOptions
 from scaler.serialization import INLINE, INPUTS, TEMPLATE, Call, Input
 
 _NEVER_LARGE = (int, float, complex, bool, type(None), type, FunctionType)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the garbage collector: it would look at the many parts of a large graph again and again, and find nothing."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class SharedConstants:
