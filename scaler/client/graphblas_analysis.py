@@ -13,7 +13,7 @@ from scaler.errors import ExtraMissingError
 
 try:
     import numpy
-    from graphblas import Matrix, Vector, binary, semiring
+    from graphblas import Matrix, Vector, semiring
 except ImportError as error:
     raise ExtraMissingError(
         f"graphs cannot be analysed by graphblas, since {error.name} is missing: pip install 'opengris-scaler[graphblas]'"
@@ -69,8 +69,8 @@ def needed(ends: array[int], dependencies: array[int], targets: array[int]) -> a
     if len(targets) and max(targets) >= matrix.nrows:
         raise IndexError(f"target {max(targets)} of {matrix.nrows} nodes")
     seen = Vector(bool, matrix.nrows)
-    frontier = Vector(bool, matrix.nrows)
-    frontier.build(numpy.unique(numpy.array(targets, dtype=numpy.uint64)), True)
+    starts = numpy.unique(numpy.array(targets, dtype=numpy.uint64))
+    frontier = Vector.from_coo(starts, True, dtype=bool, size=matrix.nrows)
     while frontier.nvals:
         seen(frontier.S) << True
         frontier(~seen.S, replace=True) << semiring.any_pair(frontier @ matrix)
@@ -90,7 +90,7 @@ def _users_to_needs(ends: array[int], dependencies: array[int]) -> Any:
     if len(columns) and columns.max() >= n:
         raise IndexError(f"dependency {columns.max()} of {n} nodes")
     rows = numpy.repeat(numpy.arange(n, dtype=numpy.uint64), counts)
-    return Matrix.from_coo(rows, columns.astype(numpy.uint64), True, dtype=bool, nrows=n, ncols=n, dup_op=binary.any)
+    return Matrix.from_coo(rows, columns.astype(numpy.uint64), True, dtype=bool, nrows=n, ncols=n)
 
 
 def _rounds(matrix: Any) -> Any:
