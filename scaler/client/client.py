@@ -10,7 +10,7 @@ from scaler import serialization
 from scaler.client.batch import Batch, Packer, arguments
 from scaler.client.future import Outcome, ScalerFuture
 from scaler.client.graph import analysis_engine, plan
-from scaler.client.graph_tasks import SharedConstants, submit_graph, uncollected
+from scaler.client.graph_tasks import FirstFailure, SharedConstants, submit_graph, uncollected
 from scaler.client.nesting import as_graph, flat, nested
 from scaler.client.object_reference import ObjectReference
 from scaler.client.service import ClientService
@@ -276,6 +276,7 @@ class Client:
         if not block:
             return found
         try:
+            FirstFailure(futures.values()).wait()
             return {key: value.result() if key in planned.places else value for key, value in found.items()}
         except BaseException:
             for future in futures.values():

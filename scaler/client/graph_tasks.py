@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
@@ -32,6 +33,35 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+class FirstFailure:
+    """Waits until all of some futures have ended, or one has failed."""
+
+    def __init__(self, futures: Collection[ScalerFuture]) -> None:
+        self._futures = futures
+        self._open = len(futures)
+        self._failed: ScalerFuture | None = None
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+
+    def wait(self) -> None:
+        """Raises the error of the first that failed, at once."""
+        if not self._futures:
+            return
+        for future in self._futures:
+            future.add_done_callback(self._ended)
+        self._over.wait()
+        if self._failed is not None:
+            self._failed.result()
+
+    def _ended(self, future: Any) -> None:
+        with self._lock:
+            self._open -= 1
+            if self._failed is None and future.failed:
+                self._failed = future
+            if not self._open or self._failed is not None:
+                self._over.set()
 
 
 class SharedConstants:

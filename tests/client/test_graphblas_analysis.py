@@ -52,11 +52,11 @@ def test_equal_refusals(columns: tuple[array[int], array[int]]) -> None:
         refused = answer(getattr(core, question), *columns)
         assert answer(getattr(graphblas_analysis, question), *columns) == refused
         assert refused in (ValueError, IndexError)
-    assert answer(graphblas_analysis.needed, i(0), i(), i(1)) == answer(core.needed, i(0), i(), i(1)) == IndexError
+    assert answer(graphblas_analysis.needed, i(0), i(), i(1)) is answer(core.needed, i(0), i(), i(1)) is IndexError
 
 
 def test_plans_are_the_same() -> None:
-    graph: dict[Any, Any] = {0: 1, 1: (abs, 2)} | {n: (max, n - 1, (min, n - 2, n // 2)) for n in range(2, 100)}
+    graph: dict[Any, Any] = {0: 1, 1: (abs, -1)} | {n: (max, n - 1, (min, n - 2, n // 2)) for n in range(2, 100)}
     graph |= {"alias": 50, "constant": [1, 2], "end": (sum, ["alias", 99, "constant"]), "left out": (abs, "circle")}
     graph |= {"circle": (abs, "round"), "round": (abs, "circle")}
 
@@ -67,7 +67,7 @@ def test_plans_are_the_same() -> None:
         return needs, {key: keys[position] for key, position in made.places.items()}
 
     assert described(graphblas_analysis) == described(core)
-    with pytest.raises(CycleError, match="'(circle|round)' -> '(circle|round)' -> '(circle|round)'"):
+    with pytest.raises(CycleError, match=r"'(circle|round)' -> '(circle|round)' -> '(circle|round)'"):
         plan(graph, ["left out"], analysis=graphblas_analysis)
 
 
