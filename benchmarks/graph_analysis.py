@@ -12,12 +12,12 @@ import random
 import time
 from array import array
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from scaler._core import analysis as core
 from scaler.client import graphblas_analysis as graphblas
 
-Columns = tuple[array[int], array[int]]
+Columns: TypeAlias = "tuple[array[int], array[int]]"
 DEEPEST = 10_000
 """Levels up to which graphblas is measured: it takes a fixed time for each."""
 

@@ -24,6 +24,15 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_programs_about_graphs(tmp_path):
+    page = (TOP / "docs/graphs.md").read_text()
+    program = tmp_path / "graphs.py"
+    program.write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == re.findall(r"print\(.*\)  # (.*)$", page, re.MULTILINE)
+
+
 def test_the_first_program(tmp_path):
     program = tmp_path / "first.py"
     program.write_text(blocks("python")[0])
