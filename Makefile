@@ -30,6 +30,8 @@ bench: $(READY)  ## the figures of docs/benchmarks.md, written there
 bench-core: $(READY)  ## micro-benchmarks of scaler/_core
 	$(BIN)/python benchmarks/core_containers.py
 	$(BIN)/python benchmarks/core_placement.py
+	$(BIN)/python benchmarks/graph_analysis.py
+	$(BIN)/python benchmarks/graph_order.py
 
 docs: $(READY)  ## checks that links in the documentation lead somewhere
 	$(BIN)/python -m pytest tests/test_documentation.py

@@ -169,7 +169,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Write what is queued."""
-        if self._pending and not self._closing:
+        # A transport that found its peer gone is closed before this is told so, and uvloop's then refuse to be written to.
+        if self._pending and not self._closing and not self._transport.is_closing():
             if len(self._pending) == 2 and len(self._pending[1]) < SMALL_BYTES:
                 self._transport.write(b"".join(self._pending))  # one small frame, as in a lone round trip
             else:
