@@ -32,6 +32,8 @@ bench-core: $(READY)  ## micro-benchmarks of scaler/_core and of the codec
 	$(BIN)/python benchmarks/core_containers.py
 	$(BIN)/python benchmarks/core_placement.py
 	$(BIN)/python benchmarks/wire_codec.py
+	$(BIN)/python benchmarks/graph_analysis.py
+	$(BIN)/python benchmarks/graph_order.py
 
 profile: $(BENCH_READY)  ## flame graphs of client, scheduler, worker and executor under load, in build/profiles
 	$(BIN)/python -m benchmarks.profiling

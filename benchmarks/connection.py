@@ -74,7 +74,9 @@ class Connection:
             if not count:
                 return
             self._frames.feed(self._buffer, count)
-            yield [message for message in map(self._decode, (data for data, _ in iter(self._frames.take, None))) if message]
+            yield [
+                message for message in map(self._decode, (data for data, _ in iter(self._frames.take, None))) if message
+            ]
 
     def _decode(self, data: bytes) -> Any:
         try:

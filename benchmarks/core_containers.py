@@ -13,8 +13,9 @@ from array import array
 from collections.abc import Callable, Iterator
 from time import perf_counter_ns
 
+from scaler._core.analysis import critical_path
 from scaler._core.claims import PAGE_BYTES, POSITIONS, Claims
-from scaler._core.graph import Graph, critical_path
+from scaler._core.graph import Graph
 from scaler._core.lifecycle import Lifecycle
 from scaler._core.slots import Slots
 from scaler._core.table import add_at, gather, scatter

@@ -75,6 +75,9 @@ struct Submit {
   wanted @7 :Data;
   # u8 column: 1 where the client wants the result, 0 where only dependents do; such a result is dropped when the last
   # dependent submitted so far has ended. Empty: all wanted.
+  more @8 :Bool;
+  # What depends on tasks of this message may follow in the next Submit: none of them begins before one without `more` has
+  # come, lest results be dropped that are still needed. When a part is rejected, so are those after it.
 }
 
 struct SubmitArray {

@@ -3,6 +3,7 @@
 - ScalerError
     - AddressError: a text that is no address (also a ValueError)
     - ConfigurationError: an option, a file or a section that cannot be used (also a ValueError)
+    - ExtraMissingError: an optional dependency is not installed (also an ImportError)
     - ConnectionLostError: the scheduler cannot be reached (also a ConnectionError)
     - ProtocolError: the peer said something it may not say
         - RefusedError: the peer did not let us in, and said why
@@ -38,6 +39,10 @@ class AddressError(ScalerError, ValueError):
 
 class ConfigurationError(ScalerError, ValueError):
     """An option, a file or a section that cannot be used."""
+
+
+class ExtraMissingError(ScalerError, ImportError):
+    """Something needs an optional dependency that is not installed; the text names the extra."""
 
 
 class ConnectionLostError(ScalerError, ConnectionError):

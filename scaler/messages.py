@@ -166,6 +166,7 @@ class Submit:
     dependency_ends: Column = _EMPTY
     dependencies: Column = _EMPTY
     wanted: bytes = _EMPTY
+    more: bool = False
 
 
 @dataclass(slots=True)

@@ -6,8 +6,9 @@ A function's *content* is, by its tag: ``cloudpickle``, the function as the defa
 cloudpickled pair of the client's serializer and the function as that one writes it. Arguments are one payload a task:
 
     byte 0: INLINE    then (args, kwargs), serialized
-    byte 0: TEMPLATE  then args, serialized: a list in which Input, Call and lists stand for values made at the worker
+    byte 0: TEMPLATE  then (args, kwargs), serialized, in which Input, Call and lists stand for values made at the worker
     byte 0: STORED    then 16 bytes object id and u64 size of an object that holds such a payload
+    byte 0: INPUTS    then nothing: the task's inputs, in order, are its positional arguments
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from scaler.errors import SerializationError
 from scaler.messages import Failure
 from scaler.wire.codec import struct_codec
 
-INLINE, TEMPLATE, STORED = b"\0", b"\1", b"\2"
+INLINE, TEMPLATE, STORED, INPUTS = b"\0", b"\1", b"\2", b"\3"
 REFERENCE = struct.Struct("<16sQ")
 PROTOCOL = 5
 LARGEST_FAILURE = 1 << 20
@@ -57,7 +58,7 @@ class DefaultSerializer:
         except Exception:
             return bytes(cloudpickle.dumps(obj, PROTOCOL))
         # A reference into __main__ means another module at the worker.
-        if any(name in data for name in MAIN_MODULES):
+        if MAIN_MODULES[0] in data or MAIN_MODULES[1] in data:
             return bytes(cloudpickle.dumps(obj, PROTOCOL))
         return data
 
@@ -93,14 +94,16 @@ class Written:
 class Call:
     """In a template: the result of a call made at the worker."""
 
-    __slots__ = ("args", "function")
+    __slots__ = ("args", "function", "kwargs")
 
-    def __init__(self, function: Callable[..., Any] | Input, args: list[Any]) -> None:
+    def __init__(self, function: Any, args: list[Any], kwargs: dict[str, Any] | None = None) -> None:
         self.function = function
+        """A callable, or an Input or a Call that gives one."""
         self.args = args
+        self.kwargs = kwargs or {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Call, (self.function, self.args)
+        return Call, (self.function, self.args, self.kwargs) if self.kwargs else (self.function, self.args)
 
 
 def evaluate(template: Any, inputs: list[Any]) -> Any:
@@ -111,9 +114,14 @@ def evaluate(template: Any, inputs: list[Any]) -> Any:
     if kind is list:
         return [evaluate(entry, inputs) for entry in template]
     if kind is Call:
-        function = evaluate(template.function, inputs)
-        return function(*[evaluate(entry, inputs) for entry in template.args])
+        return call(evaluate(template.function, inputs), template.args, template.kwargs, inputs)
     return template
+
+
+def call(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], inputs: list[Any]) -> Any:
+    """The result of a call whose arguments are templates."""
+    made = {name: evaluate(entry, inputs) for name, entry in kwargs.items()}
+    return function(*[evaluate(entry, inputs) for entry in args], **made)
 
 
 def name_of(function: Any) -> str:

@@ -10,6 +10,8 @@ import pytest
 
 TOP = Path(__file__).parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("protocol/*.md")])
+ONE_PROGRAM = TOP / "docs/graphs.md"
+"""Its blocks continue each other."""
 README = (TOP / "README.md").read_text()
 
 
@@ -18,9 +20,11 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 
 def programs() -> list:
-    """Every Python block of the pages, named after its page and line."""
+    """Every Python block of the pages, named after its page and line, where it is a program of its own."""
     found = []
     for page in PAGES:
+        if page == ONE_PROGRAM:
+            continue
         text = page.read_text()
         for block in blocks("python", text):
             line = text[: text.index(block)].count("\n") + 1
@@ -48,6 +52,15 @@ def test_programs(block, tmp_path):
         assert shown, "a program that prints nothing shows nothing"
         assert done.stdout.splitlines() == shown
         assert done.stderr == ""
+
+
+def test_the_programs_about_graphs(tmp_path):
+    page = ONE_PROGRAM.read_text()
+    program = tmp_path / "graphs.py"
+    program.write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == re.findall(r"print\(.*\)  # (.*)$", page, re.MULTILINE)
 
 
 def test_the_demo():

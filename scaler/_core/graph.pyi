@@ -49,13 +49,3 @@ class Graph:
     def descendants(self, task: int) -> array[int]:
         """All that depend on it directly or not, each once, nearest first (breadth first), without the task itself."""
     def check(self) -> None: ...
-
-def critical_path(ends: Buffer, dependencies: Buffer) -> array[int]:
-    """The number of nodes on the longest chain that starts at each of n nodes and runs through dependents (u32, >= 1).
-
-    ``dependencies[ends[i-1]:ends[i]]`` (u32 columns) are the nodes that node i depends on. Linear in nodes and edges,
-    without recursion. Raises ValueError for a cycle, IndexError for a dependency >= n.
-    """
-
-def find_cycle(ends: Buffer, dependencies: Buffer) -> array[int]:
-    """One cycle as a column of nodes, each depending on the next and the last on the first; empty if there is none."""

@@ -9,6 +9,8 @@ from scaler._core.columns cimport Column, column32, new32
 cdef uint32_t NONE = 0xFFFFFFFF
 # The bucket of a task that is about to be entered, so that one named twice is noticed.
 cdef uint32_t _ENTERING = 0xFFFFFFFE
+# Before all arrival numbers.
+cdef int64_t _FRONT = -(<int64_t>1 << 62)
 
 
 cdef void* _resized(void* old, size_t size) except NULL:
@@ -55,6 +57,7 @@ cdef class ReadyQueues:
         self._nodes = <Node*>_resized(self._nodes, size * sizeof(Node))
         for i in range(self._size, size):
             self._nodes[i].bucket = NONE
+            self._nodes[i].reserved = False
         self._size = size
         return 0
 
@@ -72,20 +75,20 @@ cdef class ReadyQueues:
         self._lines_size = size
         return 0
 
-    cdef int _grow_buckets(self) except -1:
-        """Make room for one more bucket."""
+    cdef int _grow_buckets(self, size_t more) except -1:
+        """Make room for so many more buckets, not counting free ones."""
         cdef size_t size
-        if self._free != NONE or self._buckets_used < self._buckets_size:
+        if self._buckets_used + more <= self._buckets_size:
             return 0
-        size = _roomier(self._buckets_size, self._buckets_used)
+        size = _roomier(self._buckets_size, <uint32_t>(self._buckets_used + more - 1))
         self._buckets = <Bucket*>_resized(self._buckets, size * sizeof(Bucket))
         self._buckets_size = size
         return 0
 
-    # The buckets of a class: a treap by priority, the best bucket remembered.
+    # The buckets of a class: a treap by priority and arrival, the best bucket remembered.
 
     cdef uint32_t _merge(self, uint32_t low, uint32_t high) noexcept:
-        """One tree out of two, all priorities of the first being lower."""
+        """One tree out of two, all of the first being worse."""
         cdef uint32_t root = NONE
         cdef uint32_t* link = &root
         while low != NONE and high != NONE:
@@ -100,10 +103,10 @@ cdef class ReadyQueues:
         link[0] = high if low == NONE else low
         return root
 
-    cdef void _split(self, uint32_t root, int32_t priority, uint32_t* low, uint32_t* high) noexcept:
-        """Two trees out of one: the lower priorities and the others."""
+    cdef void _split(self, uint32_t root, int32_t priority, int64_t since, uint32_t* low, uint32_t* high) noexcept:
+        """Two trees out of one: the worse buckets and the others."""
         while root != NONE:
-            if self._buckets[root].priority < priority:
+            if worse(&self._buckets[root], priority, since):
                 low[0] = root
                 low = &self._buckets[root].right
                 root = low[0]
@@ -114,19 +117,22 @@ cdef class ReadyQueues:
         low[0] = NONE
         high[0] = NONE
 
-    cdef uint32_t _find(self, uint32_t root, int32_t priority) noexcept:
-        """The bucket of this priority, NONE if there is none."""
-        while root != NONE and self._buckets[root].priority != priority:
-            root = self._buckets[root].right if self._buckets[root].priority < priority else self._buckets[root].left
+    cdef uint32_t _find(self, uint32_t root, int32_t priority, int64_t since) noexcept:
+        """The bucket of this priority and time, NONE if there is none."""
+        while root != NONE and (self._buckets[root].priority != priority or self._buckets[root].since != since):
+            if worse(&self._buckets[root], priority, since):
+                root = self._buckets[root].right
+            else:
+                root = self._buckets[root].left
         return root
 
     cdef uint32_t _rightmost(self, uint32_t root) noexcept:
-        """The bucket of the highest priority."""
+        """The best bucket."""
         while root != NONE and self._buckets[root].right != NONE:
             root = self._buckets[root].right
         return root
 
-    cdef uint32_t _new_bucket(self, uint32_t owner, int32_t priority) noexcept:
+    cdef uint32_t _new_bucket(self, uint32_t owner, int32_t priority, int64_t since) noexcept:
         """An empty bucket that is in no tree yet; _grow_buckets came before."""
         cdef uint32_t bucket = self._free
         if bucket != NONE:
@@ -137,21 +143,21 @@ cdef class ReadyQueues:
         self._random ^= self._random << 13
         self._random ^= self._random >> 17
         self._random ^= self._random << 5
-        self._buckets[bucket] = Bucket(NONE, NONE, NONE, NONE, self._random, owner, priority)
+        self._buckets[bucket] = Bucket(since, NONE, NONE, NONE, NONE, self._random, owner, priority)
         return bucket
 
-    cdef uint32_t _bucket_for(self, uint32_t owner, int32_t priority) noexcept:
-        """The bucket of this class and priority, made if there is none."""
+    cdef uint32_t _bucket_for(self, uint32_t owner, int32_t priority, int64_t since) noexcept:
+        """The bucket of this class, priority and time, made if there is none."""
         cdef Line* line = &self._lines[owner]
-        cdef uint32_t bucket = self._find(line.root, priority)
+        cdef uint32_t bucket = self._find(line.root, priority, since)
         cdef uint32_t low = NONE
         cdef uint32_t high = NONE
         if bucket != NONE:
             return bucket
-        bucket = self._new_bucket(owner, priority)
-        self._split(line.root, priority, &low, &high)
+        bucket = self._new_bucket(owner, priority, since)
+        self._split(line.root, priority, since, &low, &high)
         line.root = self._merge(self._merge(low, bucket), high)
-        if line.best == NONE or self._buckets[line.best].priority < priority:
+        if line.best == NONE or worse(&self._buckets[line.best], priority, since):
             line.best = bucket
         return bucket
 
@@ -161,7 +167,7 @@ cdef class ReadyQueues:
         cdef Line* line = &self._lines[gone.owner]
         cdef uint32_t* link = &line.root
         while link[0] != bucket:
-            if self._buckets[link[0]].priority < gone.priority:
+            if worse(&self._buckets[link[0]], gone.priority, gone.since):
                 link = &self._buckets[link[0]].right
             else:
                 link = &self._buckets[link[0]].left
@@ -188,13 +194,26 @@ cdef class ReadyQueues:
     cdef int _enter(self, const uint32_t* tasks, Py_ssize_t n, uint32_t owner) except -1:
         """All that can fail when tasks are pushed."""
         cdef uint32_t highest = 0
+        cdef size_t buckets = 1
         cdef Py_ssize_t i
         for i in range(n):
             highest = max(highest, tasks[i])
         self._grow(highest)
         self._grow_lines(owner)
-        self._grow_buckets()
+        for i in range(n):
+            buckets += self._nodes[tasks[i]].reserved
+        self._grow_buckets(buckets)
         return self._mark(tasks, n)
+
+    cdef void _append(self, uint32_t number, uint32_t task, int64_t arrival) noexcept:
+        """Enter a task as the last of a bucket."""
+        cdef Bucket* bucket = &self._buckets[number]
+        self._nodes[task] = Node(arrival, NONE, bucket.tail, number, False)
+        if bucket.tail == NONE:
+            bucket.head = task
+        else:
+            self._nodes[bucket.tail].next = task
+        bucket.tail = task
 
     cdef void _unlink(self, uint32_t task) noexcept:
         """Take a queued task out."""
@@ -239,26 +258,42 @@ cdef class ReadyQueues:
         """How many tasks of this class wait."""
         return self._lines[requirement_class].count if requirement_class < self._lines_size else 0
 
-    def push(self, tasks, uint32_t requirement_class, int32_t priority):
-        """Append tasks."""
+    def reserve(self, tasks):
+        """Keep places for tasks that are to be pushed later."""
         cdef Column chosen = column32(tasks)
         cdef Py_ssize_t i
-        cdef uint32_t number, task
-        cdef Bucket* bucket
+        cdef uint32_t highest = 0
+        for i in range(chosen.n):
+            highest = max(highest, chosen.u32[i])
+        if not chosen.n:
+            return
+        self._grow(highest)
+        self._mark(chosen.u32, chosen.n)
+        for i in range(chosen.n):
+            self._nodes[chosen.u32[i]] = Node(self._newest, NONE, NONE, NONE, True)
+            self._newest += 1
+        self._since = self._newest
+
+    def push(self, tasks, uint32_t requirement_class, int32_t priority):
+        """Append tasks, or put them where a place is kept for them."""
+        cdef Column chosen = column32(tasks)
+        cdef Py_ssize_t i
+        cdef uint32_t task
+        cdef int64_t arrival
+        cdef uint32_t last = NONE
         if not chosen.n:
             return
         self._enter(chosen.u32, chosen.n, requirement_class)
-        number = self._bucket_for(requirement_class, priority)
-        bucket = &self._buckets[number]
         for i in range(chosen.n):
             task = chosen.u32[i]
-            self._nodes[task] = Node(self._newest, NONE, bucket.tail, number)
+            if self._nodes[task].reserved:
+                arrival = self._nodes[task].arrival
+                self._append(self._bucket_for(requirement_class, priority, arrival), task, arrival)
+                continue
+            if last == NONE:
+                last = self._bucket_for(requirement_class, priority, self._since)
+            self._append(last, task, self._newest)
             self._newest += 1
-            if bucket.tail == NONE:
-                bucket.head = task
-            else:
-                self._nodes[bucket.tail].next = task
-            bucket.tail = task
         self._lines[requirement_class].count += chosen.n
         self._count += chosen.n
 
@@ -271,12 +306,12 @@ cdef class ReadyQueues:
         if not chosen.n:
             return
         self._enter(chosen.u32, chosen.n, requirement_class)
-        number = self._bucket_for(requirement_class, priority)
+        number = self._bucket_for(requirement_class, priority, _FRONT)
         bucket = &self._buckets[number]
         for i in range(chosen.n - 1, -1, -1):
             task = chosen.u32[i]
             self._oldest -= 1
-            self._nodes[task] = Node(self._oldest, bucket.head, NONE, number)
+            self._nodes[task] = Node(self._oldest, bucket.head, NONE, number, False)
             if bucket.head == NONE:
                 bucket.tail = task
             else:
@@ -295,12 +330,15 @@ cdef class ReadyQueues:
         return self.take(requirement_class)
 
     def remove(self, tasks):
-        """Take these tasks out wherever they are."""
+        """Take these tasks out wherever they are, and give up the places kept for them."""
         cdef Column chosen = column32(tasks)
         cdef size_t before = self._count
         cdef Py_ssize_t i
         for i in range(chosen.n):
-            if chosen.u32[i] < self._size and self._nodes[chosen.u32[i]].bucket != NONE:
+            if chosen.u32[i] >= self._size:
+                continue
+            self._nodes[chosen.u32[i]].reserved = False
+            if self._nodes[chosen.u32[i]].bucket != NONE:
                 self._unlink(chosen.u32[i])
         return before - self._count
 
@@ -353,6 +391,8 @@ cdef class ReadyQueues:
                 raise AssertionError(f"task {task} is not linked as it should be")
             if before != NONE and self._nodes[before].arrival >= self._nodes[task].arrival:
                 raise AssertionError(f"task {task} did not arrive after task {before}")
+            if self._nodes[task].reserved or self._nodes[task].arrival < self._buckets[bucket].since:
+                raise AssertionError(f"task {task} is in a bucket of later ones")
             if not self._oldest <= self._nodes[task].arrival < self._newest:
                 raise AssertionError(f"task {task} has an arrival number from outside")
             before = task
@@ -371,7 +411,7 @@ cdef class ReadyQueues:
         for i in range(self._lines_size):
             found = []
             self._check_tree(self._lines[i].root, <uint32_t>i, found)
-            priorities = [self._buckets[<uint32_t>b].priority for b in found]
+            priorities = [(self._buckets[<uint32_t>b].priority, -self._buckets[<uint32_t>b].since) for b in found]
             if priorities != sorted(set(priorities)):
                 raise AssertionError(f"the buckets of class {i} are out of order")
             if self._lines[i].best != self._rightmost(self._lines[i].root):

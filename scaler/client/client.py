@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 from scaler import serialization
 from scaler.client.batch import Batch, Packer, arguments
 from scaler.client.future import Outcome, ScalerFuture
-from scaler.client.graph import Node, plan
+from scaler.client.graph import analysis_engine, plan
+from scaler.client.graph_tasks import FirstFailure, SharedConstants, submit_graph, uncollected
+from scaler.client.nesting import as_graph, flat, nested
 from scaler.client.object_reference import ObjectReference
 from scaler.client.service import ClientService
-from scaler.client.state import Group, Task
+from scaler.client.state import Task
 from scaler.client.stream import ItemStream, stream
 from scaler.display import html_table, plural
 from scaler.errors import ScalerError
 from scaler.ids import Address
 from scaler.messages import ResultStatus, TaskOptions
-from scaler.serialization import INLINE, TEMPLATE, DefaultSerializer, Serializer
+from scaler.serialization import INLINE, DefaultSerializer, Serializer
 
 if TYPE_CHECKING:
     from scaler.cluster.local import LocalCluster
@@ -40,6 +42,7 @@ class Client:
         serializer: writes and reads functions, arguments and results.
         stream_output: accepted for compatibility; tasks print where their worker does.
         object_storage_address: the object storage's, if the one that the scheduler names cannot be reached from here.
+        graph_engine: who analyses graphs: ``core``, or ``graphblas``, which needs the extra of that name.
         n_workers: slots of the local cluster, if one is started; as many as this process may use CPUs by default.
         name: for log lines and monitors.
 
@@ -59,8 +62,17 @@ class Client:
         *,
         n_workers: int | None = None,
         name: str | None = None,
+        graph_engine: str = "core",
     ) -> None:
-        self._arguments = (timeout_seconds, heartbeat_interval_seconds, serializer, object_storage_address, name)
+        self._arguments = (
+            timeout_seconds,
+            heartbeat_interval_seconds,
+            serializer,
+            object_storage_address,
+            name,
+            graph_engine,
+        )
+        self._analysis = analysis_engine(graph_engine)
         self._cluster: LocalCluster | None = None
         chosen = address or os.environ.get("SCALER_ADDRESS")
         if not chosen:
@@ -240,7 +252,7 @@ class Client:
     def get(
         self,
         graph: Mapping[Any, Any],
-        keys: Sequence[Any],
+        keys: Iterable[Any],
         block: bool = True,
         capabilities: Iterable[str] | None = None,
         reserialize: bool = False,
@@ -248,15 +260,24 @@ class Client:
         """Compute ``keys`` of a graph, and of the rest only what they need; returns {key: value}.
 
         A graph is a dict: key -> constant, or tuple (callable_or_key, argument, …) whose arguments may be keys, lists and
-        such tuples. With ``block=False`` returns {key: future} at once. Raises GraphError, CycleError or MissingKeyError,
-        naming the keys, before anything is sent.
+        such tuples; dask's task objects are taken too. With ``block=False`` returns {key: future} at once. Tasks with the
+        longest chain of others behind them go first. A task that fails, or is cancelled, ends those that depend on it the
+        same way; a blocking get raises its error and cancels the rest.
+
+        Raises GraphError, CycleError or MissingKeyError, naming the keys, before anything is sent.
         """
-        self._service.check_open()
-        keys = list(keys)
-        planned = plan(graph, keys)
-        options = self._service.options(capabilities=sorted(capabilities or ()))
-        with self._service.making_tasks:
-            futures = self._submit_graph(planned.nodes, options, reserialize)
+        service = self._service
+        service.check_open()
+        keys = keys if isinstance(keys, str | bytes | tuple) else list(keys)
+        shared = SharedConstants(self._put_content, service)
+        options = service.options(capabilities=sorted(capabilities or ()))
+        try:
+            with uncollected(), service.making_tasks:
+                planned = plan(graph, keys, shared.share, self._analysis)
+                futures = submit_graph(service, planned.nodes, options, reserialize, shared.references)
+        except BaseException:
+            service.drop_objects(reference.object_id for reference in shared.references)
+            raise
         found: dict[Any, Any] = {}
         for key in keys:
             if key in planned.places:
@@ -266,34 +287,23 @@ class Client:
         if not block:
             return found
         try:
-            return {key: value.result() if isinstance(value, ScalerFuture) else value for key, value in found.items()}
+            FirstFailure(futures.values()).wait()
+            return {key: value.result() if key in planned.places else value for key, value in found.items()}
         except BaseException:
             for future in futures.values():
                 future.cancel()
             raise
 
-    def _submit_graph(
-        self, nodes: list[Node], options: TaskOptions | None, reserialize: bool
-    ) -> dict[int, ScalerFuture]:
-        """Send the tasks of a graph; returns the futures of those wanted, by position."""
-        service = self._service
-        sequences = service.sequences(len(nodes)) if nodes else range(0)
-        group = Group(sum(node.wanted for node in nodes), list(sequences))
-        futures: dict[int, ScalerFuture] = {}
-        tasks: list[Task] = []
-        for position, node in enumerate(nodes):
-            function = service.function(node.function, reserialize)
-            name = serialization.name_of(node.function)
-            content = serialization.write(service.serializer, node.template, f"the arguments of {name} at {node.key!r}")
-            payload, object_id = service.payload(TEMPLATE, content)
-            sequence = sequences[position]
-            dependencies = tuple(sequences[d] for d in node.dependencies)
-            tasks.append(Task(sequence, function, payload, options, dependencies, node.wanted, group, object_id))
-            if node.wanted:
-                futures[position] = ScalerFuture(service, sequence, name)
-        if tasks:
-            service.submit(tasks, ((sequences[position], future) for position, future in futures.items()))
-        return futures
+    def dask_get(self, dsk: Any, keys: Any, **kwargs: Any) -> Any:
+        """A scheduler for dask: ``x.compute(scheduler=client.dask_get)``.
+
+        ``keys`` is a key, or keys in nested lists; the results come in the same nesting. Of ``kwargs``, what get() takes is
+        passed on (``capabilities``, ``reserialize``) and what is meant for dask's own schedulers is passed over.
+        Raises as get() does.
+        """
+        options = {name: kwargs[name] for name in ("capabilities", "reserialize") if name in kwargs}
+        found = self.get(as_graph(dsk), list(dict.fromkeys(flat(keys))), **options)
+        return nested(keys, found.__getitem__)
 
     def _finished(self, value: Any) -> ScalerFuture:
         """A future for a constant."""
@@ -311,13 +321,16 @@ class Client:
         """
         self._service.check_open()
         label = name or type(obj).__name__
-        content = serialization.write(self._service.serializer, obj, f"object {label}")
+        reference = self._put_content(serialization.write(self._service.serializer, obj, f"object {label}"), label)
+        self._service.sent_objects.append(reference.object_id)
+        return reference
+
+    def _put_content(self, content: bytes, label: str) -> ObjectReference:
+        """Put what the client's serializer wrote into the object storage."""
         tag = serialization.DEFAULT_TAG
         if not isinstance(self._service.serializer, DefaultSerializer):
             tag, content = serialization.CUSTOM_TAG, _with_serializer(self._service.serializer, content)
-        object_id = self._service.put_object(content)
-        self._service.sent_objects.append(object_id)
-        return ObjectReference(object_id, len(content), label, tag)
+        return ObjectReference(self._service.put_object(content), len(content), label, tag)
 
     def fetch_object(self, reference: ObjectReference) -> Any:
         """The object that a reference stands for, a new one each time. Raises ObjectLostError when it was freed."""
@@ -395,8 +408,7 @@ class Client:
         await asyncio.to_thread(self.disconnect)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        timeout, heartbeat, serializer, storage, name = self._arguments
-        return _again, (str(self._service.address), timeout, heartbeat, serializer, storage, name)
+        return _again, (str(self._service.address), *self._arguments)
 
     def __repr__(self) -> str:
         described = "".join(f", {value}" for label, value in self._described().items() if label in ("tasks", "cluster"))
@@ -427,10 +439,16 @@ def _leave_at_exit(reference: weakref.ref[Client]) -> None:
 
 
 def _again(
-    address: str, timeout: float, heartbeat: float, serializer: Serializer | None, storage: str | None, name: str | None
+    address: str,
+    timeout: float,
+    heartbeat: float,
+    serializer: Serializer | None,
+    storage: str | None,
+    name: str | None,
+    graph_engine: str,
 ) -> Client:
     """A pickled client, in a task."""
-    return Client(address, False, timeout, heartbeat, serializer, False, storage, name=name)
+    return Client(address, False, timeout, heartbeat, serializer, False, storage, name=name, graph_engine=graph_engine)
 
 
 def _with_serializer(serializer: Serializer, content: bytes) -> bytes:

@@ -129,6 +129,17 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         """The number this client gave the task."""
         return self._sequence
 
+    @property
+    def failed(self) -> bool:
+        """Whether the task has ended without a result, or was cancelled. Fetches nothing."""
+        if not self.done() or self.cancelled():
+            return self.cancelled()
+        outcome = self._result
+        return not isinstance(outcome, Outcome) or outcome.status not in (
+            ResultStatus.succeeded,
+            ResultStatus.stored,
+        )
+
     def result(self, timeout: float | None = None) -> Any:
         """The task's result, or its exception raised. Raises TimeoutError, CancelledError as the standard library does."""
         value, error = self._outcome(timeout)

@@ -1,20 +1,31 @@
-"""Graphs: from a dict of keys to tasks with numbered dependencies.
+"""Graphs: from a dict of keys to tasks with numbered dependencies, in the order in which they should run.
 
 The form is dask's: a key stands for a constant, for another key (an alias), for a list of such, or for a *task*, a tuple
 with a callable, or a key that gives one, in front. Arguments of a task may be keys, tasks and lists of these; all else is
-a literal.
+a literal. Where dask's own task objects stand, ``scaler.client.dask`` reads them.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from scaler._core.graph import find_cycle
-from scaler.errors import CycleError, GraphError, MissingKeyError
+from scaler._core import analysis as core_analysis
+from scaler.client.graph_entry import Entry, EntryReader, apply, has_call, identity, substitute
+from scaler.errors import ConfigurationError, CycleError, GraphError, MissingKeyError
 from scaler.serialization import Call, Input
+
+
+class Analysis(Protocol):
+    """Who analyses graphs given as columns: see ``scaler._core.analysis``, which is one."""
+
+    def run_order(self, ends: array[int], dependencies: array[int], /) -> array[int]: ...
+
+    def find_cycle(self, ends: array[int], dependencies: array[int], /) -> array[int]: ...
+
+    def needed(self, ends: array[int], dependencies: array[int], targets: array[int], /) -> array[int]: ...
 
 
 @dataclass(slots=True)
@@ -23,9 +34,10 @@ class Node:
 
     key: Hashable
     function: Callable[..., Any]
-    template: list[Any]
-    """Its arguments, with Input(i) for the result of ``dependencies[i]``."""
-    dependencies: list[int]
+    args: list[Any]
+    """With Input(i) for the result of ``dependencies[i]``."""
+    kwargs: dict[str, Any]
+    dependencies: Sequence[int]
     """Positions in Plan.nodes."""
     wanted: bool = False
 
@@ -35,161 +47,232 @@ class Plan:
     """What has to run for the keys that were asked for."""
 
     nodes: list[Node] = field(default_factory=list)
-    """Dependencies before dependents."""
+    """Longest chain first, so dependencies stand before dependents."""
     constants: dict[Hashable, Any] = field(default_factory=dict)
     """Keys asked for that need no task."""
     places: dict[Hashable, int] = field(default_factory=dict)
     """Keys asked for that do: positions in ``nodes``."""
 
 
-def apply(function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function that came as a result."""
-    return function(*args)
+def analysis_engine(name: str) -> Analysis:
+    """The analysis that an option names. Raises ConfigurationError for other names, ExtraMissingError for a missing extra."""
+    if name == "core":
+        return core_analysis
+    if name == "graphblas":
+        from scaler.client import graphblas_analysis
+
+        return graphblas_analysis
+    raise ConfigurationError(f"graph_engine={name!r} is not known; there are 'core' and 'graphblas'")
 
 
-def identity(value: Any) -> Any:
-    """For keys that stand for a list of other keys."""
-    return value
-
-
-def is_hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
-
-
-def plan(graph: Mapping[Any, Any], keys: Sequence[Any]) -> Plan:
+def plan(
+    graph: Mapping[Any, Any],
+    keys: Iterable[Any],
+    share: Callable[[Any], Any] = identity,
+    analysis: Analysis = core_analysis,
+) -> Plan:
     """Check a graph and number what ``keys`` need.
 
-    Raises GraphError for an unhashable key, MissingKeyError for one that is not there, CycleError for a circle; each
-    names the keys.
+    ``share`` is asked what stands for a constant in the arguments of tasks, once for each, after all checks.
+
+    Raises GraphError for keys that cannot be hashed and what is no graph, MissingKeyError for a key that is not there,
+    CycleError for a circle; each names the keys.
     """
     if not isinstance(graph, Mapping):
         raise GraphError(f"a graph is a dict from keys to tasks, not a {type(graph).__name__}")
-    for key in keys:
-        if not is_hashable(key):
-            raise GraphError(f"the key {key!r} asked for cannot be hashed")
-        if key not in graph:
-            raise MissingKeyError(f"the key {key!r} asked for is not in the graph")
-    return _Planner(graph).plan(keys)
+    if isinstance(keys, str | bytes):
+        raise GraphError(f"the keys asked for are a list; did you mean [{keys!r}]?")
+    chosen = list(keys)
+    for key in chosen:
+        _check_key(graph, key, keys)
+    return _Planner(graph, share, analysis).plan(chosen)
+
+
+def _check_key(graph: Mapping[Any, Any], key: Any, keys: Any) -> None:
+    try:
+        known = key in graph
+    except TypeError:
+        raise GraphError(f"the key {key!r} asked for cannot be hashed") from None
+    if not known:
+        hint = f"; did you mean [{keys!r}]?" if isinstance(keys, tuple) and keys in graph else ""
+        raise MissingKeyError(f"the key {key!r} asked for is not in the graph{hint}")
 
 
 class _Planner:
-    def __init__(self, graph: Mapping[Any, Any]) -> None:
+    def __init__(self, graph: Mapping[Any, Any], share: Callable[[Any], Any], analysis: Analysis) -> None:
         self._graph = graph
-        self._plan = Plan()
-        self._constants: dict[Hashable, Any] = {}
-        self._numbers: dict[Hashable, int] = {}
+        self._share = share
+        self._analysis = analysis
+        self._reader = EntryReader(graph)
+        self._entries: dict[int, Entry] = {}
+        self._constants: dict[int, Any] = {}
+        self._shared: dict[int, Any] = {}
+        """What stands for a constant in arguments."""
+        self._places: dict[int, int] = {}
+        """Entries, aliases too, to positions in the nodes."""
+        self._nodes: list[Node] = []
+        self._direct = True
+        """Whether every entry has become a node with the same dependencies."""
 
     def plan(self, keys: Sequence[Any]) -> Plan:
-        order = self._order(keys)
-        for key in order:
-            self._enter(key)
+        targets = list(dict.fromkeys(self._reader.number(key) for key in keys))
+        for number in self._order(targets):
+            self._enter(number, self._entries[number])
+        self._put_in_order()
+        made = Plan(self._nodes)
         for key in keys:
-            if key in self._numbers:
-                self._plan.places[key] = self._numbers[key]
-                self._plan.nodes[self._numbers[key]].wanted = True
+            number = self._reader.numbers[key]
+            if number in self._places:
+                made.places[key] = self._places[number]
+                made.nodes[self._places[number]].wanted = True
             else:
-                self._plan.constants[key] = self._constants[key]
-        return self._plan
+                made.constants[key] = self._constants[number]
+        return made
 
-    def _order(self, keys: Sequence[Any]) -> list[Hashable]:
-        """All keys that are needed, dependencies first."""
-        needs: dict[Hashable, list[Hashable]] = {}
-        order: list[Hashable] = []
-        done: set[Hashable] = set()
-        for start in keys:
-            stack: list[tuple[Hashable, bool]] = [(start, False)]
-            while stack:
-                key, left = stack.pop()
-                if left:
-                    if key not in done:
-                        done.add(key)
-                        order.append(key)
-                elif key not in needs:
-                    needs[key] = self._needs(key)
-                    stack.append((key, True))
-                    stack.extend((need, False) for need in reversed(needs[key]) if need not in done)
-        self._refuse_cycles(needs)
-        return order
+    # ---- what is needed, dependencies first
 
-    def _refuse_cycles(self, needs: dict[Hashable, list[Hashable]]) -> None:
-        numbers = {key: number for number, key in enumerate(needs)}
-        ends, dependencies = array("I"), array("I")
-        for wanted in needs.values():
-            dependencies.extend(numbers[key] for key in wanted)
-            ends.append(len(dependencies))
-        cycle = find_cycle(ends, dependencies)
-        if cycle:
-            names = list(needs)
-            path = [names[number] for number in cycle]
-            raise CycleError("the graph has a cycle: " + " -> ".join(repr(key) for key in [*path, path[0]]))
-
-    def _needs(self, key: Hashable) -> list[Hashable]:
-        """The keys that the value of a key names."""
-        found: dict[Hashable, None] = {}
-        value = self._graph[key]
-        pending = [value] if not self._is_task(value) else list(value)
-        while pending:
-            entry = pending.pop()
-            if self._is_key(entry):
-                found[entry] = None
-            elif isinstance(entry, list) or self._is_task(entry):
-                pending.extend(entry)
-        return list(found)
-
-    def _is_key(self, value: Any) -> bool:
-        return is_hashable(value) and value in self._graph
-
-    def _is_task(self, value: Any) -> bool:
-        """A tuple that is no key itself and begins with a callable, or with a key."""
-        if type(value) is not tuple or not value or self._is_key(value):
-            return False
-        return callable(value[0]) or self._is_key(value[0])
-
-    def _enter(self, key: Hashable) -> None:
-        value = self._graph[key]
-        dependencies: dict[int, int] = {}
-        if self._is_task(value):
-            head = self._resolve(value[0], dependencies) if not callable(value[0]) else value[0]
-            template = [self._resolve(argument, dependencies) for argument in value[1:]]
-            if callable(head) and not isinstance(head, Call):
-                self._add(key, head, template, dependencies)
-            else:
-                self._add(key, apply, [head, *template], dependencies)
-            return
-        resolved = self._resolve(value, dependencies)
-        if isinstance(resolved, Input) and not isinstance(value, list):
-            self._numbers[key] = next(iter(dependencies))  # an alias of a task
-        elif dependencies or _has_call(resolved):
-            self._add(key, identity, [resolved], dependencies)
+    def _order(self, targets: list[int]) -> Iterable[int]:
+        """The numbers of all keys that are needed, dependencies first. Raises MissingKeyError and CycleError."""
+        if self._analysis is core_analysis:
+            self._read(targets)  # reads no more than what is needed
+            chosen: Sequence[int] = list(self._entries)
         else:
-            self._constants[key] = resolved
+            self._read([self._reader.number(key) for key in self._graph])
+            chosen = self._analysis.needed(*self._columns(range(len(self._entries))), array("I", targets))
+        for number in chosen:
+            if self._entries[number].missing:
+                path = self._path(targets, number)
+                raise MissingKeyError(
+                    f"a key that is needed is not in the graph: {_arrows([*path, self._entries[number].missing[0]])}"
+                )
+        columns = self._columns(chosen)
+        try:
+            return [chosen[place] for place in self._analysis.run_order(*columns)]
+        except ValueError:
+            cycle = [self._reader.keys[chosen[place]] for place in self._analysis.find_cycle(*columns)]
+            raise CycleError(f"the graph has a cycle: {_arrows([*cycle, cycle[0]])}") from None
+
+    def _read(self, numbers: list[int]) -> None:
+        """These, and all that they name."""
+        pending = numbers[::-1]
+        entries, reader = self._entries, self._reader
+        while pending:
+            number = pending.pop()
+            if number not in entries:
+                entry = entries[number] = reader.read(self._graph[reader.keys[number]])
+                if entry.needs:
+                    pending.extend(reversed(entry.needs))
+
+    def _columns(self, chosen: Sequence[int]) -> tuple[array[int], array[int]]:
+        places = array("I", bytes(4 * len(self._reader.keys)))
+        for place, number in enumerate(chosen):
+            places[number] = place
+        ends, dependencies = array("I"), array("I")
+        for number in chosen:
+            needs = self._entries[number].needs
+            if needs:
+                dependencies.extend([places[need] for need in needs])
+            ends.append(len(dependencies))
+        return ends, dependencies
+
+    def _path(self, targets: list[int], end: int) -> list[Any]:
+        """The keys from one that was asked for to this one."""
+        before: dict[int, int | None] = dict.fromkeys(targets)
+        pending = list(targets)
+        for number in pending:
+            for need in self._entries[number].needs:
+                if need not in before:
+                    before[need] = number
+                    pending.append(need)
+        path: list[Any] = []
+        step: int | None = end
+        while step is not None:
+            path.append(self._reader.keys[step])
+            step = before[step]
+        return path[::-1]
+
+    # ---- nodes
+
+    def _enter(self, number: int, entry: Entry) -> None:
+        """What an entry comes to, now that this is known of all it needs: a node, an alias, a constant."""
+        function, args, kwargs = entry.function, entry.args, entry.kwargs
+        dependencies: Any = ()
+        if entry.needs:
+            places = self._places
+            dependencies = [places.get(need) for need in entry.needs]
+            if None in dependencies or len(set(dependencies)) < len(dependencies) or function is None:
+                self._direct = False
+                dependencies, made = self._inputs(entry.needs, function is None)
+                function = substitute(function, made)
+                args = substitute(args, made)
+                if kwargs:
+                    kwargs = {name: substitute(value, made) for name, value in kwargs.items()}
+        if function is None:
+            self._enter_value(number, args, dependencies)
+        elif callable(function) and not isinstance(function, Input | Call):
+            self._add(number, function, args, kwargs, dependencies)
+        elif isinstance(function, Input | Call):
+            self._add(number, apply, [function, *args], kwargs, dependencies)
+        else:
+            key = self._reader.keys[number]
+            raise GraphError(
+                f"the key {key!r} is a tuple that begins with a key, so a call of what that key stands for; "
+                f"but that is a {type(function).__name__}, which cannot be called"
+            )
+
+    def _enter_value(self, number: int, args: list[Any], dependencies: Sequence[int]) -> None:
+        value = args[0]
+        if isinstance(value, Input):
+            self._places[number] = dependencies[value.index]
+        elif dependencies or has_call(value):
+            self._add(number, identity, args, {}, dependencies)
+        else:
+            self._direct = False
+            self._constants[number] = value
+
+    def _inputs(self, needs: Iterable[int], unchanged: bool) -> tuple[list[int], list[Any]]:
+        """(dependencies, what becomes of each input) where some of them are constants, or the same task twice."""
+        dependencies: dict[int, int] = {}
+        made: list[Any] = []
+        for need in needs:
+            if need in self._places:
+                made.append(Input(dependencies.setdefault(self._places[need], len(dependencies))))
+            elif unchanged:
+                made.append(self._constants[need])
+            else:
+                if need not in self._shared:
+                    self._shared[need] = self._share(self._constants[need])
+                made.append(self._shared[need])
+        return list(dependencies), made
 
     def _add(
-        self, key: Hashable, function: Callable[..., Any], template: list[Any], dependencies: dict[int, int]
+        self,
+        number: int,
+        function: Callable[..., Any],
+        args: list[Any],
+        kwargs: dict[str, Any],
+        dependencies: Sequence[int],
     ) -> None:
-        self._numbers[key] = len(self._plan.nodes)
-        self._plan.nodes.append(Node(key, function, template, list(dependencies)))
+        self._places[number] = len(self._nodes)
+        self._nodes.append(Node(self._reader.keys[number], function, args, kwargs, dependencies))
 
-    def _resolve(self, value: Any, dependencies: dict[int, int]) -> Any:
-        """A value with keys replaced: by constants, or by inputs that are noted in ``dependencies``."""
-        if self._is_key(value):
-            number = self._numbers.get(value)
-            if number is None:
-                return self._constants[value]
-            return Input(dependencies.setdefault(number, len(dependencies)))
-        if isinstance(value, list):
-            return [self._resolve(entry, dependencies) for entry in value]
-        if self._is_task(value):
-            function = value[0] if callable(value[0]) else self._resolve(value[0], dependencies)
-            return Call(function, [self._resolve(entry, dependencies) for entry in value[1:]])
-        return value
+    def _put_in_order(self) -> None:
+        """Constants and aliases are no links of a chain: without them the order may be another one."""
+        if self._direct:
+            return
+        ends, dependencies = array("I"), array("I")
+        for node in self._nodes:
+            dependencies.extend(node.dependencies)
+            ends.append(len(dependencies))
+        order = self._analysis.run_order(ends, dependencies)
+        places = array("I", bytes(4 * len(order)))
+        for place, position in enumerate(order):
+            places[position] = place
+        self._nodes = [self._nodes[position] for position in order]
+        for node in self._nodes:
+            node.dependencies = [places[position] for position in node.dependencies]
+        self._places = {number: places[position] for number, position in self._places.items()}
 
 
-def _has_call(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(_has_call(entry) for entry in value)
-    return isinstance(value, Call)
+def _arrows(keys: Iterable[Any]) -> str:
+    return " -> ".join(repr(key) for key in keys)

@@ -460,6 +460,11 @@ class ClientService:
             raise
         return object_id
 
+    def drop_objects(self, object_ids: Iterable[bytes]) -> None:
+        """One use less of each of these objects this client put."""
+        for object_id in object_ids:
+            self._drop_object(object_id)
+
     def _drop_object(self, object_id: bytes) -> None:
         """One use less of an object this client put."""
         with self._lock:

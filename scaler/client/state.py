@@ -283,10 +283,17 @@ class ClientState:
         return list(needed.values())
 
     def _offer(self, tasks: list[Task]) -> None:
+        parts: list[list[Task]] = []
         for start in range(0, len(tasks), MESSAGE_TASKS):
             some = tasks[start : start + MESSAGE_TASKS]
-            for first, last in runs([len(task.payload) + 8 * len(task.dependencies) for task in some]):
-                self._said.append(_submission(some[first:last]))
+            sizes = [len(task.payload) + 8 * len(task.dependencies) for task in some]
+            parts += [some[first:last] for first, last in runs(sizes)]
+        submissions = [_submission(part) for part in parts]
+        # A graph is sent as a whole: what is depended on in a later part must not be done and forgotten before.
+        grouped = [number for number, part in enumerate(parts) if any(task.group is not None for task in part)]
+        for submission in submissions[: grouped[-1]] if grouped else ():
+            submission.more = True
+        self._said += submissions
 
     def _results(self, message: Results) -> None:
         ended = Ended(message, [self._unfinished.pop(sequence, None) for sequence in u64(message.tasks)])

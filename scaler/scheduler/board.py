@@ -10,6 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from scaler._core.balance import place, retract
@@ -111,6 +112,7 @@ class Board:
         self._priority = array("I")
         self._special: dict[int, Special] = {}
         self._results: dict[int, tuple[int, bytes]] = {}
+        self._held: set[int] = set()
         self._timed = 0
         self._counts: Counter[int] = Counter()
 
@@ -148,6 +150,10 @@ class Board:
         self.life.open(tasks, TaskState.WAITING)
         return tasks
 
+    def hold(self, tasks: array[int]) -> None:
+        """None of these new tasks begins before it is released: more that depends on them is to come."""
+        self._held.update(tasks)
+
     def enter_range(self, id: int, whole: TaskArray) -> int:
         """Enter a task for a range of this array, in state waiting; returns its index."""
         tasks = self.add(array("Q", [id]), array("I", [whole.function]), [b""], [])
@@ -179,24 +185,52 @@ class Board:
         self.graph.add(task, dependencies)
 
     def release(self, tasks: array[int]) -> list[End]:
-        """Let these new tasks go to the queues, as far as nothing is missing; returns those that cannot ever run."""
+        """Let these new tasks go to the queues, as far as nothing is missing; returns those that cannot ever run.
+
+        The others take the places they have now among all tasks when they are ready. So what was submitted first goes first,
+        and a client that submits the tasks of a graph longest chain first has them run in that order.
+        """
+        self._held.difference_update(tasks)
         if not len(self.graph):
             self.queue(self.life.apply(TaskEvent.UNBLOCK, tasks))
             return []
-        return self._unblock(array("I", [task for task in tasks if not self.graph.missing(task)]))
+        too_large: list[int] = []
+        for waits, some in groupby(tasks, lambda task: self.graph.missing(task) > 0):
+            run = array("I", some)
+            if waits:
+                self.queues.reserve(run)
+            else:
+                too_large += self._queue_unblocked(run)
+        return self._end_too_large(too_large)
 
     def _unblock(self, tasks: array[int]) -> list[End]:
         """All inputs of these are there: queue them, unless the inputs are too large to travel."""
-        sizes = {task: self._input_bytes(task) for task in tasks}
-        self.queue(self.life.apply(TaskEvent.UNBLOCK, array("I", [t for t in tasks if sizes[t] <= LARGEST_INPUTS])))
+        return self._end_too_large(self._queue_unblocked(tasks))
+
+    def _queue_unblocked(self, tasks: array[int]) -> list[int]:
+        """Queue those that are not held, and whose inputs can travel; returns the ones whose inputs are too large."""
+        fitting, too_large = array("I"), []
+        for task in tasks:
+            if task in self._held:
+                continue
+            if self._input_bytes(task) > LARGEST_INPUTS:
+                too_large.append(task)
+            else:
+                fitting.append(task)
+        self.queue(self.life.apply(TaskEvent.UNBLOCK, fitting))
+        return too_large
+
+    def _end_too_large(self, tasks: list[int]) -> list[End]:
         ends: list[End] = []
         for task in tasks:
-            if sizes[task] > LARGEST_INPUTS:
-                text = (
-                    f"the inputs of {self.label(task)} come to {sizes[task]} bytes in {len(self.graph.dependencies(task))} "
-                    f"parts; at most {LARGEST_INPUTS} can travel with one task. Combine them in a tree of smaller steps"
-                )
-                ends += self.end(task, ResultStatus.lost, text.encode())
+            if self.life.state(task) != TaskState.WAITING:
+                continue  # The end of another one ended it just now.
+            text = (
+                f"the inputs of {self.label(task)} come to {self._input_bytes(task)} bytes in "
+                f"{len(self.graph.dependencies(task))} parts; at most {LARGEST_INPUTS} can travel with one task. "
+                "Combine them in a tree of smaller steps"
+            )
+            ends += self.end(task, ResultStatus.lost, text.encode())
         return ends
 
     def _input_bytes(self, task: int) -> int:
@@ -475,6 +509,8 @@ class Board:
     def _forget(self, tasks: array[int]) -> None:
         functions = gather(self._function, tasks)
         self.functions.use(functions, -1)
+        if self._held:
+            self._held.difference_update(tasks)
         clear_objects(self._payloads, tasks)
         if self._special:
             for task in tasks:
@@ -554,9 +590,10 @@ class Board:
             held = state in (TaskState.ASSIGNED, TaskState.RUNNING, TaskState.RETRACTING)
             assert (task in self.queues) == (state == TaskState.READY), task
             assert (self.loads.worker_of(task) != NONE) == held, task
-            assert (state == TaskState.WAITING) == (self.graph.missing(task) > 0), task
+            assert (state == TaskState.WAITING) == (self.graph.missing(task) > 0 or task in self._held), task
             assert (task in self._results) == (state == TaskState.SUCCEEDED), task
             assert state not in (TaskState.FAILED, TaskState.CANCELLED), task
+        assert self._held <= set(alive)
         assert self._special.keys() <= set(alive)
         assert self._results.keys() <= set(alive)
 

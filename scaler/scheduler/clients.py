@@ -166,33 +166,47 @@ class Clients:
             self._board.functions.undefine(number)
 
     def _submit(self, session: ClientSession, message: Submit) -> None:
-        sequences = u64(message.sequences)
-        count = len(sequences)
-        if not count:
-            return
         message = checked_submit(message)
-        ids = join_ids(session.number, sequences)
+        more = message.more
+        ids = join_ids(session.number, message.sequences)
         known = self._board.slots.find(ids)
-        if known.count(NONE) != count or session.answered is not None:
+        if known.count(NONE) != len(ids) or session.answered is not None:
             message = self._select_new(session, message, known)
             ids = join_ids(session.number, message.sequences)
-            count = len(ids)
-            if not count:
-                return
-        if self._full(count):
+        if ids and (session.refusing or self._full(len(ids))):
+            session.refusing = more
             for id in ids:
                 session.singles.append((sequence_of(id), ResultStatus.rejected, self._refusal(), 1))
-            return
+        elif ids:
+            self._add(session, message, ids)
+        if not more:
+            self._release_held(session)
+
+    def _add(self, session: ClientSession, message: Submit, ids: array[int]) -> None:
         tasks = self._enter(session, message, ids)
         if message.wanted:
             self._board.mark_unwanted(task for task, want in zip(tasks, message.wanted, strict=True) if not want)
         lost = self._connect_dependencies(session, message, tasks) if len(message.dependency_ends) else []
         hopeless = set(lost)
-        self.deliver_ends(self._board.release(array("I", [t for t in tasks if t not in hopeless]) if lost else tasks))
+        if message.more or session.held:
+            self._board.hold(tasks)
+            session.held.extend(ids)
+        else:
+            release = array("I", [task for task in tasks if task not in hopeless]) if lost else tasks
+            self.deliver_ends(self._board.release(release))
         for task in lost:
             text = b"a dependency is unknown: it was never submitted, or its result was released already"
             self.deliver_ends(self._board.end(task, ResultStatus.lost, text))
         self._board.changed = True
+
+    def _release_held(self, session: ClientSession) -> None:
+        """All parts are there: what the earlier ones brought may begin."""
+        session.refusing = False
+        if session.held:
+            held, session.held = session.held, array("Q")
+            tasks = array("I", [task for task in self._board.slots.find(held) if task != NONE])
+            self.deliver_ends(self._board.release(tasks))
+            self._board.changed = True
 
     def _select_new(self, session: ClientSession, message: Submit, known: array[int]) -> Submit:
         """What is not known, of tasks that are offered again, and was not answered since the client is back.

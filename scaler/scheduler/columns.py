@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from operator import gt
 
-from scaler._core.graph import find_cycle
+from scaler._core.analysis import find_cycle
 from scaler.errors import ProtocolError
 from scaler.ids import MAX_SEQUENCE, Column, u32, u64
 from scaler.messages import Assign, Inputs, Results, Submit, runs
@@ -102,6 +102,7 @@ def select_submit(message: Submit, chosen: Sequence[int]) -> Submit:
         new_ends,
         new_dependencies,
         bytes([message.wanted[i] for i in chosen]) if message.wanted else b"",
+        message.more,
     )
 
 

@@ -27,6 +27,10 @@ class ClientSession:
     singles: list[tuple[int, int, bytes, int]] = field(default_factory=list)
     """(sequence, status, payload, count) of tasks, and items that follow each other, that ended without running."""
     answers: list[object] = field(default_factory=list)
+    held: array[int] = field(default_factory=lambda: array("Q"))
+    """Ids of tasks that are not to begin before all parts of what was submitted together are there."""
+    refusing: bool = False
+    """Whether a part was rejected, and so the next ones are."""
     answered: set[int] | None = None
     """Of a client that is back, up to its first heartbeat: what it was told meanwhile, and may just be offering again."""
 

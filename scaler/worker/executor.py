@@ -16,6 +16,7 @@ import sys
 import time
 from array import array
 from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -179,12 +180,14 @@ class Executor:
         if kind == serialization.STORED:
             payload = bytes(self.fetch(serialization.REFERENCE.unpack(payload[1:])[0]))
             kind = payload[:1]
-        content = serialization.read(serializer, payload[1:], f"the arguments of {name}")
-        if kind == serialization.INLINE:
-            args, kwargs = content
-        else:
-            values = [self._input(serializer, status, data, name) for status, data in inputs]
-            args, kwargs = [serialization.evaluate(entry, values) for entry in content], {}
+        values = [self._input(serializer, status, data, name) for status, data in inputs]
+        args: Sequence[Any] = values
+        kwargs: dict[str, Any] = {}
+        if kind != serialization.INPUTS:
+            args, kwargs = serialization.read(serializer, payload[1:], f"the arguments of {name}")
+        if kind == serialization.TEMPLATE:
+            args = [serialization.evaluate(entry, values) for entry in args]
+            kwargs = {key: serialization.evaluate(entry, values) for key, entry in kwargs.items()}
         self._calling = True
         try:
             result = function(*args, **kwargs)

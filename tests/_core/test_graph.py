@@ -1,17 +1,15 @@
-"""Graph against dicts of lists; critical_path and find_cycle against recursion over all paths."""
+"""Graph against dicts of lists."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
-from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from scaler._core.graph import Graph, critical_path, find_cycle
+from scaler._core.graph import Graph
 from scaler._core.slots import NONE
 
 TASK = st.integers(0, 25)
@@ -143,14 +141,6 @@ def test_a_chain_of_a_million() -> None:
     found = graph.descendants(0)
     assert len(found) == n - 1
     assert (found[0], found[-1]) == (1, n - 1)
-    starts, dependencies = array("I", range(n)), array("I", range(n - 1))
-    assert critical_path(starts, dependencies) == array("I", range(n, 0, -1))
-    assert find_cycle(starts, dependencies) == i()
-    ends = array("I", range(1, n + 1))
-    around = array("I", (n - 1,)) + dependencies
-    assert len(find_cycle(ends, around)) == n
-    with pytest.raises(ValueError):
-        critical_path(ends, around)
 
 
 def test_users_removed_in_any_order_are_linear() -> None:
@@ -163,55 +153,3 @@ def test_users_removed_in_any_order_are_linear() -> None:
     assert list(graph.dependents(0)) == [100_000]
     assert list(graph.remove(100_000)) == [0]
     graph.check()
-
-
-@st.composite
-def node_columns(draw: st.DrawFn) -> list[list[int]]:
-    n = draw(st.integers(0, 9))
-    back = draw(st.booleans())
-    return [
-        draw(st.lists(st.integers(0, n - 1 if back else node - 1), max_size=3)) if back or node else []
-        for node in range(n)
-    ]
-
-
-def as_columns(nodes: list[list[int]]) -> tuple[array[int], array[int]]:
-    ends, dependencies = i(), i()
-    for node in nodes:
-        dependencies.extend(node)
-        ends.append(len(dependencies))
-    return ends, dependencies
-
-
-@given(node_columns())
-@settings(max_examples=400, deadline=None)
-def test_paths_and_cycles(nodes: list[list[int]]) -> None:
-    reach = [set(node) for node in nodes]
-    for _ in nodes:
-        reach = [set(node).union(*(reach[each] for each in node)) for node in nodes]
-    columns = as_columns(nodes)
-    cycle = list(find_cycle(*columns))
-    if any(node in reach[node] for node in range(len(nodes))):
-        assert cycle
-        assert len(set(cycle)) == len(cycle)
-        for node, following in zip(cycle, cycle[1:] + cycle[:1], strict=True):
-            assert following in nodes[node]
-        with pytest.raises(ValueError):
-            critical_path(*columns)
-        return
-
-    @cache
-    def length(node: int) -> int:
-        return 1 + max((length(user) for user in range(len(nodes)) if node in nodes[user]), default=0)
-
-    assert cycle == []
-    assert list(critical_path(*columns)) == [length(node) for node in range(len(nodes))]
-
-
-@pytest.mark.parametrize("search", [critical_path, find_cycle])
-def test_columns_that_are_no_graph(search: Callable[[array[int], array[int]], array[int]]) -> None:
-    with pytest.raises(IndexError):
-        search(i(1), i(1))
-    for ends, dependencies in ((i(1), i()), (i(0), i(0)), (i(1, 0), i(0))):
-        with pytest.raises(ValueError):
-            search(ends, dependencies)

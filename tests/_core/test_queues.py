@@ -26,6 +26,7 @@ class QueueModel:
 
     def __init__(self):
         self.waiting = {}
+        self.reserved = {}
         self.newest = 0
         self.oldest = 0
 
@@ -34,12 +35,21 @@ class QueueModel:
 
     def push(self, tasks, owner, priority):
         for task in tasks:
+            if task in self.reserved:
+                self.waiting[task] = (owner, priority, self.reserved.pop(task))
+                continue
             self.waiting[task] = (owner, priority, self.newest)
+            self.newest += 1
+
+    def reserve(self, tasks):
+        for task in tasks:
+            self.reserved[task] = self.newest
             self.newest += 1
 
     def push_front(self, tasks, owner, priority):
         for task in reversed(tasks):
             self.oldest -= 1
+            self.reserved.pop(task, None)
             self.waiting[task] = (owner, priority, self.oldest)
 
     def rank(self, task):
@@ -58,6 +68,8 @@ class QueueModel:
         return task
 
     def remove(self, tasks):
+        for task in tasks:
+            self.reserved.pop(task, None)
         return sum(self.waiting.pop(task, None) is not None for task in tasks)
 
     def classes(self):
@@ -80,6 +92,15 @@ class QueueMachine(RuleBasedStateMachine):
             return
         push(column(tasks), owner, priority)
         (self.model.push_front if front else self.model.push)(tasks, owner, priority)
+
+    @rule(tasks=tasks_of)
+    def reserve(self, tasks):
+        if not self.model.admits(tasks):
+            with pytest.raises(ValueError, match="queued already"):
+                self.queues.reserve(column(tasks))
+            return
+        self.queues.reserve(column(tasks))
+        self.model.reserve(tasks)
 
     @rule(owner=classes)
     def pop(self, owner):
@@ -135,6 +156,21 @@ def test_requeued_tasks_go_before_the_heads_of_other_classes():
     assert queues.pop(1) == 3
     queues.push_front(column([3]), 1, 0)
     assert list(queues.classes()) == [1, 0]
+
+
+def test_a_task_that_becomes_ready_takes_its_place():
+    queues = ReadyQueues()
+    queues.push(column([1]), 0, 0)
+    queues.reserve(column([2, 3, 4]))
+    queues.push(column([5, 6]), 0, 0)
+    queues.push(column([7]), 0, 1)
+    queues.push(column([3]), 0, 0)
+    queues.push(column([2]), 0, 0)
+    queues.check()
+    assert [queues.pop(0) for _ in range(6)] == [7, 1, 2, 3, 5, 6]
+    queues.remove(column([4]))
+    queues.push(column([8, 4]), 0, 0)
+    assert [queues.pop(0) for _ in range(2)] == [8, 4]
 
 
 @pytest.mark.parametrize("name", ["push", "push_front"])

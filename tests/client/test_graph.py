@@ -9,7 +9,7 @@ import pytest
 
 from scaler.client.graph import Node, plan
 from scaler.errors import CycleError, GraphError, MissingKeyError
-from scaler.serialization import Call, Input, evaluate
+from scaler.serialization import Call, Input, call
 
 
 def inc(value: int) -> int:
@@ -23,7 +23,7 @@ def compute(graph: dict[Any, Any], keys: list[Any]) -> dict[Any, Any]:
     for node in made.nodes:
         assert all(d < len(results) for d in node.dependencies)
         inputs = [results[d] for d in node.dependencies]
-        results.append(node.function(*evaluate(node.template, inputs)))
+        results.append(call(node.function, node.args, node.kwargs, inputs))
     return {key: made.constants[key] if key in made.constants else results[made.places[key]] for key in keys}
 
 
@@ -66,13 +66,13 @@ def test_constants_need_no_task() -> None:
 def test_an_alias_is_no_task_of_its_own() -> None:
     made = plan({"a": "b", "b": (inc, 1)}, ["a", "b"])
     assert made.places == {"a": 0, "b": 0}
-    assert made.nodes == [Node("b", inc, [1], [], True)]
+    assert made.nodes == [Node("b", inc, [1], {}, [], True)]
 
 
 def test_templates_name_dependencies_once() -> None:
     made = plan({"a": (add, "b", [(inc, "b"), "c"]), "b": (inc, 1), "c": (inc, 2)}, ["a"])
     last = made.nodes[-1]
-    first, (call, other) = last.template
+    first, (call, other) = last.args
     assert isinstance(call, Call) and isinstance(first, Input) and isinstance(other, Input)
     assert len(last.dependencies) == 2 and (first.index, call.args[0].index, other.index) == (0, 0, 1)
     assert [node.wanted for node in made.nodes] == [False, False, True]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
+import pytest
+
 from scaler import messages
 from scaler.client import state as state_module
 from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, Slots, Task
+from scaler.ids import u64
 from scaler.machine import Close, Output, Peer, Send
 from scaler.messages import (
     Cancel,
@@ -302,3 +305,16 @@ def test_an_old_connection_is_not_heard() -> None:
     rig.state.receive(1, ShutdownRefused("no"), rig.now)
     rig.state.peer_lost(1, "x", rig.now)
     assert rig.after() == [] and rig.state.snapshot()["connected"]
+
+
+def test_a_graph_in_parts_says_that_more_is_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scaler.client.state.MESSAGE_TASKS", 2)
+    rig = Rig()
+    group = Group(1, [1, 2, 3])
+    graph = [Task(n, 0, b"", dependencies=(n - 1,) if n > 1 else (), wanted=n == 3, group=group) for n in (1, 2, 3)]
+    single = [Task(n, 0, b"") for n in range(4, 9)]
+    parts = said(rig.submit(*graph, *single))
+    assert [list(u64(part.sequences)) for part in parts] == [[1, 2], [3, 4], [5, 6], [7, 8]]
+    assert [part.more for part in parts] == [True, False, False, False]
+    rig.lose()
+    assert [part.more for part in said(rig.connect()) if isinstance(part, Submit)] == [True, False, False, False]

@@ -144,8 +144,9 @@ class Client:
         options: TaskOptions | None = None,
         needs: dict[int, Sequence[int]] | None = None,
         unwanted: Sequence[int] = (),
+        more: bool = False,
     ) -> list[Output]:
-        message = Submit(q(*sequences), i(function), [b"arguments %d" % s for s in sequences])
+        message = Submit(q(*sequences), i(function), [b"arguments %d" % s for s in sequences], more=more)
         if options is not None:
             message.option_sets, message.options = [options], i(0)
         if needs:

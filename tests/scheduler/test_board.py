@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from scaler._core.slots import NONE
 from scaler.messages import Function, ResultStatus, TaskOptions
 from scaler.scheduler.board import MAX_DEATHS, Board
 from scaler.scheduler.life import TaskState
@@ -140,6 +141,7 @@ class Boards(RuleBasedStateMachine):
         super().__init__()
         self.board = board()
         self.next = 1
+        self.holding: list[int] = []
         self.ended: set[int] = set()
 
     def tell(self, ids: list[int]) -> None:
@@ -162,7 +164,17 @@ class Boards(RuleBasedStateMachine):
             chosen = data.draw(st.lists(st.sampled_from(alive), max_size=3)) if alive else []
             if chosen:
                 b.depend(task, array("I", chosen))
-        b.release(tasks)
+        if data.draw(st.integers(0, 3)):
+            self.tell([end.id for end in b.release(tasks)])
+        else:
+            b.hold(tasks)
+            self.holding += ids
+
+    @rule()
+    def let_go(self) -> None:
+        tasks = array("I", [task for task in self.board.slots.find(q(*self.holding)) if task != NONE])
+        self.holding = []
+        self.tell([end.id for end in self.board.release(tasks)])
 
     @rule(slots=st.integers(1, 3))
     def come(self, slots: int) -> None:
@@ -214,6 +226,7 @@ class Boards(RuleBasedStateMachine):
     def teardown(self) -> None:
         """With a worker that runs everything, all ends."""
         b = self.board
+        self.let_go()
         worker(b, 8, 4)
         for _ in range(1000):
             b.place()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from scaler.machine import Log, Stop
+from scaler.ids import sequence_of, task_id
+from scaler.machine import Log, Output, Stop
 from scaler.messages import (
     Assign,
     Cancel,
@@ -54,7 +55,7 @@ from scaler.scheduler.board import MAX_DEATHS
 from scaler.scheduler.state import HOUSEKEEPING_SECONDS
 from scaler.scheduler.workers import RETRACT_AFTER_SECONDS
 
-from .builders import ANN, BEN, OK, Rig, cancelled, closed, i, of, q, results, sent, tasks
+from .builders import ANN, BEN, OK, Rig, Worker, cancelled, closed, i, of, q, results, sent, tasks
 
 FAILED, CANCELLED, LOST = ResultStatus.failed, ResultStatus.cancelled, ResultStatus.lost
 
@@ -169,6 +170,66 @@ def test_a_dependency_may_come_after_its_dependent_in_the_same_message() -> None
     ann, worker = rig.client(), rig.worker(2)
     assert tasks(ann.submit(2, 1, needs={2: [1]})) == [(ann.id(1), 1)]
     assert tasks(worker.ends((ann.id(1), 1))) == [(ann.id(2), 1)]
+
+
+def run_one_by_one(worker: Worker, outputs: list[Output]) -> list[int]:
+    """The sequences in the order in which a worker that takes one task at a time is given them."""
+    order: list[int] = []
+    while given := tasks(outputs):
+        order += [sequence_of(id) for id, _ in given]
+        outputs = worker.ends(*given)
+    return order
+
+
+def test_a_task_that_waited_takes_its_place_before_what_was_submitted_later() -> None:
+    rig = Rig()
+    ann, worker = rig.client(), rig.worker(1, queue=1)
+    chain = {2: [1], 3: [2]}
+    first = ann.submit(1, 2, 3, 4, 5, 6, needs=chain)
+    ben = rig.client(BEN)
+    ben.submit(1)
+    ann.submit(7, options=TaskOptions(priority=1))
+    ann.submit(8, 9, needs={9: [8]})
+    assert run_one_by_one(worker, first) == [1, 4, 7, 2, 3, 5, 6, 1, 8, 9]
+
+
+def test_parts_of_a_graph_begin_when_all_are_there() -> None:
+    rig = Rig()
+    ann, worker = rig.client(), rig.worker(1, queue=1)
+    assert tasks(ann.submit(1, 2, unwanted=[1, 2], more=True)) == []
+    assert tasks(rig.client(BEN).submit(1)) != []
+    assert tasks(ann.submit(3, needs={3: [1]}, unwanted=[3], more=True)) == []
+    outputs = ann.submit(4, needs={4: [2, 3]})
+    assert run_one_by_one(worker, outputs + worker.ends((task_id(2, 1), 1))) == [1, 2, 3, 4]
+    assert len(rig.state.board) == 0
+
+
+def test_parts_can_be_cancelled_before_the_last_has_come() -> None:
+    rig = Rig()
+    ann = rig.client()
+    rig.worker()
+    ann.submit(1, 2, needs={2: [1]}, more=True)
+    assert results(ann.say(Cancel(q(1)))) == [(1, CANCELLED, b""), (2, CANCELLED, b"")]
+    assert tasks(ann.submit(3)) == [(ann.id(3), 1)]
+
+
+def test_a_client_that_is_back_offers_all_parts_again() -> None:
+    rig = Rig()
+    ann, worker = rig.client(), rig.worker(1, queue=1)
+    ann.submit(1, unwanted=[1], more=True)
+    rig.lose(ann.peer)
+    again = rig.client()
+    assert tasks(again.submit(1, unwanted=[1], more=True)) == []
+    assert run_one_by_one(worker, again.submit(2, needs={2: [1]})) == [1, 2]
+
+
+def test_when_a_part_is_refused_so_are_those_after_it() -> None:
+    rig = Rig(max_waiting_tasks=2)
+    ann = rig.client()
+    ann.submit(1, unwanted=[1], more=True)
+    refused = results(ann.submit(2, 3, needs={2: [1]}, more=True)) + results(ann.submit(4, needs={4: [2]}))
+    assert [(sequence, status) for sequence, status, _ in refused] == [(n, ResultStatus.rejected) for n in (2, 3, 4)]
+    assert results(ann.submit(5)) == []
 
 
 def test_a_result_that_waits_for_dependents_serves_later_ones_too() -> None:

@@ -121,8 +121,8 @@ def test_short_tasks_go_in_batches_ahead() -> None:
     outputs = rig.assign(*range(100))
     assert [(position, len(payloads)) for _, position, payloads in ran(outputs)] == [(1, 1), (2, ahead - 1)]
     assert ran(rig.run(*range(1, ahead // 2), wall=99)) == []
-    ((_, position, payloads),) = ran(rig.run(ahead // 2, wall=99))
-    assert (position, len(payloads)) == (ahead + 1, ahead // 2)
+    ((_, position, payloads),) = ran(rig.run(ahead // 2, ahead // 2 + 1, wall=99))
+    assert (position, len(payloads)) == (ahead + 1, ahead // 2 + 1)
 
 
 def test_a_batch_is_shared_between_executors() -> None:
