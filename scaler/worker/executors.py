@@ -39,6 +39,8 @@ MAX_AHEAD = 256
 STARTED_SECONDS = 0.010
 """A task that runs for this long is reported as started, and no other waits behind it."""
 MAX_FAILED_FORKS = 5
+SPARE_SECONDS = 10.0
+"""Executors that ran on lent slots are kept for so long after their last task, since forking one takes as long as many tasks."""
 NEWEST_SHARE = 0.3
 
 
@@ -79,6 +81,8 @@ class Executors:
         self.reports: list[Message] = []
         """In order."""
         self._slots = slots
+        self._lending: set[int] = set()
+        """Ids of tasks that lend their slots, as the scheduler told last."""
         self._out = out
         self._settings: ExecutorSettings | None = None
         self._means: dict[int, float] = {}
@@ -97,14 +101,49 @@ class Executors:
 
     def start_all(self) -> None:
         """Once, at the beginning: ask for one for each slot."""
-        for _ in range(self._slots):
-            self._start_one()
+        self._start_missing()
 
-    def _start_one(self) -> None:
-        number = self._numbers
-        self._numbers += 1
-        self._living[number] = Executor(number)
-        self._out.add(StartExecutor(number))
+    def _start_missing(self) -> None:
+        """One for each slot, and each that is lent."""
+        while len(self._living) < self._usable:
+            number = self._numbers
+            self._numbers += 1
+            self._living[number] = Executor(number)
+            self._out.add(StartExecutor(number))
+
+    @property
+    def _usable(self) -> int:
+        """How many may have tasks at a time."""
+        return self._slots + sum(1 for id in self._lending if id in self._places)
+
+    def lend(self, ids: Iterable[int]) -> None:
+        """These tasks wait for others: each lends its slot, and nothing should wait behind it."""
+        self._lending = set(ids)
+        for id in self._lending:
+            place = self._places.get(id)
+            if place is not None:
+                executor, position = place
+                self._free_those_behind(executor, position)
+                if executor.claims is not None and executor.claims.running == position:
+                    self._ask_for_results(executor, position, executor.claims.item(position))
+        self._start_missing()
+
+    def retire(self, now: float) -> float | None:
+        """End executors that were not needed for a while; returns when to look again, None when there is no need to."""
+        spare = sum(1 for e in self._living.values() if e.killed_for is None) - self._usable
+        if len(self._living) == self._slots:
+            return None
+        for executor in list(self._living.values()):
+            if executor.sent or executor.claims is None or executor.killed_for is not None:
+                executor.idle_since = None
+            elif executor.idle_since is None:
+                executor.idle_since = now
+            elif spare > 0 and now - executor.idle_since >= SPARE_SECONDS:
+                spare -= 1
+                executor.killed_for = -1, ResultStatus.cancelled, ""
+                self._out.add(KillExecutor(executor.number))
+        idle = [e.idle_since for e in self._living.values() if e.idle_since is not None and e.killed_for is None]
+        return max(now, min(idle) + SPARE_SECONDS) if spare > 0 and idle else None
 
     def started(self, number: int, claims: Claims) -> None:
         """An executor runs and reads its socket."""
@@ -125,7 +164,7 @@ class Executors:
                 self._out.add(Stop(f"executors do not start: {story}", 1))
                 return
         self._bury(executor, story)
-        self._start_one()
+        self._start_missing()
 
     def _bury(self, executor: Executor, story: str) -> None:
         """What an executor had when it ended: the task that ran is told of, the others run again."""
@@ -211,6 +250,7 @@ class Executors:
         self.reports.clear()
         self.functions.clear()
         self._means.clear()
+        self._lending.clear()
         for executor in self._living.values():
             if executor.sent:
                 self._abandon(executor)
@@ -253,20 +293,28 @@ class Executors:
 
     def dispatch(self) -> None:
         """Give queued tasks to executors: idle ones first, then ahead of time where tasks are short."""
+        if not self._queue:
+            return
+        self._start_missing()
         living = [e for e in self._living.values() if e.claims is not None and e.killed_for is None]
+        room = self._usable - sum(1 for e in self._living.values() if e.sent or e.killed_for is not None)
         for executor in living:
-            if not executor.sent and self._queue:
+            if room > 0 and not executor.sent and self._queue:
                 self._give(executor, 1)
+                room -= 1
         for executor in living:
             if not self._queue:
                 return
-            if executor.reported in executor.sent:
-                continue  # What it runs takes long: nothing should wait behind it.
+            if not executor.sent or executor.reported in executor.sent or self._lends(executor):
+                continue  # It is to stay idle, or what it runs takes long: nothing should wait behind it.
             ahead = self._ahead(self._queue[0])
             # Topped up by halves, so that a busy executor gets batches and not single tasks.
             if len(executor.sent) <= ahead // 2:
                 share = -(-len(self._queue) // len(living))
                 self._give(executor, min(ahead - len(executor.sent), max(1, share)))
+
+    def _lends(self, executor: Executor) -> bool:
+        return bool(self._lending) and any(task.id in self._lending for task in executor.sent.values())
 
     def _ahead(self, task: Task) -> int:
         """How many such tasks an executor may have, the one it runs included."""
@@ -301,7 +349,8 @@ class Executors:
             functions = functions[:1]
         payloads = [task.payload for task in tasks]
         item_ends = [task.item_ends for task in tasks] if any(task.count > 1 for task in tasks) else []
-        run = RunTasks(executor.next_position, functions, payloads, inputs_of(tasks), item_ends)
+        ids = array("Q", [task.id for task in tasks])
+        run = RunTasks(executor.next_position, functions, payloads, inputs_of(tasks), item_ends, ids)
         self._out.add(Tell(executor.number, run))
         executor.next_position += len(tasks)
 
