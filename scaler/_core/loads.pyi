@@ -22,7 +22,8 @@ class Loads:
 
     Its *level* is 0 with an idle slot, else 1 + floor(backlog / slots * 30 / target_us), at most 31. Workers with room
     stand, per group, in one list for each level; the worker chosen next is the front of the lowest non-empty list,
-    and one that gets or gives up a task, or has one that begins or ends to lend, goes to the end of the list of its level, so equals take turns.
+    and one that gets or gives up a task, or has one that begins or ends to lend, goes to the end of the list of its
+    level, so equals take turns.
     """
 
     def __new__(cls, target_us: int) -> Self:

@@ -376,7 +376,7 @@ def _service(
         return ClientService(scheduler, storage_address, serializer, name or "", heartbeat, timeout)
 
     if running.task:
-        return nested_service(scheduler, storage_address, serializer, (heartbeat, timeout), make)
+        return nested_service(scheduler, storage_address, serializer, make)
     return make()
 
 

@@ -97,12 +97,14 @@ def nested_service(
     address: Address,
     storage_address: Address | None,
     serializer: serialization.Serializer,
-    timing: tuple[float, float],
     make: Callable[[], ClientService],
 ) -> ClientService:
-    """The service of a client inside a task: a share of the connection that this process has, or makes now."""
+    """The service of a client inside a task: a share of the connection that this process has, or makes now.
+
+    Heartbeat and timeout are those of the client that made the connection.
+    """
     kind = "" if type(serializer) is serialization.DefaultSerializer else _written(serializer)
-    key = (os.getpid(), address, storage_address, timing, kind)
+    key = (os.getpid(), address, storage_address, kind)
     with _lock:
         connection = _connections.get(key)
         if connection is None or connection.service.closed is not None:

@@ -170,6 +170,9 @@ class Connection(asyncio.BufferedProtocol):
     def flush(self) -> None:
         """Write what is queued."""
         if self._pending and not self._closing:
+            if self._transport.is_closing():
+                self._pending = []  # The other end is gone, of which connection_lost() tells next.
+                return
             if len(self._pending) == 2 and len(self._pending[1]) < SMALL_BYTES:
                 self._transport.write(b"".join(self._pending))  # one small frame, as in a lone round trip
             else:

@@ -135,7 +135,8 @@ class Board:
         """Enter new tasks of one client, in state waiting; returns their indexes.
 
         ``functions`` has one entry for all or one for each. ``groups`` says which options (positions in the columns) go
-        with which; positions not named have none. ``depth`` says inside how many tasks they were submitted. Raises KeyError for an id that is known.
+        with which; positions not named have none. ``depth`` says inside how many tasks they were submitted. Raises
+        KeyError for an id that is known.
         """
         tasks = self.slots.add(ids)
         self._counts[ids[0] >> SEQUENCE_BITS] += len(ids)

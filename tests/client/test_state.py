@@ -21,6 +21,7 @@ from scaler.messages import (
     HeartbeatEcho,
     Results,
     Role,
+    RunningInside,
     ShutdownCluster,
     ShutdownRefused,
     Submit,
@@ -277,3 +278,25 @@ def test_an_old_connection_is_not_heard() -> None:
     rig.state.receive(1, ShutdownRefused("no"), rig.now)
     rig.state.peer_lost(1, "x", rig.now)
     assert rig.after() == [] and rig.state.snapshot()["connected"]
+
+
+def test_the_task_around_a_client_is_told_between_what_was_submitted_before_and_after() -> None:
+    rig = Rig()
+    inside = RunningInside(7, 1, b"W" * 16)
+    rig.state.submit([Task(0, 0, b"a")])
+    rig.state.run_inside(inside)
+    rig.state.submit([Task(1, 0, b"b")])
+    before, told, after = [o.message for o in rig.after() if isinstance(o, Send)]
+    assert told == inside
+    assert [m.payloads for m in (before, after)] == [[b"a"], [b"b"]]
+
+
+def test_the_task_around_a_client_is_told_first_on_a_new_connection() -> None:
+    rig = Rig()
+    rig.state.run_inside(RunningInside(7, 0, b"W" * 16))
+    rig.state.run_inside(RunningInside(8, 0, b"W" * 16))
+    rig.submit(Task(0, 0, b"a"))
+    rig.lose()
+    told = [o.message for o in rig.connect() if isinstance(o, Send)]
+    assert told[0] == RunningInside(8, 0, b"W" * 16)
+    assert [type(message) for message in told[1:]] == [DefineFunctions, Submit]
