@@ -19,7 +19,7 @@ from scaler.messages import (
 )
 from scaler.scheduler.board import MAX_PRIORITY
 
-from .builders import ANN, BEN, Client, Rig, Worker, cancelled, closed, of, q, results, sent, tasks
+from .builders import ANN, BEN, Client, Rig, Worker, cancelled, closed, i, of, q, results, sent, tasks
 
 WILL = b"W" * 16
 CEE, DEE = b"C" * 16, b"D" * 16
@@ -50,7 +50,7 @@ def test_a_task_with_unfinished_children_lends_its_slot() -> None:
     outputs = family.ben.submit(0)
     assert lent(outputs) == [[family.parent]]
     assert tasks(outputs) == [(family.ben.id(0), 1)]
-    assert [type(message) for peer, message in sent(outputs) if peer == family.worker.peer][0] is LendSlots
+    assert next(type(message) for peer, message in sent(outputs) if peer == family.worker.peer) is LendSlots
     outputs = family.worker.ends((family.ben.id(0), 1))
     assert lent(outputs) == [[]]
     assert results(outputs, family.ben.peer) == [(0, ResultStatus.succeeded, b"result")]
