@@ -96,6 +96,7 @@ class Executors:
         """Task id to what waits in the queue."""
         self._done: list[tuple[int, int, int, bytes, int, int, int, int, bytes]] = []
         self._deaths: list[tuple[int, int, str, int, ResultStatus]] = []
+        self._trimmed: list[tuple[int, int, int]] = []
 
     # ---- coming and going
 
@@ -119,13 +120,11 @@ class Executors:
     def lend(self, ids: Iterable[int]) -> None:
         """These tasks wait for others: each lends its slot, and nothing should wait behind it."""
         self._lending = set(ids)
-        for id in self._lending:
-            place = self._places.get(id)
-            if place is not None:
-                executor, position = place
-                self._free_those_behind(executor, position)
-                if executor.claims is not None and executor.claims.running == position:
-                    self._ask_for_results(executor, position, executor.claims.item(position))
+        for executor, position in [self._places[id] for id in self._lending if id in self._places]:
+            self._free_those_behind(executor, position)
+            if executor.claims is not None and executor.claims.running == position:
+                self._ask_for_results(executor, position, executor.claims.item(position))
+                self._trim(executor, position)
         self._start_missing()
 
     def retire(self, now: float) -> float | None:
@@ -247,6 +246,7 @@ class Executors:
         self._ready.clear()
         self._done.clear()
         self._deaths.clear()
+        self._trimmed.clear()
         self.reports.clear()
         self.functions.clear()
         self._means.clear()
@@ -288,6 +288,10 @@ class Executors:
             if any(items) or min(statuses) != max(statuses) or statuses[0] != ResultStatus.crashed:
                 deaths.items, deaths.statuses = array("I", items), bytes(statuses)
             self.reports.append(deaths)
+        if self._trimmed:  # After the results of their items.
+            ids, attempts, kept = zip(*self._trimmed, strict=True)
+            self._trimmed = []
+            self.reports.append(Trimmed(array("Q", ids), array("I", attempts), array("I", kept)))
 
     # ---- giving out
 
@@ -302,6 +306,8 @@ class Executors:
             if room > 0 and not executor.sent and self._queue:
                 self._give(executor, 1)
                 room -= 1
+        if room < 0:
+            return  # Tasks that lent their slots go on before those that run there have ended.
         for executor in living:
             if not self._queue:
                 return
@@ -414,16 +420,15 @@ class Executors:
     def watch(self, now: float) -> None:
         """Look at what runs: report what has run for a while, free what waits behind it, stop what runs too long."""
         now_us = int(now * 1e6)
-        started, trimmed, kept = Pairs(), Pairs(), array("I")
+        started = Pairs()
         for executor in list(self._living.values()):
             claims = executor.claims
             running = None if claims is None else claims.running
             if claims is None or running is None or running not in executor.sent or executor.killed_for is not None:
                 continue
             task, ran_us = executor.sent[running], now_us - claims.started_us
-            if task.count > 1 and executor.watched == running and self._trim(executor, running, task):
-                trimmed.add(task.id, task.attempt)
-                kept.append(task.base + task.count)
+            if executor.watched == running:
+                self._trim(executor, running)
                 if running not in executor.sent:
                     continue
             executor.watched = running
@@ -439,18 +444,15 @@ class Executors:
                     started.add(task.id, task.attempt)
         if started.ids:
             self.reports.append(Started(started.ids, started.attempts))
-        if trimmed.ids:
-            self._collect()  # The results of their items come first.
-            self.reports.append(Trimmed(trimmed.ids, trimmed.attempts, kept))
 
-    def _trim(self, executor: Executor, position: int, task: Task) -> bool:
-        """Take back what has not begun of a range that runs for longer than it should: others may have it sooner."""
-        begun = executor.claims.trim(position) if executor.claims is not None else None
-        if begun is None or begun >= task.count:
-            return False
-        task.count = begun
-        self._forget_if_done(executor, position, task)
-        return True
+    def _trim(self, executor: Executor, position: int) -> None:
+        """Give back what has not begun of a range that runs for longer than it should: others may have it sooner."""
+        task = executor.sent[position]
+        begun = executor.claims.trim(position) if executor.claims is not None and task.count > 1 else None
+        if begun is not None and begun < task.count:
+            task.count = begun
+            self._trimmed.append((task.id, task.attempt, task.base + begun))
+            self._forget_if_done(executor, position, task)
 
     def _ask_for_results(self, executor: Executor, running: int, item: int) -> None:
         """Once for each task or item that runs long: those before it ended, and should not wait for it."""

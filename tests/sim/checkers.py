@@ -256,10 +256,12 @@ class Books:
         return job.timeout > 0 and any(run.interrupted for run in self.runs[job.key])
 
     def _cancelled(self, job: Job) -> bool:
-        """By its user; or because what it was submitted inside was, or does not run any more as far as the scheduler knows."""
-        if job.cancelled or (job.parent is not None and (job.parent.dropped or self.disturbances)):
-            return True
-        return job.parent is not None and self._cancelled(job.parent)
+        """By its user; or because the task inside of which it was submitted was stopped, or was running on a lost worker."""
+        parent = job.parent
+        if job.cancelled or parent is None:
+            return job.cancelled
+        # What nobody wants is stopped when the last that depends on it ends.
+        return parent.dropped or not parent.wanted or bool(self.disturbances) or self._cancelled(parent)
 
     # ---- the end
 
