@@ -27,6 +27,7 @@ struct ClientToScheduler {
     goodbye @7 :ClientGoodbye;
     shutdown @8 :ShutdownCluster;
     submitArray @9 :SubmitArray;
+    runningInside @10 :RunningInside;
   }
 }
 
@@ -93,6 +94,22 @@ struct SubmitArray {
   # u32 column: where each item ends in `items`. At least one entry.
   options @4 :Task.TaskOptions;
   # For each item: an item that fails is retried alone.
+}
+
+struct RunningInside {
+  # What this client submits from now on, it submits inside a running task, the *parent*. Sent before the first submission
+  # inside each task, and again, first of all, on a new connection. While a parent has unfinished *children* it lends its slot:
+  # its worker runs one task more. Children go before tasks of less depth of the same priority (TaskOptions.priority).
+  #
+  # When the parent is stopped (cancelled, timed out) or dies, its children are cancelled, and so are theirs. When it ends in
+  # any other way they go on.
+  task @0 :UInt64;
+  # Task id of the parent, of an item that of its range.
+  firstSequence @1 :UInt64;
+  # The children are the tasks and items with this sequence and the ones after it.
+  worker @2 :Data;
+  # Identity of the worker that runs the parent. When it does not hold that task, at this scheduler, the message says that the
+  # client is inside no task from now on.
 }
 
 struct Cancel {

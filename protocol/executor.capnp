@@ -76,6 +76,8 @@ struct ExecutorSettings {
   schedulerAddress @1 :Text;
   # What a client inside a task connects to.
   inlineLimitBytes @2 :UInt64;
+  worker @3 :Data;
+  # The worker's identity, for ClientToScheduler.runningInside.
 }
 
 struct DefineForExecutor {
@@ -100,4 +102,6 @@ struct RunTasks {
   itemEnds @4 :List(Data);
   # As in the worker's Assign. A range has one position. Each of its items is taken on the page before it runs, so that the
   # worker can trim what has not begun off the range that runs.
+  tasks @5 :Data;
+  # u64 column of task ids, for clients that run inside these tasks.
 }

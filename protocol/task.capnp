@@ -40,7 +40,8 @@ struct TaskOptions {
   capabilities @0 :List(Text);
   # The task runs only on a worker that offers all of these.
   priority @1 :Int32;
-  # Greater goes first. Tasks of equal priority go in the order they came.
+  # Greater goes first. Tasks of equal priority go in the order they came, those submitted inside other tasks before those
+  # around them (client.capnp, RunningInside). Less than -2^24 counts as -2^24, more than 2^24 - 1 as that.
   retries @2 :UInt32;
   # How often a task that failed by an error of its own is run again before the error is delivered.
   timeoutMilliseconds @3 :UInt64;

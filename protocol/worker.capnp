@@ -36,13 +36,14 @@ struct SchedulerToWorker {
     drain @7 :Drain;
     shutdown @8 :ShutdownWorker;
     heartbeat @9 :WorkerHeartbeatEcho;
+    lend @10 :LendSlots;
   }
 }
 
 struct RegisterWorker {
   # Sent once, first: what this worker is.
   slots @0 :UInt32;
-  # How many tasks run at once; at least 1.
+  # How many tasks run at once, those that lend their slots (LendSlots) not counted; at least 1.
   queueLimit @1 :UInt32;
   # How many tasks may wait in the worker beyond its slots.
   capabilities @2 :List(Text);
@@ -111,6 +112,14 @@ struct Assign {
   itemEnds @6 :List(Data);
   # An entry for each task: empty for a single one; for a range a u32 column of where each item ends in the payload, which
   # holds the arguments of all items one after the other. Empty list: no ranges.
+}
+
+struct LendSlots {
+  # These tasks, which the worker runs, wait for others that they submitted: for each of them the worker runs one task more than
+  # its slots, and lets none wait behind it in the same executor. Replaces what was said before; sent when it has changed, before
+  # the tasks that need the slots. A task that ends lends nothing any more, whether that was said or not.
+  tasks @0 :Data;
+  # u64 column of task ids.
 }
 
 struct Started {

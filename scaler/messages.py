@@ -179,6 +179,13 @@ class SubmitArray:
 
 
 @dataclass(slots=True)
+class RunningInside:
+    task: int
+    first_sequence: int
+    worker: bytes
+
+
+@dataclass(slots=True)
 class Cancel:
     sequences: Column
     counts: Column = _EMPTY
@@ -290,6 +297,11 @@ class Assign:
 
 
 @dataclass(slots=True)
+class LendSlots:
+    tasks: Column
+
+
+@dataclass(slots=True)
 class Started:
     tasks: Column
     attempts: Column
@@ -376,6 +388,7 @@ class ExecutorSettings:
     object_storage_address: str
     scheduler_address: str
     inline_limit_bytes: int
+    worker: bytes = _EMPTY
 
 
 @dataclass(slots=True)
@@ -395,6 +408,7 @@ class RunTasks:
     payloads: list[bytes]
     inputs: Inputs = field(default_factory=Inputs)
     item_ends: list[bytes] = field(default_factory=list)
+    tasks: Column = _EMPTY
 
 
 # ---- storage.capnp

@@ -34,10 +34,11 @@ def retract(
 ) -> list[tuple[int, array[int]]]:
     """Which tasks to ask back, as (worker, tasks): at most ``idle_slots - pending`` in all, so that idle slots work.
 
-    Only tasks in ``state``, newest first, from workers that hold more than their slots (draining ones included), and
-    never so many that a worker keeps fewer than its slots. The worker with the greatest surplus over its slots (per
-    slot) gives first. A task is taken only if a group on which its class (``classes[task]``, u32 column by dense task
-    index) can run has a worker, other than its own, with an idle slot. Changes nothing.
+    Only tasks in ``state`` that do not lend their slots, newest first, from workers with more busy tasks than slots
+    (draining ones included), and never so many that a worker keeps fewer than its slots. The worker with the greatest
+    surplus over its slots (per slot) gives first. A task is taken only if a group on which its class
+    (``classes[task]``, u32 column by dense task index) can run has a worker, other than its own, with an idle slot.
+    Changes nothing.
 
     Raises IndexError if ``classes`` is too short for a task in ``state`` that is looked at.
     """

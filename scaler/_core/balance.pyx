@@ -175,14 +175,14 @@ cdef void _sift_giver(Giver* givers, uint32_t* heap, size_t n, size_t i) noexcep
 
 
 cdef uint32_t _gather_givers(Loads loads, Giver* givers) noexcept:
-    """The workers that hold more than their slots."""
+    """The workers that have more to do than their slots can run."""
     cdef uint32_t n = 0
     cdef size_t i
     cdef Worker* worker
     for i in range(loads._workers_size):
         worker = &loads._workers[i]
-        if worker.present and worker.held > worker.slots:
-            givers[n] = Giver(<uint32_t>i, worker.held - worker.slots, worker.slots, worker.tail, 0)
+        if worker.present and loads._busy(worker) > worker.slots:
+            givers[n] = Giver(<uint32_t>i, loads._busy(worker) - worker.slots, worker.slots, worker.tail, 0)
             n += 1
     return n
 
@@ -192,7 +192,7 @@ cdef uint32_t _next_taken(
 ) except? 0xFFFFFFFF:
     """This task, or the newest before it on the same worker, that can be asked back; NONE if there is none."""
     while task != NONE:
-        if lifecycle.state_of(task) == state:
+        if lifecycle.state_of(task) == state and not loads._nodes[task].lends:
             if task >= classes.n:
                 raise IndexError(f"task {task} has no class in a column of {classes.n}")
             # The giver has no idle slot, so a worker with one is another worker.

@@ -10,6 +10,7 @@ cdef struct Node:
     uint32_t prev
     uint32_t worker
     uint32_t cost
+    bint lends
 
 
 cdef struct Worker:
@@ -18,6 +19,8 @@ cdef struct Worker:
     uint32_t group
     uint32_t queue_limit
     uint32_t held
+    # How many of them lend their slots.
+    uint32_t lent
     # Its tasks.
     uint32_t head
     uint32_t tail
@@ -79,6 +82,7 @@ cdef class Loads:
 
     cdef bint _room(self, const Worker* worker) noexcept
     cdef uint8_t _level(self, const Worker* worker) noexcept
+    cdef uint32_t _busy(self, const Worker* worker) noexcept
     cdef uint32_t _idle_of(self, const Worker* worker) noexcept
     cdef void _list(self, uint32_t worker) noexcept
     cdef void _unlist(self, uint32_t worker) noexcept

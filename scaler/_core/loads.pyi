@@ -12,16 +12,18 @@ class Loads:
     Methods raise ValueError for an unknown worker, except foreign().
 
     A worker belongs to a *group* (workers offering the same capabilities), and a requirement class can run on some
-    groups. A worker has ``slots`` (tasks it runs at once). ``held`` counts its assigned tasks, ``backlog`` sums their
-    estimated costs in microseconds.
+    groups. A worker has ``slots`` (tasks it runs at once). A task that waits for others may *lend* its slot. ``held`` counts
+    a worker's assigned tasks; ``busy`` those of them that do not lend, and ``backlog`` sums the estimated costs of these in
+    microseconds.
 
     A worker *has room* while it is not draining and
-    held < slots (an idle slot), or held < 2 * slots (one ahead per slot),
-    or backlog / slots < target_us and held < slots + queue_limit.
+    busy < slots (an idle slot), or busy < 2 * slots (one ahead per slot),
+    or backlog / slots < target_us and busy < slots + queue_limit.
 
     Its *level* is 0 with an idle slot, else 1 + floor(backlog / slots * 30 / target_us), at most 31. Workers with room
     stand, per group, in one list for each level; the worker chosen next is the front of the lowest non-empty list,
-    and one that gets or gives up a task goes to the end of the list of its level, so equals take turns.
+    and one that gets or gives up a task, or has one that begins or ends to lend, goes to the end of the list of its
+    level, so equals take turns.
     """
 
     def __new__(cls, target_us: int) -> Self:
@@ -46,6 +48,9 @@ class Loads:
 
         ``cost_us`` is a u32 number.
         """
+    def set_lending(self, task: int, lends: bool) -> None:
+        """Say whether a task lends its slot, which ends with the assignment. Raises ValueError if it is not assigned."""
+    def lends(self, task: int) -> bool: ...
     def release(self, tasks: Buffer) -> None:
         """These tasks (u32 column) are held by nobody any more; those not assigned are passed over."""
     def worker_of(self, task: int) -> int:
@@ -68,7 +73,7 @@ class Loads:
         """Of all workers, draining ones included."""
     @property
     def idle_slots(self) -> int:
-        """Slots without a task, over all workers that are not draining, in constant time."""
+        """Slots without a task, or lent, over all workers that are not draining, in constant time."""
     @property
     def workers(self) -> array[int]:
         """The workers, ascending (u32 column)."""

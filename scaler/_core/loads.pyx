@@ -102,19 +102,24 @@ cdef class Loads:
 
     # Room and levels.
 
+    cdef uint32_t _busy(self, const Worker* worker) noexcept:
+        """Its tasks that do not lend their slots."""
+        return worker.held - worker.lent
+
     cdef bint _room(self, const Worker* worker) noexcept:
         """Whether it may have one more task."""
         cdef uint64_t slots = worker.slots
+        cdef uint32_t busy = self._busy(worker)
         if worker.draining:
             return False
-        if worker.held < 2 * slots:
+        if busy < 2 * slots:
             return True
-        return worker.backlog < slots * self._target and worker.held < slots + worker.queue_limit
+        return worker.backlog < slots * self._target and busy < slots + worker.queue_limit
 
     cdef uint8_t _level(self, const Worker* worker) noexcept:
         """How busy it is, 0 to 31."""
         cdef uint64_t full = worker.slots * self._target
-        if worker.held < worker.slots:
+        if self._busy(worker) < worker.slots:
             return 0
         if worker.backlog >= full:
             return 31
@@ -122,7 +127,8 @@ cdef class Loads:
 
     cdef uint32_t _idle_of(self, const Worker* worker) noexcept:
         """Its slots that count as idle."""
-        return worker.slots - worker.held if worker.held < worker.slots and not worker.draining else 0
+        cdef uint32_t busy = self._busy(worker)
+        return worker.slots - busy if busy < worker.slots and not worker.draining else 0
 
     cdef void _list(self, uint32_t number) noexcept:
         """Count its idle slots, and put it last among its equals if it has room."""
@@ -293,7 +299,7 @@ cdef class Loads:
     cdef void _link(self, uint32_t task, uint32_t number, uint32_t cost) noexcept:
         """Add a task of the table to a worker."""
         cdef Worker* worker = &self._workers[number]
-        self._nodes[task] = Node(NONE, worker.tail, number, cost)
+        self._nodes[task] = Node(NONE, worker.tail, number, cost, False)
         if worker.tail == NONE:
             worker.head = task
         else:
@@ -315,7 +321,10 @@ cdef class Loads:
         else:
             self._nodes[node.next].prev = node.prev
         worker.held -= 1
-        worker.backlog -= node.cost
+        if node.lends:
+            worker.lent -= 1
+        else:
+            worker.backlog -= node.cost
         node.worker = NONE
 
     cdef int put(self, uint32_t task, uint32_t worker, uint32_t cost) except -1:
@@ -332,6 +341,29 @@ cdef class Loads:
         if self.holder(task) != NONE:
             raise ValueError(f"task {task} is assigned already, to worker {self.holder(task)}")
         self.put(task, worker, cost_us)
+
+    def set_lending(self, uint32_t task, bint lends):
+        """Say whether a task lends its slot."""
+        cdef uint32_t number = self.holder(task)
+        cdef Worker* worker
+        if number == NONE:
+            raise ValueError(f"task {task} is not assigned, and has no slot to lend")
+        if self._nodes[task].lends == lends:
+            return
+        worker = &self._workers[number]
+        self._unlist(number)
+        self._nodes[task].lends = lends
+        if lends:
+            worker.lent += 1
+            worker.backlog -= self._nodes[task].cost
+        else:
+            worker.lent -= 1
+            worker.backlog += self._nodes[task].cost
+        self._list(number)
+
+    def lends(self, uint32_t task):
+        """Whether a task lends its slot."""
+        return self.holder(task) != NONE and self._nodes[task].lends
 
     def release(self, tasks):
         """Unassign these tasks."""
@@ -431,17 +463,19 @@ cdef class Loads:
         cdef Worker* worker = &self._workers[number]
         cdef uint64_t backlog = 0
         cdef uint32_t held = 0
+        cdef uint32_t lent = 0
         cdef uint32_t before = NONE
         cdef uint32_t task = worker.head
         while task != NONE:
             if self._nodes[task].worker != number or self._nodes[task].prev != before:
                 raise AssertionError(f"task {task} of worker {number} is not linked as it should be")
             held += 1
-            backlog += self._nodes[task].cost
+            lent += self._nodes[task].lends
+            backlog += 0 if self._nodes[task].lends else self._nodes[task].cost
             before = task
             task = self._nodes[task].next
-        if worker.tail != before or worker.held != held or worker.backlog != backlog:
-            raise AssertionError(f"worker {number} holds {held} tasks of {backlog} us in all")
+        if worker.tail != before or worker.held != held or worker.lent != lent or worker.backlog != backlog:
+            raise AssertionError(f"worker {number} holds {held} tasks of {backlog} us in all, {lent} lend their slots")
         if worker.level != self._level(worker) or worker.listed != self._room(worker) or worker.fresh:
             raise AssertionError(f"worker {number} is not listed as it should be")
         return 0

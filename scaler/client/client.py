@@ -15,7 +15,8 @@ from scaler.client.batch import Batch, Packer, arguments
 from scaler.client.future import Outcome, ScalerFuture
 from scaler.client.graph import analysis_engine, plan
 from scaler.client.graph_tasks import FirstFailure, SharedConstants, submit_graph, uncollected
-from scaler.client.nesting import as_graph, flat, nested
+from scaler.client.nested import nested_service
+from scaler.client.nested_keys import as_graph, flat, nested
 from scaler.client.object_reference import ObjectReference
 from scaler.client.service import ClientService
 from scaler.client.state import Task
@@ -24,6 +25,7 @@ from scaler.display import html_table, plural
 from scaler.errors import ScalerError
 from scaler.ids import Address
 from scaler.messages import ResultStatus, TaskOptions
+from scaler.nesting import running
 from scaler.serialization import INLINE, DefaultSerializer, Serializer
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ class Client:
 
     Args:
         address: the scheduler's, ``tcp://host:port``. Without one: inside a task the scheduler that runs it, else
-            ``SCALER_ADDRESS``, else a local cluster is started, which ends with the client.
+            ``SCALER_ADDRESS``, else a local cluster is started, which ends with the client. Clients inside tasks share a
+            connection, which stays for later tasks of the same process.
         profiling: accepted for compatibility; every task is profiled always.
         timeout_seconds: how long a lost scheduler is tried for before every future ends with ConnectionLostError.
         heartbeat_interval_seconds: how often the scheduler is told that this client lives.
@@ -81,14 +84,7 @@ class Client:
             self._cluster = LocalCluster(n_workers)
             chosen = self._cluster.address
         try:
-            self._service = ClientService(
-                Address.parse(chosen),
-                Address.parse(object_storage_address) if object_storage_address else None,
-                serializer or DefaultSerializer(),
-                name or "",
-                heartbeat_interval_seconds,
-                timeout_seconds,
-            )
+            self._service = _service(chosen, *self._arguments[:5])
         except BaseException:
             if self._cluster is not None:
                 self._cluster.shutdown()
@@ -379,7 +375,10 @@ class Client:
         self._service.clear()
 
     def disconnect(self) -> None:
-        """Leave the cluster. Unfinished tasks are cancelled; a local cluster that this client started ends."""
+        """Leave the cluster. Unfinished tasks are cancelled; a local cluster that this client started ends.
+
+        Inside a task this cancels what that task submitted through this client, and keeps the connection for later tasks.
+        """
         self._service.close()
         atexit.unregister(self._at_exit)
         if self._cluster is not None:
@@ -436,6 +435,21 @@ def _leave_at_exit(reference: weakref.ref[Client]) -> None:
     client = reference()
     if client is not None:
         client._service.close()
+
+
+def _service(
+    address: str, timeout: float, heartbeat: float, serializer: Serializer | None, storage: str | None, name: str | None
+) -> ClientService:
+    """A connection of its own, or inside a task a share of the one that its process has."""
+    scheduler, serializer = Address.parse(address), serializer or DefaultSerializer()
+    storage_address = Address.parse(storage) if storage else None
+
+    def make() -> ClientService:
+        return ClientService(scheduler, storage_address, serializer, name or "", heartbeat, timeout)
+
+    if running.task:
+        return nested_service(scheduler, storage_address, serializer, make)
+    return make()
 
 
 def _again(

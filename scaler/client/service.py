@@ -20,7 +20,8 @@ from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Gro
 from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
-from scaler.messages import ClientSettings, Function, ResultStatus, Role, TaskOptions
+from scaler.messages import ClientSettings, Function, ResultStatus, Role, RunningInside, TaskOptions
+from scaler.nesting import running
 from scaler.net.driver import Driver, new_event_loop
 from scaler.storage.client import StorageClient
 
@@ -86,6 +87,8 @@ class ClientService:
         self._storage_address = storage_address
         self._state = ClientState(heartbeat_seconds, timeout_seconds)
         self._next_sequence = 0
+        self._told_run = 0
+        """The last task of this process that the scheduler was told of, as ``running.run``."""
         self._inbox: deque[Callable[[], None] | list[Task]] = deque()
         self._outputs: deque[Output] = deque()
         self._waiters: dict[int, Waiter] = {}
@@ -284,9 +287,13 @@ class ClientService:
         return len(self._waiters)
 
     def sequences(self, count: int) -> range:
-        """Numbers for so many tasks."""
+        """Numbers for so many tasks, which are submitted next."""
         with self._lock:
             first = self._next_sequence
+            if running.task and running.run != self._told_run:
+                self._told_run = running.run
+                inside = RunningInside(running.task, first, running.worker)
+                self._inbox.append(lambda: self._state.run_inside(inside))
             self._next_sequence += count
         return range(first, first + count)
 
@@ -328,6 +335,20 @@ class ClientService:
         self._inbox.append(work)
         self._wake()
 
+    def cancel_between(self, spans: list[range]) -> None:
+        """Have everything with these sequences stopped; the futures end as cancelled."""
+        cancelled = Outcome(ResultStatus.cancelled, b"")
+        chosen = [sequence for sequence in list(self._waiters) if any(sequence in span for span in spans)]
+        arrays = [whole for whole in list(self._arrays.values()) if any(whole.first in span for span in spans)]
+        waiters = [(sequence, self._waiters.pop(sequence, None)) for sequence in chosen]
+        for sequence, waiter in waiters:
+            if waiter is not None:
+                waiter.finish_task(sequence, cancelled)
+        self.cancel(chosen)
+        self.cancel_arrays(arrays)
+        for owner in {id(whole.owner): whole.owner for whole in arrays}.values():
+            owner.give_up(cancelled)
+
     def cancel(self, sequences: Iterable[int]) -> None:
         """Have these stopped."""
         chosen = list(sequences)
@@ -340,8 +361,7 @@ class ClientService:
         self.soon(self._state.clear)
         self._end_all(Outcome(ResultStatus.cancelled, b""))
         sent, self.sent_objects = self.sent_objects, []
-        for object_id in sent:
-            self._drop_object(object_id)
+        self.drop_objects(sent)
 
     def ask_for_shutdown(self) -> str | None:
         """Have the cluster stopped; returns why not, None when it stops."""

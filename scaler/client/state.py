@@ -23,6 +23,7 @@ from scaler.messages import (
     HeartbeatEcho,
     Message,
     Results,
+    RunningInside,
     ShutdownCluster,
     ShutdownRefused,
     Submit,
@@ -121,6 +122,7 @@ class ClientState:
         self._scheduler: int | None = None
         self._heard = 0.0
         self._heartbeat_at: float | None = None
+        self._inside: RunningInside | None = None
         self._functions: dict[int, Function] = {}
         self._uses: Counter[int] = Counter()
         self._retired: set[int] = set()
@@ -139,6 +141,11 @@ class ClientState:
         }
 
     # ---- told by the user's threads, through the service
+
+    def run_inside(self, inside: RunningInside) -> None:
+        """What is submitted from now on is submitted inside this task."""
+        self._inside = inside
+        self._say(inside)
 
     def define(self, function: Function) -> None:
         """A function that tasks will name."""
@@ -220,7 +227,7 @@ class ClientState:
         said = [message for message in self._said if isinstance(message, (ClientGoodbye, ShutdownCluster))]
         # Those said before may not have arrived.
         cancelled = array("Q", [task.sequence for task in self._unfinished.values() if task.cancelled])
-        self._said = []
+        self._said = [] if self._inside is None else [self._inside]
         if self._functions:
             self._said += [DefineFunctions(functions) for functions in function_runs(list(self._functions.values()))]
         # Dependencies go before their dependents, also where what is offered is cut into several messages.

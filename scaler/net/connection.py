@@ -180,8 +180,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Write what is queued."""
-        # A transport that found its peer gone is closed before this is told so, and uvloop's then refuse to be written to.
-        if self._pending and not self._closing and not self._transport.is_closing():
+        if self._pending and not self._closing:
+            if self._transport.is_closing():
+                self._pending = []  # The other end is gone, of which connection_lost() tells next.
+                return
             if len(self._pending) == 1:
                 self._transport.write(self._pending[0])
             else:

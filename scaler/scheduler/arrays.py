@@ -33,6 +33,8 @@ class TaskArray:
     items: bytes
     ends: array[int]
     options: TaskOptions
+    depth: int = 0
+    """Of the tasks inside of which it was submitted."""
 
     def __len__(self) -> int:
         return len(self.ends)

@@ -36,6 +36,11 @@ MAX_DEATHS = 3
 """A task that was running in more deaths than this fails."""
 
 
+MAX_DEPTH = 63
+"""Deeper tasks count as so deep."""
+MAX_PRIORITY = (1 << 24) - 1
+"""Greater priorities count as this one, and lesser ones than its opposite less one as that."""
+
 _ENDED = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
 
 
@@ -127,11 +132,13 @@ class Board:
         functions: array[int],
         payloads: list[bytes],
         groups: list[tuple[TaskOptions, array[int]]],
+        depth: int = 0,
     ) -> array[int]:
         """Enter new tasks of one client, in state waiting; returns their indexes.
 
         ``functions`` has one entry for all or one for each. ``groups`` says which options (positions in the columns) go
-        with which; positions not named have none. Raises KeyError for an id that is known.
+        with which; positions not named have none. ``depth`` says inside how many tasks they were submitted. Raises
+        KeyError for an id that is known.
         """
         tasks = self.slots.add(ids)
         self._counts[ids[0] >> SEQUENCE_BITS] += len(ids)
@@ -143,10 +150,10 @@ class Board:
             scatter(self._function, tasks, functions)
             self.functions.use(functions, 1)
         fill(self._class, tasks, self.requirements.class_of(()))
-        fill(self._priority, tasks, 0)
+        fill(self._priority, tasks, _rank(0, depth))
         for options, positions in groups:
             chosen = tasks if len(positions) == len(tasks) else array("I", [tasks[p] for p in positions])
-            self._set_options(chosen, options)
+            self._set_options(chosen, options, depth)
         self.life.open(tasks, TaskState.WAITING)
         return tasks
 
@@ -158,13 +165,13 @@ class Board:
         """Enter a task for a range of this array, in state waiting; returns its index."""
         tasks = self.add(array("Q", [id]), array("I", [whole.function]), [b""], [])
         fill(self._class, tasks, self.requirements.class_of(whole.options.capabilities))
-        fill(self._priority, tasks, whole.options.priority & 0xFFFFFFFF)
+        fill(self._priority, tasks, _rank(whole.options.priority, whole.depth))
         self._timed += bool(whole.options.timeout_milliseconds)
         return tasks[0]
 
-    def _set_options(self, tasks: array[int], options: TaskOptions) -> None:
+    def _set_options(self, tasks: array[int], options: TaskOptions, depth: int) -> None:
         fill(self._class, tasks, self.requirements.class_of(options.capabilities))
-        fill(self._priority, tasks, options.priority & 0xFFFFFFFF)
+        fill(self._priority, tasks, _rank(options.priority, depth))
         if options.retries or options.timeout_milliseconds or options.name:
             for task in tasks:
                 self._special[task] = Special(options, options.retries)
@@ -532,6 +539,16 @@ class Board:
         self.life.close(tasks)
         self.slots.remove(tasks)
 
+    # ---- tasks inside tasks
+
+    def depth(self, task: int) -> int:
+        """Inside how many tasks it was submitted."""
+        return self._priority[task] & MAX_DEPTH
+
+    def nests(self, task: int) -> None:
+        """This task submits others."""
+        self.functions.nests(self._function[task])
+
     # ---- asking
 
     def label(self, task: int) -> str:
@@ -571,8 +588,12 @@ class Board:
         """How many tasks and items of this client are here."""
         return self._counts[number] + self.ranges.more_items(number)
 
+    def has_tasks(self, number: int) -> bool:
+        """Whether any task of this client is here."""
+        return self._counts[number] > 0
+
     def of_client(self, number: int) -> array[int]:
-        """All tasks of a client. Looks at every task: for clients that leave."""
+        """All tasks of a client. Looks at every task: for clients that leave, and parents that are stopped."""
         if not self._counts[number]:
             return array("I")
         alive = array("I", [task for task in range(self.slots.capacity) if self.life.state(task)])
@@ -596,6 +617,15 @@ class Board:
         assert self._held <= set(alive)
         assert self._special.keys() <= set(alive)
         assert self._results.keys() <= set(alive)
+
+
+def _rank(priority: int, depth: int) -> int:
+    """What the queues go by, as u32: the priority that was asked for, and among equals the depth.
+
+    So recursion goes depth first, and few tasks wait for others at a time.
+    """
+    priority = max(-MAX_PRIORITY - 1, min(priority, MAX_PRIORITY))
+    return (priority * (MAX_DEPTH + 1) + min(depth, MAX_DEPTH)) & 0xFFFFFFFF
 
 
 def _signed(value: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import repeat
 from typing import Any
@@ -25,6 +25,7 @@ from scaler.messages import (
     Message,
     Results,
     ResultStatus,
+    RunningInside,
     ShutdownCluster,
     ShutdownRefused,
     Submit,
@@ -34,6 +35,7 @@ from scaler.messages import (
 from scaler.scheduler.arrays import TaskArray, TaskRange, checked_array, gaps
 from scaler.scheduler.board import Board, End
 from scaler.scheduler.columns import checked_submit, cut_results, needed, select_results, select_submit
+from scaler.scheduler.nesting import Nesting
 from scaler.scheduler.sessions import ClientSession
 from scaler.scheduler.settings import SchedulerSettings
 
@@ -45,6 +47,7 @@ class Clients:
         self,
         settings: SchedulerSettings,
         board: Board,
+        nesting: Nesting,
         out: Outbox,
         hang_up: Callable[[int, str], None],
         shut_down: Callable[[str], None],
@@ -53,6 +56,7 @@ class Clients:
         """By client number."""
         self._settings = settings
         self._board = board
+        self._nesting = nesting
         self._out = out
         self._hang_up = hang_up
         self._shut_down = shut_down
@@ -63,6 +67,7 @@ class Clients:
             ForgetFunctions: self._forget_functions,
             Submit: self._submit,
             SubmitArray: self._submit_array,
+            RunningInside: self._nesting.enter,
             Cancel: self._cancel,
             ClearTasks: self._clear,
             ClientHeartbeat: self._heartbeat,
@@ -122,15 +127,20 @@ class Clients:
         handler(session, message)
 
     def lost(self, peer: int, reason: str, now: float) -> None:
-        """Its connection is gone; what it asked for goes on until its timeout."""
+        """Its connection is gone; what it asked for goes on until its timeout, unless nobody can wait for it any more."""
         session = self._of_peer.pop(peer)
         session.peer, session.heard = None, now
-        self._out.log(30, f"lost {session.label}: {reason}")
+        if session.orphaned:
+            self._forget(session, "is gone with the task that it ran in")
+        else:
+            self._out.log(20 if session.inside else 30, f"lost {session.label}: {reason}")
 
     def judge_silence(self, now: float) -> None:
         """Forget those that were silent or gone for too long."""
         for session in list(self.sessions.values()):
-            if now - session.heard > self._settings.client_timeout_seconds:
+            silent = now - session.heard > self._settings.client_timeout_seconds
+            # A task may keep the client inside it from speaking; its worker tells that it lives.
+            if silent and (session.peer is None or not self._nesting.held(session)):
                 self._forget(session, f"was gone for {now - session.heard:.0f} s and is forgotten")
 
     def _forget(self, session: ClientSession, why: str) -> None:
@@ -139,12 +149,41 @@ class Clients:
             del self._of_peer[session.peer]
             self._hang_up(session.peer, why)
         self._cancel_all(session)
+        self._nesting.leave(session)
         self._undefine(session.functions.values())
         del self.sessions[session.number]
         self._board.released_owners.append(session.identity)
         self._out.log(20, f"{session.label} {why}")
 
+    def parents_gone(self, ids: Iterable[int]) -> None:
+        """These tasks were stopped or died: what was submitted inside them is not wanted any more."""
+        self._orphan(self._nesting.inside(ids))
+
+    def worker_left(self, identity: bytes) -> None:
+        """So did all tasks of this worker."""
+        self._orphan(self._nesting.worker_left(identity))
+
+    def _orphan(self, sessions: list[ClientSession]) -> None:
+        for session in sessions:
+            assert session.inside is not None
+            for task in self._since(session, session.inside.first_sequence):
+                self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
+            self._nesting.leave(session)
+            session.orphaned = True
+            if session.peer is None:
+                self._forget(session, "is gone with the task that it ran in")
+
+    def _since(self, session: ClientSession, first_sequence: int) -> list[int]:
+        """Its tasks and ranges from this sequence on."""
+        tasks = self._board.of_client(session.number)
+        sequences = [
+            items.sequence if (items := self._board.ranges.get(task)) is not None else sequence_of(id)
+            for task, id in zip(tasks, self._board.slots.ids(tasks), strict=True)
+        ]
+        return [task for task, sequence in zip(tasks, sequences, strict=True) if sequence >= first_sequence]
+
     def check(self) -> None:
+        self._nesting.check()
         assert all(self.sessions[session.number] is session for session in self._of_peer.values())
         assert all(self._of_peer[s.peer] is s for s in self.sessions.values() if s.peer is not None)
 
@@ -248,7 +287,7 @@ class Clients:
         if message.function not in session.functions:
             raise ProtocolError(f"function {message.function} is not defined")
         first, function = message.first_sequence, session.functions[message.function]
-        whole = TaskArray(session.number, first, function, message.items, ends, message.options)
+        whole = TaskArray(session.number, first, function, message.items, ends, message.options, session.depth)
         for begin, end in self._new_items(session, first, first + len(ends)):
             if self._full(end - begin):
                 session.singles.append((begin, ResultStatus.rejected, self._refusal(), end - begin))
@@ -280,7 +319,7 @@ class Clients:
                 for position, number in enumerate(chosen):
                     places.setdefault(number, array("I")).append(position)
                 groups = [(message.option_sets[number], positions) for number, positions in places.items()]
-        return self._board.add(ids, functions, message.payloads, groups)
+        return self._board.add(ids, functions, message.payloads, groups, session.depth)
 
     def _connect_dependencies(self, session: ClientSession, message: Submit, tasks: array[int]) -> list[int]:
         """Enter the edges; returns the tasks of which a dependency is unknown."""

@@ -19,6 +19,7 @@ _MOST = 0xFFFFFFFE
 class _Entry:
     function: Function
     mean_us: float | None = None
+    nests: bool = False
 
 
 class Functions:
@@ -61,11 +62,21 @@ class Functions:
     def measure(self, number: int, mean_us: float) -> None:
         """Tasks of this function took this long, on average."""
         entry = self._entries[number]
-        if entry is None:
+        if entry is None or entry.nests:
             return
         old = entry.mean_us
         entry.mean_us = mean_us if old is None else old + (mean_us - old) * NEWEST_SHARE
         self.costs[number] = min(int(entry.mean_us) + OVERHEAD_US, _MOST)
+
+    def nests(self, number: int) -> None:
+        """Its tasks submit others and wait for them: their time says nothing, and they are given out one by one for good.
+
+        So few of them wait for others at a time, each in an executor of its own.
+        """
+        entry = self._entries[number]
+        if entry is not None:
+            entry.nests, entry.mean_us = True, None
+            self.costs[number] = self._unmeasured_us
 
     def mean_us(self, number: int) -> float | None:
         """The measured time of one call, None before the first."""

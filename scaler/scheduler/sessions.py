@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass, field
 
 from scaler.ids import SEQUENCE_BITS
-from scaler.messages import ManagerReport, RegisterManager, RegisterWorker, Results, WorkerHeartbeat
+from scaler.messages import ManagerReport, RegisterManager, RegisterWorker, Results, RunningInside, WorkerHeartbeat
 
 
 @dataclass(slots=True)
@@ -33,6 +33,13 @@ class ClientSession:
     """Whether a part was rejected, and so the next ones are."""
     answered: set[int] | None = None
     """Of a client that is back, up to its first heartbeat: what it was told meanwhile, and may just be offering again."""
+
+    inside: RunningInside | None = None
+    """The task inside of which it runs."""
+    depth: int = 0
+    """Of the tasks that it submits: 0 for a client that runs inside no task."""
+    orphaned: bool = False
+    """Whether the task inside of which it ran was stopped or died: what it submitted was cancelled, and it is about to go."""
 
     @property
     def label(self) -> str:

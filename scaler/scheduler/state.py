@@ -31,6 +31,7 @@ from scaler.scheduler.board import Board
 from scaler.scheduler.clients import Clients
 from scaler.scheduler.life import TaskState
 from scaler.scheduler.monitors import Monitors
+from scaler.scheduler.nesting import Nesting
 from scaler.scheduler.sessions import ManagerSession
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.workers import Workers
@@ -48,8 +49,9 @@ class SchedulerState:
         self.unix_offset = 0.0
         """Unix time less the clock of ``now``, told by the service."""
         self._out = Outbox()
-        self.clients = Clients(settings, self.board, self._out, self._hang_up, self.shut_down)
-        self.workers = Workers(settings, self.board, self._out, self.clients, self._hang_up)
+        nesting = Nesting(self.board)
+        self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down)
+        self.workers = Workers(settings, self.board, nesting, self._out, self.clients, self._hang_up)
         self._managers: dict[int, ManagerSession] = {}
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None

@@ -14,6 +14,7 @@ from scaler.messages import (
     DefineForWorker,
     ExecutorDeaths,
     ForgetForWorker,
+    LendSlots,
     Message,
     RegisterWorker,
     Results,
@@ -33,6 +34,7 @@ from scaler.scheduler.board import Board, Placement
 from scaler.scheduler.clients import Clients
 from scaler.scheduler.columns import assignments, checked_results, select_results
 from scaler.scheduler.life import TaskEvent, TaskState
+from scaler.scheduler.nesting import Nesting
 from scaler.scheduler.sessions import WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
 
@@ -50,6 +52,7 @@ class Workers:
         self,
         settings: SchedulerSettings,
         board: Board,
+        nesting: Nesting,
         out: Outbox,
         clients: Clients,
         hang_up: Callable[[int, str], None],
@@ -60,6 +63,7 @@ class Workers:
         """When tasks are to be asked back for idle slots."""
         self._settings = settings
         self._board = board
+        self._nesting = nesting
         self._out = out
         self._clients = clients
         self._hang_up = hang_up
@@ -104,6 +108,7 @@ class Workers:
         if self._free_numbers:
             self._free_numbers.pop()
         self.sessions[number] = self._of_peer[peer] = self._of_identity[who.identity] = session
+        self._nesting.worker_came(who.identity, number)
         settings = self._settings
         self._out.send(
             peer,
@@ -136,6 +141,7 @@ class Workers:
         held = self._board.loads.held(session.number)
         ends = self._board.lose_worker(session.number, f"{session.label}: {story}")
         self._clients.deliver_ends(ends)
+        self._clients.worker_left(session.identity)
         level = 20 if story == LEFT and not held else 30
         again = f"; the {held} tasks it held run again" if held else ""
         self._out.log(level, f"lost {session.label}: {story}{again}")
@@ -260,6 +266,8 @@ class Workers:
             raise ProtocolError(f"a worker cannot end a task as {status.name}")
         if status == ResultStatus.failed and self._board.retry(task):
             return
+        if status == ResultStatus.timed_out:
+            self._clients.parents_gone(self._board.slots.ids(array("I", [task])))
         self._board.loads.release(array("I", [task]))
         self._clients.deliver_ends(self._board.end(task, status, payload))
 
@@ -274,6 +282,7 @@ class Workers:
         tasks, stale = self._current(session, message.tasks, message.attempts)
         items = u32(message.items) or array("I", bytes(4 * len(tasks)))
         statuses = message.statuses or bytes([ResultStatus.crashed]) * len(tasks)
+        self._clients.parents_gone(id for i, id in enumerate(u64(message.tasks)) if i not in stale)
         for i, (task, story, item, status) in enumerate(zip(tasks, message.stories, items, statuses, strict=True)):
             if i not in stale:
                 self._out.log(30, f"{self._board.label(task)}: {story} on {session.label}")
@@ -301,8 +310,11 @@ class Workers:
     # ---- to workers
 
     def give(self) -> None:
-        """One placement pass: tell workers what to stop, and what to run."""
+        """One placement pass: tell workers what to stop, which tasks lend their slots, and what to run."""
         self._stop_tasks()
+        for number, ids in self._nesting.lend().items():
+            if number in self.sessions:
+                self._out.send(self.sessions[number].peer, LendSlots(array("Q", ids)))
         for placement in self._board.place():
             self._send_placement(placement)
 
@@ -337,12 +349,15 @@ class Workers:
         self.retract_at = now + self._retract_pause if self._retraction_may_help() else None
 
     def _stop_tasks(self) -> None:
-        """Tell workers of tasks that nobody wants any more."""
-        stopped, self._board.stopped = self._board.stopped, []
-        for number, id, attempt in stopped:
-            if number in self.sessions:
-                self.sessions[number].cancelled.append((id, attempt))
-        for session in self.sessions.values() if stopped else ():
+        """Tell workers of tasks that nobody wants any more, and of those that were submitted inside them."""
+        any_stopped = bool(self._board.stopped)
+        while self._board.stopped:
+            stopped, self._board.stopped = self._board.stopped, []
+            for number, id, attempt in stopped:
+                if number in self.sessions:
+                    self.sessions[number].cancelled.append((id, attempt))
+            self._clients.parents_gone(id for _, id, _ in stopped)
+        for session in self.sessions.values() if any_stopped else ():
             if session.cancelled:
                 ids, attempts = zip(*session.cancelled, strict=True)
                 session.cancelled = []

@@ -23,7 +23,7 @@ from typing import Any
 from scaler import serialization
 from scaler._core.claims import PAGE_BYTES, Claims
 from scaler.errors import TaskLostError
-from scaler.ids import Address, new_identity, u32
+from scaler.ids import Address, new_identity, u32, u64
 from scaler.messages import (
     DefineForExecutor,
     ExecutorSettings,
@@ -34,6 +34,7 @@ from scaler.messages import (
     ResultStatus,
     RunTasks,
 )
+from scaler.nesting import running
 from scaler.storage.client import StorageClient
 from scaler.wire.codec import codec, struct_codec
 from scaler.wire.frame_reader import FrameReader
@@ -102,12 +103,13 @@ class Executor:
             self._storage.close()
             self._storage = None
         self.settings = settings
+        running.worker = settings.worker
         os.environ["SCALER_ADDRESS"] = settings.scheduler_address
 
     # ---- running
 
     def _run_all(self, message: RunTasks) -> None:
-        functions = u32(message.functions)
+        functions, ids = u32(message.functions), u64(message.tasks)
         if len(functions) == 1:
             functions = functions * len(message.payloads)
         ends = u32(message.inputs.ends)
@@ -123,10 +125,12 @@ class Executor:
             if self._claims.take(message.first_position + i, started_ns // 1000):
                 if started_ns - self._flushed_ns > FLUSH_NS:
                     self._flush()
+                running.begin(ids[i])
                 if item_ends and len(item_ends[i]):
                     self._run_range(message.first_position + i, function, payload, u32(item_ends[i]))
                 else:
                     self._run(message.first_position + i, function, payload, inputs, started_ns)
+                running.end()
                 self._claims.rest()
 
     def _run(
@@ -333,6 +337,8 @@ def load_codecs() -> None:
     """Before executors are forked, so that they share them."""
     for union in ("WorkerToExecutor", "ExecutorToWorker", "WorkerToForkServer", "ForkServerToWorker"):
         codec("executor", union)
+    for union in ("ClientToScheduler", "SchedulerToClient"):  # for clients that run inside tasks
+        codec("client", union)
     struct_codec("task", "Failure")
 
 

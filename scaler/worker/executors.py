@@ -39,6 +39,8 @@ MAX_AHEAD = 256
 STARTED_SECONDS = 0.010
 """A task that runs for this long is reported as started, and no other waits behind it."""
 MAX_FAILED_FORKS = 5
+SPARE_SECONDS = 10.0
+"""Executors that ran on lent slots are kept for so long after their last task, since forking one takes as long as many tasks."""
 NEWEST_SHARE = 0.3
 
 
@@ -79,6 +81,8 @@ class Executors:
         self.reports: list[Message] = []
         """In order."""
         self._slots = slots
+        self._lending: set[int] = set()
+        """Ids of tasks that lend their slots, as the scheduler told last."""
         self._out = out
         self._settings: ExecutorSettings | None = None
         self._means: dict[int, float] = {}
@@ -92,19 +96,53 @@ class Executors:
         """Task id to what waits in the queue."""
         self._done: list[tuple[int, int, int, bytes, int, int, int, int, bytes]] = []
         self._deaths: list[tuple[int, int, str, int, ResultStatus]] = []
+        self._trimmed: list[tuple[int, int, int]] = []
 
     # ---- coming and going
 
     def start_all(self) -> None:
         """Once, at the beginning: ask for one for each slot."""
-        for _ in range(self._slots):
-            self._start_one()
+        self._start_missing()
 
-    def _start_one(self) -> None:
-        number = self._numbers
-        self._numbers += 1
-        self._living[number] = Executor(number)
-        self._out.add(StartExecutor(number))
+    def _start_missing(self) -> None:
+        """One for each slot, and each that is lent."""
+        while len(self._living) < self._usable:
+            number = self._numbers
+            self._numbers += 1
+            self._living[number] = Executor(number)
+            self._out.add(StartExecutor(number))
+
+    @property
+    def _usable(self) -> int:
+        """How many may have tasks at a time."""
+        return self._slots + sum(1 for id in self._lending if id in self._places)
+
+    def lend(self, ids: Iterable[int]) -> None:
+        """These tasks wait for others: each lends its slot, and nothing should wait behind it."""
+        self._lending = set(ids)
+        for executor, position in [self._places[id] for id in self._lending if id in self._places]:
+            self._free_those_behind(executor, position)
+            if executor.claims is not None and executor.claims.running == position:
+                self._ask_for_results(executor, position, executor.claims.item(position))
+                self._trim(executor, position)
+        self._start_missing()
+
+    def retire(self, now: float) -> float | None:
+        """End executors that were not needed for a while; returns when to look again, None when there is no need to."""
+        spare = sum(1 for e in self._living.values() if e.killed_for is None) - self._usable
+        if len(self._living) == self._slots:
+            return None
+        for executor in list(self._living.values()):
+            if executor.sent or executor.claims is None or executor.killed_for is not None:
+                executor.idle_since = None
+            elif executor.idle_since is None:
+                executor.idle_since = now
+            elif spare > 0 and now - executor.idle_since >= SPARE_SECONDS:
+                spare -= 1
+                executor.killed_for = -1, ResultStatus.cancelled, ""
+                self._out.add(KillExecutor(executor.number))
+        idle = [e.idle_since for e in self._living.values() if e.idle_since is not None and e.killed_for is None]
+        return max(now, min(idle) + SPARE_SECONDS) if spare > 0 and idle else None
 
     def started(self, number: int, claims: Claims) -> None:
         """An executor runs and reads its socket."""
@@ -125,7 +163,7 @@ class Executors:
                 self._out.add(Stop(f"executors do not start: {story}", 1))
                 return
         self._bury(executor, story)
-        self._start_one()
+        self._start_missing()
 
     def _bury(self, executor: Executor, story: str) -> None:
         """What an executor had when it ended: the task that ran is told of, the others run again."""
@@ -208,9 +246,11 @@ class Executors:
         self._ready.clear()
         self._done.clear()
         self._deaths.clear()
+        self._trimmed.clear()
         self.reports.clear()
         self.functions.clear()
         self._means.clear()
+        self._lending.clear()
         for executor in self._living.values():
             if executor.sent:
                 self._abandon(executor)
@@ -248,25 +288,39 @@ class Executors:
             if any(items) or min(statuses) != max(statuses) or statuses[0] != ResultStatus.crashed:
                 deaths.items, deaths.statuses = array("I", items), bytes(statuses)
             self.reports.append(deaths)
+        if self._trimmed:  # After the results of their items.
+            ids, attempts, kept = zip(*self._trimmed, strict=True)
+            self._trimmed = []
+            self.reports.append(Trimmed(array("Q", ids), array("I", attempts), array("I", kept)))
 
     # ---- giving out
 
     def dispatch(self) -> None:
         """Give queued tasks to executors: idle ones first, then ahead of time where tasks are short."""
+        if not self._queue:
+            return
+        self._start_missing()
         living = [e for e in self._living.values() if e.claims is not None and e.killed_for is None]
+        room = self._usable - sum(1 for e in self._living.values() if e.sent or e.killed_for is not None)
         for executor in living:
-            if not executor.sent and self._queue:
+            if room > 0 and not executor.sent and self._queue:
                 self._give(executor, 1)
+                room -= 1
+        if room < 0:
+            return  # Tasks that lent their slots go on before those that run there have ended.
         for executor in living:
             if not self._queue:
                 return
-            if executor.reported in executor.sent:
-                continue  # What it runs takes long: nothing should wait behind it.
+            if not executor.sent or executor.reported in executor.sent or self._lends(executor):
+                continue  # It is to stay idle, or what it runs takes long: nothing should wait behind it.
             ahead = self._ahead(self._queue[0])
             # Topped up by halves, so that a busy executor gets batches and not single tasks.
             if len(executor.sent) <= ahead // 2:
                 share = -(-len(self._queue) // len(living))
                 self._give(executor, min(ahead - len(executor.sent), max(1, share)))
+
+    def _lends(self, executor: Executor) -> bool:
+        return bool(self._lending) and any(task.id in self._lending for task in executor.sent.values())
 
     def _ahead(self, task: Task) -> int:
         """How many such tasks an executor may have, the one it runs included."""
@@ -301,7 +355,8 @@ class Executors:
             functions = functions[:1]
         payloads = [task.payload for task in tasks]
         item_ends = [task.item_ends for task in tasks] if any(task.count > 1 for task in tasks) else []
-        run = RunTasks(executor.next_position, functions, payloads, inputs_of(tasks), item_ends)
+        ids = array("Q", [task.id for task in tasks])
+        run = RunTasks(executor.next_position, functions, payloads, inputs_of(tasks), item_ends, ids)
         self._out.add(Tell(executor.number, run))
         executor.next_position += len(tasks)
 
@@ -365,16 +420,15 @@ class Executors:
     def watch(self, now: float) -> None:
         """Look at what runs: report what has run for a while, free what waits behind it, stop what runs too long."""
         now_us = int(now * 1e6)
-        started, trimmed, kept = Pairs(), Pairs(), array("I")
+        started = Pairs()
         for executor in list(self._living.values()):
             claims = executor.claims
             running = None if claims is None else claims.running
             if claims is None or running is None or running not in executor.sent or executor.killed_for is not None:
                 continue
             task, ran_us = executor.sent[running], now_us - claims.started_us
-            if task.count > 1 and executor.watched == running and self._trim(executor, running, task):
-                trimmed.add(task.id, task.attempt)
-                kept.append(task.base + task.count)
+            if executor.watched == running:
+                self._trim(executor, running)
                 if running not in executor.sent:
                     continue
             executor.watched = running
@@ -390,18 +444,15 @@ class Executors:
                     started.add(task.id, task.attempt)
         if started.ids:
             self.reports.append(Started(started.ids, started.attempts))
-        if trimmed.ids:
-            self._collect()  # The results of their items come first.
-            self.reports.append(Trimmed(trimmed.ids, trimmed.attempts, kept))
 
-    def _trim(self, executor: Executor, position: int, task: Task) -> bool:
-        """Take back what has not begun of a range that runs for longer than it should: others may have it sooner."""
-        begun = executor.claims.trim(position) if executor.claims is not None else None
-        if begun is None or begun >= task.count:
-            return False
-        task.count = begun
-        self._forget_if_done(executor, position, task)
-        return True
+    def _trim(self, executor: Executor, position: int) -> None:
+        """Give back what has not begun of a range that runs for longer than it should: others may have it sooner."""
+        task = executor.sent[position]
+        begun = executor.claims.trim(position) if executor.claims is not None and task.count > 1 else None
+        if begun is not None and begun < task.count:
+            task.count = begun
+            self._trimmed.append((task.id, task.attempt, task.base + begun))
+            self._forget_if_done(executor, position, task)
 
     def _ask_for_results(self, executor: Executor, running: int, item: int) -> None:
         """Once for each task or item that runs long: those before it ended, and should not wait for it."""

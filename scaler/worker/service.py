@@ -68,6 +68,7 @@ class WorkerService:
         """Fork the executors and dial the scheduler."""
         self._daemon = daemon
         self.state.vitals = self._vitals
+        self.state.identity = daemon.driver.identity
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._fork_server_speaks)
         self.state.start(time.monotonic())
         daemon.driver.after_turn = self._flush

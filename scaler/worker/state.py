@@ -17,6 +17,7 @@ from scaler.messages import (
     Drain,
     ExecutorSettings,
     ForgetForWorker,
+    LendSlots,
     Message,
     RegisterWorker,
     Retract,
@@ -54,6 +55,8 @@ class WorkerState:
 
     def __init__(self, options: WorkerOptions) -> None:
         self.options = options
+        self.identity = b""
+        """Told by the service."""
         self.vitals: Callable[[], tuple[float, int, int]] = lambda: (0.0, 0, 0)
         """Processor use in percent, resident bytes, free bytes on the host: measured by the service."""
         self._out = Outbox()
@@ -62,6 +65,7 @@ class WorkerState:
         self._draining = False
         self._heartbeat_at: float | None = None
         self._watch_at: float | None = None
+        self._retire_at: float | None = None
         self._lost_at: float | None = 0.0
         self._lost_reason = "never connected"
         self._round_trip_us = 0
@@ -70,6 +74,7 @@ class WorkerState:
             DefineForWorker: self._define,
             ForgetForWorker: self._forget,
             Assign: self._assign,
+            LendSlots: self._lend,
             Retract: self._retract,
             CancelAssigned: self._cancel,
             Drain: self._drain_requested,
@@ -160,6 +165,7 @@ class WorkerState:
             self._watch_at = now + STARTED_SECONDS
         for report in self._executors.take_reports():
             self._send(report)
+        self._retire_at = self._executors.retire(now)
         if self._draining and self._scheduler is not None and self._executors.empty:
             self._out.send(self._scheduler, WorkerLeaving())
             self._out.add(Stop("drained"))
@@ -167,13 +173,19 @@ class WorkerState:
 
     def next_deadline(self) -> float | None:
         end = None if self._lost_at is None else self._lost_at + self.options.death_timeout_seconds
-        return min((time for time in (self._heartbeat_at, self._watch_at, end) if time is not None), default=None)
+        times = (self._heartbeat_at, self._watch_at, self._retire_at, end)
+        return min((time for time in times if time is not None), default=None)
 
     # ---- from the scheduler
 
     def _take_settings(self, message: WorkerSettings, now: float) -> None:
         self._executors.take_settings(
-            ExecutorSettings(message.object_storage_address, self.options.scheduler_address, message.inline_limit_bytes)
+            ExecutorSettings(
+                message.object_storage_address,
+                self.options.scheduler_address,
+                message.inline_limit_bytes,
+                self.identity,
+            )
         )
 
     def _define(self, message: DefineForWorker, now: float) -> None:
@@ -212,6 +224,9 @@ class WorkerState:
                 task.inputs = message.inputs.payloads[begin : ends[i]]
                 begin = ends[i]
             self._executors.add(task)
+
+    def _lend(self, message: LendSlots, now: float) -> None:
+        self._executors.lend(u64(message.tasks))
 
     def _retract(self, message: Retract, now: float) -> None:
         returned, kept = Pairs(), Pairs()

@@ -61,6 +61,8 @@ class Executor:
     """The position that ran when it was looked at last."""
     killed_for: tuple[int, ResultStatus, str] | None = None
     """(position, status, text): why we are killing it."""
+    idle_since: float | None = None
+    """Of one beyond the worker's slots: since when it has nothing to do."""
 
     def item(self, position: int, task: Task) -> int:
         """Of a range the item that began last, counted from its assignment; 0 of a single task."""

@@ -49,7 +49,7 @@ def place_slowly(queues, loads, functions, costs, own_costs):
 def retract_slowly(loads, states, state, classes, pending):
     result = {}
     left = {number: list(worker.tasks) for number, worker in loads.workers.items()}
-    surplus = {number: len(tasks) - loads.workers[number].slots for number, tasks in left.items()}
+    surplus = {number: len(loads.workers[number].busy) - loads.workers[number].slots for number in left}
     wanted = sum(worker.idle for worker in loads.workers.values()) - pending
     while wanted > 0:
         givers = [number for number in left if surplus[number] > 0 and left[number]]
@@ -57,7 +57,8 @@ def retract_slowly(loads, states, state, classes, pending):
             break
         number = min(givers, key=lambda n: (-Fraction(surplus[n], loads.workers[n].slots), n))
         task = left[number].pop()
-        if states.get(task) == state and loads.idle_for(classes[task]):
+        lends = task in loads.workers[number].lending
+        if states.get(task) == state and not lends and loads.idle_for(classes[task]):
             result.setdefault(number, []).append(task)
             surplus[number] -= 1
             wanted -= 1
@@ -90,6 +91,10 @@ class System:
     def drain(self, worker):
         self.loads.drain(worker)
         self.load_model.workers[worker].draining = True
+
+    def lend(self, task):
+        self.loads.set_lending(task, True)
+        self.load_model.set_lending(task, True)
 
     def release(self, tasks):
         self.loads.release(column(tasks))
@@ -132,11 +137,12 @@ def test_place(workers, groups_of, tasks, costs, random):
 
 
 held_lists = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), st.sampled_from([QUEUED, RUNNING])), max_size=60)
+lending_sets = st.sets(st.integers(0, 20), max_size=4)
 
 
 @settings(max_examples=300, deadline=None)
-@given(worker_lists, group_lists, held_lists, st.integers(-1, 4), st.sets(st.integers(0, 5), max_size=2))
-def test_retract(workers, groups_of, held, pending, draining):
+@given(worker_lists, group_lists, held_lists, st.integers(-1, 4), st.sets(st.integers(0, 5), max_size=2), lending_sets)
+def test_retract(workers, groups_of, held, pending, draining, lending):
     system = System(workers, groups_of)
     lifecycle = Lifecycle(bytes([255] * 3), 3, 1)
     classes = [owner for _, owner, _ in held]
@@ -146,6 +152,8 @@ def test_retract(workers, groups_of, held, pending, draining):
             system.assign(task, worker, 1)
             lifecycle.open(column([task]), state)
             states[task] = state
+    for task in lending & states.keys():
+        system.lend(task)
     for worker in draining & set(range(len(workers))):
         system.drain(worker)
     expected = retract_slowly(system.load_model, states, QUEUED, classes, pending)

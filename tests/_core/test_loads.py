@@ -33,23 +33,28 @@ class WorkerModel:
         self.queue_limit = queue_limit
         self.draining = False
         self.tasks = {}
+        self.lending = set()
         self.turn = turn
 
     @property
+    def busy(self):
+        return [task for task in self.tasks if task not in self.lending]
+
+    @property
     def backlog(self):
-        return sum(self.tasks.values())
+        return sum(self.tasks[task] for task in self.busy)
 
     @property
     def idle(self):
-        return 0 if self.draining else max(0, self.slots - len(self.tasks))
+        return 0 if self.draining else max(0, self.slots - len(self.busy))
 
     def has_room(self, target):
-        held = len(self.tasks)
+        busy = len(self.busy)
         short = Fraction(self.backlog, self.slots) < target
-        return not self.draining and (held < 2 * self.slots or (short and held < self.slots + self.queue_limit))
+        return not self.draining and (busy < 2 * self.slots or (short and busy < self.slots + self.queue_limit))
 
     def level(self, target):
-        if len(self.tasks) < self.slots:
+        if len(self.busy) < self.slots:
             return 0
         return min(31, 1 + floor(Fraction(self.backlog, self.slots) * 30 / target))
 
@@ -79,7 +84,14 @@ class LoadModel:
         for task in tasks:
             for worker in self.workers.values():
                 if worker.tasks.pop(task, None) is not None:
+                    worker.lending.discard(task)
                     worker.turn = self.turn()
+
+    def set_lending(self, task, lends):
+        worker = self.workers[self.assigned()[task]]
+        if lends != (task in worker.lending):
+            worker.lending ^= {task}
+            worker.turn = self.turn()
 
     def runnable(self, owner):
         groups = self.groups_of.get(owner, [])
@@ -157,6 +169,20 @@ class LoadMachine(RuleBasedStateMachine):
         self.loads.release(column(tasks))
         self.model.release(tasks)
 
+    @rule(task=st.one_of(st.integers(0, 45), st.just(NONE)), lends=st.booleans())
+    def set_lending(self, task, lends):
+        if task not in self.model.assigned():
+            with pytest.raises(ValueError, match="not assigned"):
+                self.loads.set_lending(task, lends)
+            return
+        self.loads.set_lending(task, lends)
+        self.model.set_lending(task, lends)
+
+    @precondition(lambda self: self.model.assigned())
+    @rule(data=st.data())
+    def lend(self, data):
+        self.set_lending(data.draw(st.sampled_from(sorted(self.model.assigned()))), True)
+
     @rule(number=st.one_of(workers, st.just(NONE)), tasks=tasks_of)
     def foreign(self, number, tasks):
         held = self.model.workers[number].tasks if number in self.model.workers else {}
@@ -183,6 +209,7 @@ class LoadMachine(RuleBasedStateMachine):
         assigned = self.model.assigned()
         for task in [*range(45), NONE]:
             assert self.loads.worker_of(task) == assigned.get(task, NONE)
+            assert self.loads.lends(task) == (task in assigned and task in self.model.workers[assigned[task]].lending)
 
 
 TestLoads = LoadMachine.TestCase

@@ -24,6 +24,7 @@ from scaler.messages import (
     HeartbeatEcho,
     Results,
     Role,
+    RunningInside,
     ShutdownCluster,
     ShutdownRefused,
     Submit,
@@ -318,3 +319,25 @@ def test_a_graph_in_parts_says_that_more_is_to_come(monkeypatch: pytest.MonkeyPa
     assert [part.more for part in parts] == [True, False, False, False]
     rig.lose()
     assert [part.more for part in said(rig.connect()) if isinstance(part, Submit)] == [True, False, False, False]
+
+
+def test_the_task_around_a_client_is_told_between_what_was_submitted_before_and_after() -> None:
+    rig = Rig()
+    inside = RunningInside(7, 1, b"W" * 16)
+    rig.state.submit([Task(0, 0, b"a")])
+    rig.state.run_inside(inside)
+    rig.state.submit([Task(1, 0, b"b")])
+    before, told, after = [o.message for o in rig.after() if isinstance(o, Send)]
+    assert told == inside
+    assert [m.payloads for m in (before, after)] == [[b"a"], [b"b"]]
+
+
+def test_the_task_around_a_client_is_told_first_on_a_new_connection() -> None:
+    rig = Rig()
+    rig.state.run_inside(RunningInside(7, 0, b"W" * 16))
+    rig.state.run_inside(RunningInside(8, 0, b"W" * 16))
+    rig.submit(Task(0, 0, b"a"))
+    rig.lose()
+    told = [o.message for o in rig.connect() if isinstance(o, Send)]
+    assert told[0] == RunningInside(8, 0, b"W" * 16)
+    assert [type(message) for message in told[1:]] == [DefineFunctions, Submit]

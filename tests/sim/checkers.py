@@ -34,6 +34,8 @@ class Kind(Enum):
     """Its result goes to the object storage."""
     ENDLESS = "endless"
     """Runs far beyond its time limit."""
+    PARENT = "parent"
+    """Submits others, and ends when they have ended."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +53,12 @@ class Job:
     wanted: bool = True
     flaky_runs: int = 0
     padding: int = 0
+    children: int = 0
+    """Of a parent: how many tasks it submits."""
+    levels: int = 0
+    """Of a parent: how many levels of parents there may be among them."""
+    parent: Job | None = None
+    """Inside which it was submitted."""
     cancelled: bool = False
     """Whether its user cancelled it, or cleared everything, after it was submitted."""
     dropped: bool = False
@@ -104,6 +112,7 @@ class Run:
     status: ResultStatus | None = None
     """None while it runs, and for ever when its executor died."""
     interrupted: bool = False
+    waits: bool = False
 
 
 class Books:
@@ -117,6 +126,8 @@ class Books:
         self.slots: dict[str, int] = {}
         self.offers: dict[str, frozenset[str]] = {}
         self.running: Counter[str] = Counter()
+        self.parents: Counter[str] = Counter()
+        """Of those that run, the ones that have submitted others."""
         self.disturbances = 0
         """Faults after which a task may run more often than its deaths and retries explain."""
         self.lives = 1
@@ -161,7 +172,8 @@ class Books:
         )
         self._must(right, job, "runs with inputs that are not the results of its dependencies")
         self.running[worker] += 1
-        self._must(self.running[worker] <= self.slots[worker], job, f"is one too many for {worker}")
+        most = self.slots[worker] + self.parents[worker]
+        self._must(self.running[worker] <= most, job, f"is one too many for {worker}")
         run = Run(job, worker, self.clock.now)
         self.runs[job.key].append(run)
         if job.kind is Kind.POISON:
@@ -169,14 +181,24 @@ class Books:
             self._must(len(self.runs[job.key]) <= limit, job, f"kills more than {limit} executors")
         return run
 
+    def became_parent(self, run: Run) -> None:
+        """It submitted others, and waits for them."""
+        run.waits = True
+        self.parents[run.worker] += 1
+
     def finished(self, run: Run, status: ResultStatus) -> None:
-        run.ended, run.status = self.clock.now, status
-        self.running[run.worker] -= 1
+        run.status = status
+        self._ended(run)
 
     def interrupted(self, run: Run) -> None:
         """Its executor died."""
-        run.ended, run.interrupted = self.clock.now, True
+        run.interrupted = True
+        self._ended(run)
+
+    def _ended(self, run: Run) -> None:
+        run.ended = self.clock.now
         self.running[run.worker] -= 1
+        self.parents[run.worker] -= run.waits
 
     def delivered(self, key: bytes, status: ResultStatus, value: bytes | None) -> None:
         """A client handed this outcome to its user. ``value`` is the result itself, None if its object is gone."""
@@ -234,7 +256,12 @@ class Books:
         return job.timeout > 0 and any(run.interrupted for run in self.runs[job.key])
 
     def _cancelled(self, job: Job) -> bool:
-        return job.cancelled
+        """By its user; or because the task inside of which it was submitted was stopped, or was running on a lost worker."""
+        parent = job.parent
+        if job.cancelled or parent is None:
+            return job.cancelled
+        # What nobody wants is stopped when the last that depends on it ends.
+        return parent.dropped or not parent.wanted or bool(self.disturbances) or self._cancelled(parent)
 
     # ---- the end
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scaler.scheduler.settings import SchedulerSettings
+from scaler.worker.executors import SPARE_SECONDS
 from scaler.worker.state import WorkerOptions
 
 from .checkers import Books, Violation
@@ -60,6 +61,11 @@ class Cluster:
     def _number(self) -> int:
         self._names += 1
         return self._names
+
+    @property
+    def inner(self) -> list[User]:
+        """The clients inside tasks."""
+        return [executor.user for executor in self.executors if executor.user is not None]
 
     @property
     def executors(self) -> list[Executor]:
@@ -169,8 +175,8 @@ class Cluster:
         clock.tell("all wanted tasks ended")
         for user in self._present():
             user.retire()
-        # Until those who vanished are forgotten.
-        clock.run(clock.now + 3 * TIMEOUT_SECONDS)
+        # Until spare executors have ended, and those who vanished are forgotten.
+        clock.run(clock.now + SPARE_SECONDS + 3 * TIMEOUT_SECONDS)
         self._check_empty()
         for user in self._present():
             user.client.leave()
@@ -178,7 +184,7 @@ class Cluster:
         self._check_left()
 
     def _present(self) -> list[User]:
-        return [user for user in self.users if not user.client.left]
+        return [user for user in [*self.users, *self.inner] if not user.client.left]
 
     def _explain(self, job: Any) -> str:
         snapshot = self.scheduler.state.snapshot()
@@ -200,6 +206,8 @@ class Cluster:
             if kept["unfinished"] or kept["functions"] or not kept["connected"]:
                 self._fail(f"{user.client.name} keeps something: {kept}")
         for worker in self.workers:
+            if worker.alive and len(worker.executors) != worker.state.options.slots:
+                self._fail(f"{worker.name} keeps {len(worker.executors)} executors")
             kept = worker.state.snapshot()
             if worker.alive and (kept["queued"] or kept["sent"] or kept["functions"] or not kept["connected"]):
                 self._fail(f"{worker.name} keeps something: {kept}")
@@ -219,7 +227,8 @@ class Cluster:
             self._fail(f"the scheduler keeps clients: {seen}")
         objects = self.storage.state.snapshot()["objects"]
         # A new scheduler never hears of a client that was gone before, and so cannot free what it owned.
-        if objects and not (self.restarted and self.left_early):
+        inner_gone = any(job.dropped for job in self.books.jobs.values() if job.parent is not None)
+        if objects and not (self.restarted and (self.left_early or inner_gone)):
             self._fail(f"the storage keeps {objects} objects")
 
     def _fail(self, text: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from scaler._core.claims import PAGE_BYTES, Claims
-from scaler.ids import u32
+from scaler.ids import u32, u64
 from scaler.machine import Output
 from scaler.messages import (
     DefineForExecutor,
@@ -28,13 +28,15 @@ from scaler.worker.state import WorkerOptions, WorkerState
 
 from .checkers import Books, Job, Kind, Run, Violation
 from .network import Network
-from .nodes import SCHEDULER, Node, StorageNode
+from .nodes import SCHEDULER, ClientNode, Node, StorageNode
+from .workload import Mix, User
 
 FLUSH_SECONDS, RANGE_FLUSH_SECONDS = 0.000_3, 0.005
 FORK_SECONDS = 0.010
 EXIT_SECONDS, LONG_EXIT_SECONDS = 0.001, 2.0
 """From the last instruction of a process to the news of its end; a large one takes long to be cleared away."""
 LONG_EXITS = 0.1
+CHILDREN = Mix(((Kind.PLAIN, 9), (Kind.STORED, 1)))
 REFERENCE = struct.Struct("<16sQ")
 _INCOMING = codec("executor", "WorkerToExecutor")
 _OUTGOING = codec("executor", "ExecutorToWorker")
@@ -47,6 +49,7 @@ class WorkerNode(Node):
         self, network: Network, books: Books, storage: StorageNode, name: str, options: WorkerOptions, check_every: int
     ) -> None:
         super().__init__(network, books, name, WorkerState(options), check_every)
+        self.state.identity = self.identity
         self.storage = storage
         self.executors: dict[int, Executor] = {}
         books.worker_added(name, options.slots, options.capabilities)
@@ -95,6 +98,11 @@ class Executor:
         self.clock = worker.clock
         self.alive = True
         self.run: Run | None = None
+        self.user: User | None = None
+        """The client inside its tasks, from the first that needs one on."""
+        self._children: list[Job] = []
+        self._task = 0
+        self._settings = ExecutorSettings("", "", 0)
         self._page = bytearray(PAGE_BYTES)
         self._claims = Claims(self._page)
         self._inbox: deque[Message | _Entry] = deque()
@@ -177,9 +185,10 @@ class Executor:
                 if self.clock.now - self._flushed_at > FLUSH_SECONDS:
                     self._flush()
                 if len(entry.items) > 1:
-                    self._range, self._item = entry, 0
+                    self._range, self._item, self._task = entry, 0, entry.task
                     self._claims.open_range(entry.position, len(entry.items))
                 else:
+                    self._task = entry.task
                     self._begin(entry.position, entry.function, entry.items[0], entry.inputs)
                     return
         self._flush()
@@ -213,6 +222,7 @@ class Executor:
                 self._functions.pop(number, None)
         else:
             assert isinstance(message, ExecutorSettings)
+            self._settings = message
 
     def _begin(self, position: int, number: int, payload: bytes, inputs: list[tuple[int, bytes]]) -> None:
         function = self._functions.get(number)
@@ -228,8 +238,26 @@ class Executor:
         self.clock.tell(f"{self}: begins {job}")
         if job.kind is Kind.POISON:
             self.clock.after(job.seconds, lambda: self.die("poisoned") if self.run is run else None)
+        elif job.kind is Kind.PARENT:
+            self.clock.after(job.seconds, lambda: self._submit_children(run, position, function))
         else:
             self.clock.after(job.seconds, lambda: self._end(run, position, function))
+
+    def _submit_children(self, run: Run, position: int, function: Function) -> None:
+        if self.run is not run:
+            return
+        if self.user is None:
+            node = self.worker
+            client = ClientNode(node.network, node.books, node.storage, f"inside {self}", node._check_every)
+            self.user = User(client, node.books, CHILDREN)
+        self.worker.books.became_parent(run)
+        children = self._children = self.user.run_inside(run.job, self._task, self._settings.worker)
+        self.user.client.heard = lambda: self._child_ended(children, run, position, function)
+
+    def _child_ended(self, children: list[Job], run: Run, position: int, function: Function) -> None:
+        if self.run is run and all(job.key in self.worker.books.outcomes for job in children):
+            self.user.client.heard = lambda: None
+            self.clock.after(0.0, lambda: self._end(run, position, function))
 
     def _input(self, status: int, data: bytes) -> bytes | None:
         """The value of an input; None where it is no more. The real executor fails the task then."""
@@ -243,7 +271,7 @@ class Executor:
         if function is not None:
             status, payload = self._outcome(run.job, function)
         self.worker.books.finished(run, status)
-        wall = int(run.job.seconds * 1e6)
+        wall = int((self.clock.now - run.began) * 1e6)
         if self._range is not None and status == ResultStatus.succeeded:
             self._items.append((payload, wall))
         else:
@@ -272,7 +300,9 @@ class Executor:
         if not self.alive:
             return
         self.alive = False
-        self.worker.books.deaths += 1
+        self.worker.books.deaths += bool(self.run or self._inbox or self._results or self._range)
+        if self.user is not None:
+            self.user.client.vanish()
         self.clock.tell(f"{self}: {story}" + (f" while it runs {self.run.job}" if self.run else ""))
         if self.run is not None:
             self.worker.books.interrupted(self.run)
@@ -298,6 +328,7 @@ class _Entry:
     function: int
     items: list[bytes]
     inputs: list[tuple[int, bytes]]
+    task: int
 
 
 def _tasks(message: RunTasks) -> list[_Entry]:
@@ -313,6 +344,7 @@ def _tasks(message: RunTasks) -> list[_Entry]:
             function,
             _items(payload, message.item_ends[i] if message.item_ends else b""),
             pairs[begins[i] : ends[i]],
+            u64(message.tasks)[i],
         )
         for i, (function, payload) in enumerate(zip(functions, message.payloads, strict=True))
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from scaler.client.state import ClientState, Connected, Ended, Group, Slots
@@ -247,6 +248,8 @@ class ClientNode(Node):
         super().__init__(network, books, name, ClientState(), check_every)
         self.storage = storage
         self.left = False
+        self.heard: Callable[[], None] = lambda: None
+        """Called when tasks have ended."""
         self.dial(SCHEDULER, Role.client)
 
     def carry_out(self, output: Output) -> None:
@@ -271,6 +274,7 @@ class ClientNode(Node):
         for group in output.closed:
             for name in group.results:
                 self.storage.release(name, self.identity)
+        self.heard()
 
     def _deliver(self, sequence: int, status: ResultStatus, payload: bytes, group: Group | None) -> None:
         value: bytes | None = payload

@@ -19,6 +19,8 @@ KINDS = (
     (Kind.ENDLESS, 1),
 )
 CALM_KINDS = ((Kind.PLAIN, 85), (Kind.STORED, 8), (Kind.FAILS, 2), (Kind.FLAKY, 5))
+NESTED_KINDS = (*KINDS, (Kind.PARENT, 15))
+CALM_NESTED_KINDS = (*CALM_KINDS, (Kind.PARENT, 15))
 CAPABILITIES = ("gpu", "big")
 FAULT_SECONDS = 4.0
 
@@ -70,7 +72,9 @@ def _populate(cluster: Cluster, calm: bool) -> None:
     users = random.randint(1, 3)
     for _ in range(users):
         mix = Mix(
-            CALM_KINDS if calm else random.choice((KINDS, KINDS, CALM_KINDS)),
+            random.choice(
+                (CALM_KINDS, CALM_NESTED_KINDS) if calm else (KINDS, KINDS, CALM_KINDS, NESTED_KINDS, CALM_NESTED_KINDS)
+            ),
             random.choice((0.000_1, 0.001, 0.005)),
             random.choice((0.0, 0.02, 0.1)),
             CAPABILITIES,

@@ -10,7 +10,7 @@ from . import executors
 from .checkers import MAX_DEATHS, Job, Kind
 from .cluster import TIMEOUT_SECONDS, Cluster
 from .network import Quality
-from .workload import User
+from .workload import Mix, User
 
 LATENCY = 0.001
 READY_SECONDS = 0.1
@@ -386,4 +386,68 @@ def test_an_array_outlives_the_scheduler() -> None:
     wait(cluster, 0.03)
     cluster.restart_scheduler()
     cluster.finish(10.0)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+
+
+def parents(user: User, count: int, children: int, levels: int = 0, **more: object) -> list[Job]:
+    jobs = [user.job(Kind.PARENT, 0.001, **more) for _ in range(count)]  # type: ignore[arg-type]
+    for job in jobs:
+        job.children, job.levels = children, levels
+    return jobs
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_tasks_inside_tasks_end_with_any_number_of_slots(slots: int) -> None:
+    cluster, user = quiet(slots)
+    jobs = parents(user, 10, 4, levels=3)
+    user.submit(*jobs)
+    cluster.finish(1.0)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+    assert len(cluster.books.jobs) > 50
+
+
+def test_few_tasks_wait_for_others_at_a_time() -> None:
+    cluster, user = quiet(1)
+    user.submit(*parents(user, 30, 4, levels=2))
+    most = 0
+
+    def done() -> bool:
+        nonlocal most
+        most = max(most, len(cluster.workers[0].executors))
+        return cluster.books.missing == 0
+
+    assert cluster.clock.run(100.0, done)
+    assert most <= 8  # Three levels, each with one that was under way when the level above began to wait.
+    cluster.finish()
+
+
+def test_an_array_of_parents_is_given_out_item_by_item() -> None:
+    cluster, user = quiet(1)
+    jobs = user.submit_array(parents(user, 20, 2))
+    cluster.finish(1.0)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+    assert max(map(len, (cluster.books.runs[job.key] for job in jobs))) == 1
+
+
+def test_a_cancelled_parent_leaves_nothing_behind() -> None:
+    cluster, user = quiet(2)
+    (job,) = parents(user, 1, 4)
+    user.mix = Mix(typical=100.0)
+    user.submit(job)
+    wait(cluster, 0.05)
+    inner = [job for job in cluster.books.jobs.values() if job.parent is not None]
+    assert len(inner) == 4
+    user.cancel([job])
+    cluster.finish()
+    assert outcomes(cluster, [job]) == {ResultStatus.cancelled}
+    assert all(child.dropped for child in inner)
+
+
+def test_a_parent_whose_worker_is_lost_begins_anew() -> None:
+    cluster, user = quiet(1, 1)
+    jobs = parents(user, 4, 4, levels=2)
+    user.submit(*jobs)
+    wait(cluster, 0.03)
+    cluster.kill_worker()
+    cluster.finish(3.0)
     assert outcomes(cluster, jobs) == {ResultStatus.succeeded}

@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from scaler.client.arrays import ArrayTask
 from scaler.client.state import Group, Task
-from scaler.messages import Function, TaskOptions
+from scaler.messages import Function, RunningInside, TaskOptions
 
 from .checkers import Books, Job, Kind
 from .clock import Clock
@@ -112,6 +112,16 @@ class User:
             job.wanted = job not in used or self.clock.chance(0.2)
         return self._submit(jobs, Group(sum(job.wanted for job in jobs), [job.sequence for job in jobs]))
 
+    def run_inside(self, parent: Job, task: int, worker: bytes) -> list[Job]:
+        """What a task submits while it runs: it has this id at this worker. Returns the new tasks."""
+        self.client.state.run_inside(RunningInside(task, self._made, worker))
+        jobs = []
+        for _ in range(parent.children):
+            deeper = parent.levels > 0 and self.clock.chance(0.5)
+            jobs.append(self.job(Kind.PARENT if deeper else None))
+            jobs[-1].parent, jobs[-1].levels = parent, max(0, parent.levels - 1)
+        return self._submit(jobs)
+
     def submit(self, *jobs: Job, grouped: bool = False) -> None:
         """These tasks."""
         group = Group(sum(job.wanted for job in jobs), [job.sequence for job in jobs]) if grouped else None
@@ -182,6 +192,7 @@ class User:
             seconds *= 100 if self.clock.chance(mix.long_share) else 1
         if kind is Kind.ENDLESS:
             seconds = 30.0
+        children = random.randint(1, 4) if kind is Kind.PARENT else 0
         self._made += 1
         return Job(
             self.client.identity,
@@ -195,6 +206,8 @@ class User:
             wanted,
             random.randint(1, 3) if kind is Kind.FLAKY else 0,
             random.randrange(3000) if self.clock.chance(0.05) else 0,
+            children,
+            random.randint(0, 2) if children else 0,
         )
 
     def _options(self, kind: Kind) -> TaskOptions:

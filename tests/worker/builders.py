@@ -151,3 +151,8 @@ class Rig:
         for position in positions:
             self.take(position, executor)
         return self.done(*positions, executor=executor, wall=wall)
+
+
+def of_kind(outputs: list[Output], kind: type[M]) -> list[M]:
+    """The outputs of one class."""
+    return [o for o in outputs if isinstance(o, kind)]

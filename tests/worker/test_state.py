@@ -78,7 +78,7 @@ def test_a_task_waits_for_an_executor_and_is_run_after_its_function() -> None:
     function = Function(7, "s", b"c", name="f")
     rig.say(DefineForWorker([function]))
     assert rig.assign(1, function=7) == []
-    run = RunTasks(0, i(7), [b"1"], Inputs())
+    run = RunTasks(0, i(7), [b"1"], Inputs(), [], q(1))
     assert rig.started(0)[1:] == [Tell(0, DefineForExecutor([function])), Tell(0, run)]
 
 

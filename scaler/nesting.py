@@ -1,0 +1,33 @@
+"""What a process knows of the task that it runs: set in executors, read by clients that run inside tasks.
+
+It says nothing in every other process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Running:
+    """What runs in this process."""
+
+    task: int = 0
+    """Its task id, 0 when nothing runs; of an item that of its range."""
+    run: int = 0
+    """Counts the tasks that have begun in this process."""
+    worker: bytes = b""
+    """Identity of the worker that this process belongs to."""
+
+    def begin(self, task: int) -> None:
+        """A task begins."""
+        self.task = task
+        self.run += 1
+
+    def end(self) -> None:
+        """It ended."""
+        self.task = 0
+
+
+running = Running()
+"""Of this process."""

@@ -1,0 +1,110 @@
+"""Tasks inside tasks: which client runs inside which task, and which tasks lend their slots because of that."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+from scaler._core.slots import NONE
+from scaler.messages import RunningInside
+from scaler.scheduler.board import Board
+from scaler.scheduler.sessions import ClientSession
+
+
+class Nesting:
+    """The clients that run inside tasks (few at a time), and what workers were told of it.
+
+    A task lends its slot while a client inside it has unfinished tasks, however it waits for them: so whether and how it
+    waits need not be known. It may go on computing; the operating system shares the processor then.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._workers: dict[bytes, int] = {}
+        self._inside: dict[int, ClientSession] = {}
+        """By client number."""
+        self._lending: dict[int, dict[int, int]] = {}
+        """By worker number: the tasks that lend, id to index."""
+
+    def worker_came(self, identity: bytes, number: int) -> None:
+        self._workers[identity] = number
+
+    def worker_left(self, identity: bytes) -> list[ClientSession]:
+        """Returns the clients that ran inside tasks of this worker."""
+        self._lending.pop(self._workers.pop(identity), None)
+        return [session for session in self._inside.values() if session.inside and session.inside.worker == identity]
+
+    def enter(self, session: ClientSession, message: RunningInside) -> None:
+        """A client says inside which task it runs from now on."""
+        self.leave(session)
+        if message.worker not in self._workers:
+            return  # Of another cluster, or gone.
+        session.inside = message
+        self._inside[session.number] = session
+        task = self._parent(session)
+        if task == NONE:
+            self.leave(session)
+            session.orphaned = True
+            return
+        session.orphaned = False
+        session.depth = self._board.depth(task) + 1
+        self._board.nests(task)
+        self._board.changed = True
+
+    def leave(self, session: ClientSession) -> None:
+        """It runs inside no task, or not any more."""
+        if self._inside.pop(session.number, None) is not None:
+            session.inside, session.depth = None, 0
+
+    def inside(self, ids: Iterable[int]) -> list[ClientSession]:
+        """The clients that run inside these tasks."""
+        if not self._inside:
+            return []
+        chosen = set(ids)
+        return [session for session in self._inside.values() if session.inside and session.inside.task in chosen]
+
+    def held(self, session: ClientSession) -> bool:
+        """Whether the client runs inside a task of a worker that is connected."""
+        return self._parent(session) != NONE
+
+    def _parent(self, session: ClientSession) -> int:
+        """The index of its parent, NONE if there is none, or it is not with the worker where it was."""
+        if session.inside is None:
+            return NONE
+        (task,) = self._board.slots.find(array("Q", [session.inside.task]))
+        worker = self._workers.get(session.inside.worker, NONE)
+        return task if task != NONE and worker != NONE and self._board.loads.worker_of(task) == worker else NONE
+
+    def lend(self) -> dict[int, list[int]]:
+        """Decide which tasks lend their slots; returns the task ids by worker, for those workers where they changed."""
+        if not self._inside and not self._lending:
+            return {}
+        before, lending = self._lending, self._wanted()
+        loads, none = self._board.loads, dict[int, int]()
+        for number, tasks in before.items():
+            for id, task in tasks.items():
+                if id not in lending.get(number, none) and loads.lends(task):
+                    loads.set_lending(task, False)
+        for tasks in lending.values():
+            for task in tasks.values():
+                loads.set_lending(task, True)
+        self._lending = lending
+        return {
+            number: list(lending.get(number, none))
+            for number in sorted(before.keys() | lending.keys())
+            if lending.get(number, none).keys() != before.get(number, none).keys()
+        }
+
+    def _wanted(self) -> dict[int, dict[int, int]]:
+        wanted: dict[int, dict[int, int]] = {}
+        for session in self._inside.values():
+            if session.inside is not None and self._board.has_tasks(session.number):
+                task = self._parent(session)
+                if task != NONE:
+                    number = self._board.loads.worker_of(task)
+                    wanted.setdefault(number, {})[session.inside.task] = task
+        return wanted
+
+    def check(self) -> None:
+        assert all(session.inside is not None for session in self._inside.values())
+        assert self._lending.keys() <= set(self._workers.values())
