@@ -17,7 +17,7 @@ UNKNOWN_SLOTS = 64
 
 def slots(client: Client) -> int:
     """How many tasks run at once, as far as it is known here."""
-    return client.slots or UNKNOWN_SLOTS
+    return client.slots or (client.cluster.slots if client.cluster is not None else UNKNOWN_SLOTS)
 
 
 class Calls:
