@@ -258,7 +258,8 @@ class TestObjects:
         assert client.fetch_object(reference) is not first
         client.free_object(reference)
         client.free_object(reference)  # again: nothing happens
-        with pytest.raises(scaler.ObjectLostError):  # once the storage, which is told by another connection, has heard of it
+        # Once the storage has heard of it, which is told by another connection.
+        with pytest.raises(scaler.ObjectLostError):
             until(lambda: client.fetch_object(reference) is None)
 
     def test_what_was_sent_twice_is_freed_once(self, client):
