@@ -134,6 +134,7 @@ class Clients:
             self._forget(session, "is gone with the task that it ran in")
         else:
             self._out.log(20 if session.inside else 30, f"lost {session.label}: {reason}")
+            self._board.changed = self._board.changed or session.inside is not None
 
     def judge_silence(self, now: float) -> None:
         """Forget those that were silent or gone for too long."""

@@ -221,10 +221,10 @@ def test_a_client_whose_task_is_waited_for_is_not_silent() -> None:
 def test_a_client_that_is_back_runs_where_it_did() -> None:
     family = Family()
     family.ben.submit(0)
-    family.rig.lose(family.ben.peer)
+    assert lent(family.rig.lose(family.ben.peer)) == [[]]
     again = family.rig.client(BEN)
     assert again.number == family.ben.number
-    inside(again, family.parent)
+    assert lent(inside(again, family.parent)) == [[family.parent]]
     assert lent(again.submit(0, 1)) == []
     assert lent(family.worker.ends((again.id(0), 1), (again.id(1), 1))) == [[]]
     assert of(family.rig.after(), Results) == []
