@@ -99,7 +99,7 @@ class Nesting:
         wanted: dict[int, dict[int, int]] = {}
         for session in self._inside.values():
             # A client that is not connected is probably gone with its task, of which the worker tells next.
-            if session.peer is not None and self._board.has_tasks(session.number):
+            if session.inside is not None and session.peer is not None and self._board.has_tasks(session.number):
                 task = self._parent(session)
                 if task != NONE:
                     number = self._board.loads.worker_of(task)
