@@ -127,13 +127,15 @@ class Clients:
         handler(session, message)
 
     def lost(self, peer: int, reason: str, now: float) -> None:
-        """Its connection is gone; what it asked for goes on until its timeout, unless nobody can wait for it any more."""
+        """Its connection is gone; what it asked for goes on until its timeout, unless nobody waits for it any more."""
         session = self._of_peer.pop(peer)
         session.peer, session.heard = None, now
+        nested = session.orphaned or session.inside is not None
+        self._out.log(20 if nested else 30, f"lost {session.label}: {reason}")
+        self._board.changed = self._board.changed or nested
         if session.orphaned:
-            self._forget(session, "is gone with the task that it ran in")
-        else:
-            self._out.log(20 if session.inside else 30, f"lost {session.label}: {reason}")
+            # Not forgotten yet: its process may live, if the task had just ended when it was stopped.
+            self._cancel_all(session)
 
     def judge_silence(self, now: float) -> None:
         """Forget those that were silent or gone for too long."""
@@ -170,8 +172,6 @@ class Clients:
                 self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
             self._nesting.leave(session)
             session.orphaned = True
-            if session.peer is None:
-                self._forget(session, "is gone with the task that it ran in")
 
     def _since(self, session: ClientSession, first_sequence: int) -> list[int]:
         """Its tasks and ranges from this sequence on."""

@@ -98,7 +98,8 @@ class Nesting:
     def _wanted(self) -> dict[int, dict[int, int]]:
         wanted: dict[int, dict[int, int]] = {}
         for session in self._inside.values():
-            if session.inside is not None and self._board.has_tasks(session.number):
+            # A client that is not connected is probably gone with its task, of which the worker tells next.
+            if session.inside is not None and session.peer is not None and self._board.has_tasks(session.number):
                 task = self._parent(session)
                 if task != NONE:
                     number = self._board.loads.worker_of(task)

@@ -115,7 +115,12 @@ class Executors:
     @property
     def _usable(self) -> int:
         """How many may have tasks at a time."""
-        return self._slots + sum(1 for id in self._lending if id in self._places)
+        return self._slots + sum(1 for id in self._lending if self._runs(id))
+
+    def _runs(self, id: int) -> bool:
+        """Whether an executor runs this task now."""
+        place = self._places.get(id)
+        return place is not None and place[0].claims is not None and place[0].claims.running == place[1]
 
     def lend(self, ids: Iterable[int]) -> None:
         """These tasks wait for others: each lends its slot, and nothing should wait behind it."""

@@ -165,8 +165,6 @@ def test_a_parent_that_dies_takes_its_children_along_and_runs_again() -> None:
     outputs = family.worker.death(family.parent, 1)
     assert cancelled(outputs) == [(family.ben.id(0), 1)]
     assert (lent(outputs), tasks(outputs)) == ([[]], [(family.parent, 2)])
-    family.rig.lose(family.ben.peer)
-    assert family.rig.state.snapshot()["clients"] == 1
 
 
 def test_news_of_an_old_death_changes_nothing() -> None:
@@ -183,10 +181,19 @@ def test_a_lost_worker_takes_the_children_of_its_tasks_along() -> None:
     outputs = family.rig.lose(family.worker.peer)
     assert tasks(outputs, other.peer) == [(family.parent, 2)]
     assert family.rig.state.board.count_of(family.ben.number) == 0
-    # What it says before it hears of that changes nothing, and it is forgotten with its connection.
+
+
+def test_what_is_submitted_inside_a_task_that_was_stopped_ends_with_the_connection() -> None:
+    family = Family()
+    other = family.rig.worker(1)
+    family.ann.say(Cancel(q(0)))
     inside(family.ben, family.parent)
-    family.rig.lose(family.ben.peer)
-    assert family.rig.state.snapshot()["clients"] == 1
+    placed = tasks(family.ben.submit(0))
+    assert placed == [(family.ben.id(0), 1)]
+    outputs = family.rig.lose(family.ben.peer)
+    assert cancelled(outputs, other.peer) + cancelled(outputs, family.worker.peer) == placed
+    # It may come back all the same, and own objects: it is not forgotten.
+    assert family.rig.client(BEN).number == family.ben.number
 
 
 def test_a_client_that_leaves_takes_the_children_of_its_tasks_along() -> None:
@@ -221,10 +228,10 @@ def test_a_client_whose_task_is_waited_for_is_not_silent() -> None:
 def test_a_client_that_is_back_runs_where_it_did() -> None:
     family = Family()
     family.ben.submit(0)
-    family.rig.lose(family.ben.peer)
+    assert lent(family.rig.lose(family.ben.peer)) == [[]]
     again = family.rig.client(BEN)
     assert again.number == family.ben.number
-    inside(again, family.parent)
+    assert lent(inside(again, family.parent)) == [[family.parent]]
     assert lent(again.submit(0, 1)) == []
     assert lent(family.worker.ends((again.id(0), 1), (again.id(1), 1))) == [[]]
     assert of(family.rig.after(), Results) == []

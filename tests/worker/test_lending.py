@@ -99,6 +99,7 @@ def test_a_parent_that_runs_again_here_may_lend_again() -> None:
     started(rig, lend(rig, 1))
     rig.claims[0].rest()
     assert ran(rig.exited(0)) == [(1, 0, [b"1"])]
+    rig.take(0, 1)
     (another,) = started(rig, rig.assign(5))
     assert rig.state.snapshot()["sent"] == 2
     rig.take(0, another)
