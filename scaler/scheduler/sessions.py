@@ -39,7 +39,7 @@ class ClientSession:
     depth: int = 0
     """Of the tasks that it submits: 0 for a client that runs inside no task."""
     orphaned: bool = False
-    """Whether the task inside of which it ran was stopped or died: what it submitted was cancelled, and it is probably about to go."""
+    """Whether the task inside of which it ran was stopped or died: what it submitted was cancelled, and it may be gone soon."""
 
     @property
     def label(self) -> str:
