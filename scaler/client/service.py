@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from scaler import serialization
 from scaler.client.arrays import ArrayTask, ItemsEnded
 from scaler.client.future import Outcome
+from scaler.client.large_functions import LARGE_BYTES, warn_of
 from scaler.client.shared_objects import SharedObjects
 from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, Slots, Task
 from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
@@ -104,6 +105,8 @@ class ClientService:
         """For what counts the uses of objects."""
         self.shared = SharedObjects(self)
         self._functions: OrderedDict[int, tuple[Any, int]] = OrderedDict()
+        self._warned: set[str] = set()
+        """Names of functions that were warned of."""
         self._by_content: dict[bytes, int] = {}
         self._content_of: dict[int, tuple[bytes, bytes]] = {}
         self._names: Counter[int] = Counter()
@@ -416,6 +419,9 @@ class ClientService:
 
     def _define(self, function: Any, tag: str, content: bytes, key: bytes) -> int:
         definition = Function(0, tag, content, b"", serialization.name_of(function))
+        if len(content) > LARGE_BYTES and definition.name not in self._warned:
+            self._warned.add(definition.name)
+            warn_of(function, len(content), self.serializer)
         if len(content) > self.inline_limit:
             definition.object, definition.content = self.put_object(content), b""
         with self._lock:
