@@ -95,7 +95,7 @@ def call_payload(
 
     With ``reserialize`` what is known of an argument is renewed, but for those whose ids are in ``renewed``.
     """
-    if not service.shared.any_known((*args, *kwargs.values())):
+    if not (service.shared.known and service.shared.any_known((*args, *kwargs.values()))):
         content = arguments(service, fn, args, kwargs)
         if len(content) <= service.inline_limit:
             return INLINE + content, b""
