@@ -23,6 +23,8 @@
     - ObjectStorageError: an object that cannot be put or fetched
         - ObjectLostError: it was freed, or its owner is gone
 
+LargeFunctionWarning, a UserWarning, is no error: a function carries much.
+
 A cancelled task raises ``concurrent.futures.CancelledError``, as the standard library does.
 """
 
@@ -133,3 +135,7 @@ class ObjectStorageError(ScalerError):
 
 class ObjectLostError(ObjectStorageError):
     """The object was freed, or its owner is gone."""
+
+
+class LargeFunctionWarning(UserWarning):
+    """A function carries much in its closure, defaults, globals or bound arguments; the text names the largest."""

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import cloudpickle
 
-from scaler.errors import SerializationError
+from scaler.errors import ObjectLostError, SerializationError
 from scaler.messages import Failure
 from scaler.wire.codec import struct_codec
 
@@ -144,9 +144,11 @@ def write(serializer: Serializer, obj: Any, what: str) -> bytes:
 
 
 def read(serializer: Serializer, data: bytes | bytearray | memoryview, what: str) -> Any:
-    """The object. Raises SerializationError that names ``what``."""
+    """The object. Raises SerializationError that names ``what``, and ObjectLostError for a reference to what was freed."""
     try:
         return serializer.deserialize(data)  # type: ignore[arg-type]
+    except ObjectLostError:  # A reference inside: it says which.
+        raise
     except Exception as error:
         raise SerializationError(f"{what} cannot be deserialized: {_text(error)}") from error
 
@@ -221,16 +223,20 @@ def write_failure(serializer: Serializer, error: BaseException, skip_frames: int
         message = str(error)
     except Exception:
         message = "<its text cannot be shown>"
+    written = _write_exception(serializer, error) or _write_exception(DefaultSerializer(), error)
+    return struct_codec("task", "Failure").encode(Failure(name, message[:LARGEST_TEXT], text[-LARGEST_TEXT:], written))
+
+
+def _write_exception(serializer: Serializer, error: BaseException) -> bytes:
+    """The exception, empty where it cannot be written and read, or is too large."""
     try:
         written = serializer.serialize(error)
         # Some exceptions are written without complaint and cannot be read again: find out here.
-        if type(serializer.deserialize(written)) is not type(error):
-            written = b""
+        if type(serializer.deserialize(written)) is type(error) and len(written) <= LARGEST_FAILURE:
+            return written
     except Exception:
-        written = b""
-    if len(written) > LARGEST_FAILURE:
-        written = b""
-    return struct_codec("task", "Failure").encode(Failure(name, message[:LARGEST_TEXT], text[-LARGEST_TEXT:], written))
+        pass  # It arrives as its text.
+    return b""
 
 
 def read_failure(payload: bytes) -> Failure:
@@ -260,7 +266,11 @@ def resolve(object_id: bytes, size: int, name: str, tag: str) -> Any:
         from scaler.client.object_reference import ObjectReference
 
         return ObjectReference(object_id, size, name, tag)
-    content = _fetch(object_id)
-    serializer, value = read_function(tag, content, f"object {name or object_id.hex()}")
+    label = f"object {name or object_id.hex()}"
+    try:
+        content = _fetch(object_id)
+    except ObjectLostError as error:
+        raise ObjectLostError(f"{label} is gone: its client freed it, or has left ({error})") from None
+    serializer, value = read_function(tag, content, label)
     del serializer
     return value

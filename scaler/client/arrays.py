@@ -24,7 +24,7 @@ class ArrayTask:
     """Where each ends."""
     options: TaskOptions | None = None
     objects: dict[int, bytes] = field(default_factory=dict)
-    """By item: where its arguments are, when they are in the object storage."""
+    """By item: where its arguments are, when they are in the object storage: ids, one after the other."""
     owner: Any = None
     """Whoever is to hear of its items; not looked at here."""
     cancelled: bool = False

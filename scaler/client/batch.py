@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scaler import serialization
 from scaler.client.arrays import ArrayTask, ItemsEnded
 from scaler.client.future import Outcome, read_outcome
+from scaler.client.object_reference import ObjectReference
 from scaler.errors import ScalerError, SerializationError
 from scaler.messages import MESSAGE_BYTES, ResultStatus, TaskOptions, runs
 from scaler.serialization import INLINE, MAIN_MODULES, PROTOCOL, DefaultSerializer
@@ -35,28 +36,40 @@ class Packer:
         self._service = service
         self._fn = fn
         self._options = options
+        self._renew = reserialize
+        self._renewed: set[int] = set()
+        """Arguments serialized anew, by id: once a map is enough."""
         self._number = service.function(fn, reserialize)
         self._plain = type(service.serializer) is DefaultSerializer
 
     def pack_all(self, calls: Sequence[tuple[Any, ...]]) -> list[tuple[bytes, bytes]]:
         """(payload, object id) of each, as pack()."""
-        if self._plain:
-            try:
-                contents = [pickle.dumps((args, {}), PROTOCOL) for args in calls]
-            except Exception:
-                contents = []
+        if self._plain and not any(map(self._service.shared.any_known, calls)):
+            contents = self._all_small(calls)
             together = b"".join(contents)
-            fits = contents and max(map(len, contents)) < self._service.inline_limit
-            if fits and not any(name in together for name in MAIN_MODULES):
+            if contents and not any(name in together for name in MAIN_MODULES):
                 return [(INLINE + content, b"") for content in contents]
         return [self.pack(args) for args in calls]
+
+    def _all_small(self, calls: Sequence[tuple[Any, ...]]) -> list[bytes]:
+        """The arguments of each, pickled; nothing where one is large, or cannot be."""
+        limit, contents = self._service.inline_limit, []
+        try:
+            for args in calls:
+                content = pickle.dumps((args, {}), PROTOCOL)
+                if len(content) > limit:  # No copy of what many calls may take.
+                    return []
+                contents.append(content)
+        except Exception:
+            return []
+        return contents
 
     def pack(self, args: tuple[Any, ...]) -> tuple[bytes, bytes]:
         """(payload, object id) of one call; the id is empty where the arguments travel inline.
 
         Raises SerializationError that names the part that cannot be serialized.
         """
-        return self._service.payload(INLINE, arguments(self._service, self._fn, args, {}))
+        return call_payload(self._service, self._fn, args, {}, self._renew, self._renewed)
 
     def arrays(self, packed: list[tuple[bytes, bytes]], owner: Any) -> Iterator[ArrayTask]:
         """Arrays of these, none of which is too large for a message."""
@@ -68,6 +81,47 @@ class Packer:
             objects = {i: packed[first + i][1] for i in range(count) if packed[first + i][1]}
             sequence = self._service.sequences(count)[0]
             yield ArrayTask(sequence, self._number, items, ends, self._options, objects, owner)
+
+
+def call_payload(
+    service: ClientService,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    reserialize: bool = False,
+    renewed: set[int] | None = None,
+) -> tuple[bytes, bytes]:
+    """(payload, object ids) of a call; large arguments are shared, the ids of all that is stored follow each other.
+
+    With ``reserialize`` what is known of an argument is renewed, but for those whose ids are in ``renewed``.
+    """
+    if not (service.shared.known and service.shared.any_known((*args, *kwargs.values()))):
+        content = arguments(service, fn, args, kwargs)
+        if len(content) <= service.inline_limit:
+            return INLINE + content, b""
+    taken: dict[int, ObjectReference] = {}
+    renewed = set() if renewed is None else renewed
+    name = serialization.name_of(fn)
+
+    def share(argument: Any, place: int | str) -> Any:
+        key = id(argument)
+        if key not in taken:
+            what = f"argument {place!r} of {name}"
+            reference = service.shared.reference(argument, what, reserialize and key not in renewed)
+            if reference is None:
+                return argument
+            renewed.add(key)
+            taken[key] = reference
+        return taken[key]
+
+    try:
+        args = tuple(share(argument, place + 1) for place, argument in enumerate(args))
+        kwargs = {key: share(argument, key) for key, argument in kwargs.items()}
+        payload, object_id = service.payload(INLINE, arguments(service, fn, args, kwargs))
+    except BaseException:
+        service.drop_objects(reference.object_id for reference in taken.values())
+        raise
+    return payload, b"".join([object_id, *(reference.object_id for reference in taken.values())])
 
 
 def arguments(service: ClientService, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:

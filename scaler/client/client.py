@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scaler import serialization
-from scaler.client.batch import Batch, Packer, arguments
+from scaler.client.batch import Batch, Packer, call_payload
 from scaler.client.future import Outcome, ScalerFuture
 from scaler.client.graph import analysis_engine, plan
 from scaler.client.graph_tasks import FirstFailure, SharedConstants, submit_graph, uncollected
@@ -19,6 +19,7 @@ from scaler.client.nested import nested_service
 from scaler.client.nested_keys import as_graph, flat, nested
 from scaler.client.object_reference import ObjectReference
 from scaler.client.service import ClientService
+from scaler.client.shared_objects import put_content
 from scaler.client.state import Task
 from scaler.client.stream import ItemStream, stream
 from scaler.display import html_table, plural
@@ -26,7 +27,7 @@ from scaler.errors import ScalerError
 from scaler.ids import Address
 from scaler.messages import ResultStatus, TaskOptions
 from scaler.nesting import running
-from scaler.serialization import INLINE, DefaultSerializer, Serializer
+from scaler.serialization import DefaultSerializer, Serializer
 
 if TYPE_CHECKING:
     from scaler.cluster.local import LocalCluster
@@ -101,6 +102,8 @@ class Client:
     def submit(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> ScalerFuture:
         """Run ``fn(*args, **kwargs)`` on the cluster; returns its future at once.
 
+        A large argument is serialized and sent once, however many calls take the same object: what is changed in it later
+        is not noticed (see ``reserialize`` of submit_verbose()). Each task gets an object of its own.
         Raises SerializationError, naming the part, when the function or an argument cannot be serialized.
         """
         return self._submit(fn, args, kwargs, None, False)
@@ -122,7 +125,7 @@ class Client:
 
         Args:
             capabilities: the task runs only on workers that offer all of these.
-            reserialize: serialize the function anew, though it is known by identity.
+            reserialize: serialize the function and large arguments anew, though they are known by identity.
             priority: greater goes first.
             retries: how often the task is run again when it raises.
             timeout: seconds after which it is stopped and ends with TaskTimeoutError; 0 for no limit.
@@ -149,7 +152,7 @@ class Client:
         service.check_open()
         with service.making_tasks:
             number = service.function(fn, reserialize)
-            payload, object_id = service.payload(INLINE, arguments(service, fn, args, kwargs))
+            payload, object_id = call_payload(service, fn, args, kwargs, reserialize)
             sequence = service.sequences(1)[0]
             future = ScalerFuture(service, sequence, serialization.name_of(fn))
             task = Task(sequence, number, payload, options, object_id=object_id)
@@ -265,7 +268,7 @@ class Client:
         service = self._service
         service.check_open()
         keys = keys if isinstance(keys, str | bytes | tuple) else list(keys)
-        shared = SharedConstants(self._put_content, service)
+        shared = SharedConstants(functools.partial(put_content, service), service)
         options = service.options(capabilities=sorted(capabilities or ()))
         try:
             with uncollected(), service.making_tasks:
@@ -317,16 +320,11 @@ class Client:
         """
         self._service.check_open()
         label = name or type(obj).__name__
-        reference = self._put_content(serialization.write(self._service.serializer, obj, f"object {label}"), label)
+        reference = put_content(
+            self._service, serialization.write(self._service.serializer, obj, f"object {label}"), label
+        )
         self._service.sent_objects.append(reference.object_id)
         return reference
-
-    def _put_content(self, content: bytes, label: str) -> ObjectReference:
-        """Put what the client's serializer wrote into the object storage."""
-        tag = serialization.DEFAULT_TAG
-        if not isinstance(self._service.serializer, DefaultSerializer):
-            tag, content = serialization.CUSTOM_TAG, _with_serializer(self._service.serializer, content)
-        return ObjectReference(self._service.put_object(content), len(content), label, tag)
 
     def fetch_object(self, reference: ObjectReference) -> Any:
         """The object that a reference stands for, a new one each time. Raises ObjectLostError when it was freed."""
@@ -463,7 +461,3 @@ def _again(
 ) -> Client:
     """A pickled client, in a task."""
     return Client(address, False, timeout, heartbeat, serializer, False, storage, name=name, graph_engine=graph_engine)
-
-
-def _with_serializer(serializer: Serializer, content: bytes) -> bytes:
-    return DefaultSerializer.serialize((serializer, content))

@@ -78,9 +78,10 @@ def read_outcome(outcome: Outcome, service: ClientService, keep: bool = False) -
 def _remote_exception(payload: bytes, serializer: serialization.Serializer) -> BaseException:
     """The task's exception as itself, its traceback as the cause; a RemoteError where it cannot be read."""
     failure = serialization.read_failure(payload)
-    if failure.exception:
+    # The default one wrote it where the client's own could not.
+    for reader in (serializer, serialization.DefaultSerializer()) if failure.exception else ():
         try:
-            error = serializer.deserialize(failure.exception)
+            error = reader.deserialize(failure.exception)
             if isinstance(error, BaseException):
                 error.__cause__ = RemoteTraceback(failure.traceback)
                 return error

@@ -16,9 +16,11 @@ from typing import Any, Protocol
 from scaler import serialization
 from scaler.client.arrays import ArrayTask, ItemsEnded
 from scaler.client.future import Outcome
+from scaler.client.large_functions import LARGE_BYTES, warn_of
+from scaler.client.shared_objects import SharedObjects
 from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, Slots, Task
 from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
-from scaler.ids import Address, content_object_id, new_identity, u64
+from scaler.ids import OBJECT_ID_BYTES, Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
 from scaler.messages import ClientSettings, Function, ResultStatus, Role, RunningInside, TaskOptions
 from scaler.nesting import running
@@ -99,7 +101,12 @@ class ClientService:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._woken = False
+        self.lock = self._lock
+        """For what counts the uses of objects."""
+        self.shared = SharedObjects(self)
         self._functions: OrderedDict[int, tuple[Any, int]] = OrderedDict()
+        self._warned: set[str] = set()
+        """Names of functions that were warned of."""
         self._by_content: dict[bytes, int] = {}
         self._content_of: dict[int, tuple[bytes, bytes]] = {}
         self._names: Counter[int] = Counter()
@@ -362,6 +369,7 @@ class ClientService:
         self._end_all(Outcome(ResultStatus.cancelled, b""))
         sent, self.sent_objects = self.sent_objects, []
         self.drop_objects(sent)
+        self.shared.forget_all()
 
     def ask_for_shutdown(self) -> str | None:
         """Have the cluster stopped; returns why not, None when it stops."""
@@ -411,6 +419,9 @@ class ClientService:
 
     def _define(self, function: Any, tag: str, content: bytes, key: bytes) -> int:
         definition = Function(0, tag, content, b"", serialization.name_of(function))
+        if len(content) > LARGE_BYTES and definition.name not in self._warned:
+            self._warned.add(definition.name)
+            warn_of(function, len(content), self.serializer)
         if len(content) > self.inline_limit:
             definition.object, definition.content = self.put_object(content), b""
         with self._lock:
@@ -485,8 +496,17 @@ class ClientService:
         for object_id in object_ids:
             self._drop_object(object_id)
 
-    def _drop_object(self, object_id: bytes) -> None:
-        """One use less of an object this client put."""
+    def use_object(self, object_id: bytes) -> None:
+        """One use more of an object this client put, and still uses."""
+        with self._lock:
+            self._objects[object_id] += 1
+
+    def _drop_object(self, object_ids: bytes) -> None:
+        """One use less of objects this client put; their ids, one after the other."""
+        for begin in range(0, len(object_ids), OBJECT_ID_BYTES):
+            self._drop_one(object_ids[begin : begin + OBJECT_ID_BYTES])
+
+    def _drop_one(self, object_id: bytes) -> None:
         with self._lock:
             self._objects[object_id] -= 1
             if self._objects[object_id] > 0:

@@ -67,7 +67,7 @@ class Task:
     wanted: bool = True
     group: Group | None = None
     object_id: bytes = b""
-    """Where its arguments are, when they are in the object storage."""
+    """Where its arguments are, when they are in the object storage: ids, one after the other."""
     cancelled: bool = False
 
 
