@@ -60,6 +60,7 @@ struct WorkerToExecutor {
     define @2 :DefineForExecutor;
     forget @3 :ForgetForExecutor;
     run @4 :RunTasks;
+    tidy @5 :Tidy;
   }
 }
 
@@ -67,7 +68,15 @@ struct ExecutorToWorker {
   union {
     unspecified @0 :Void;
     results @1 :Task.Results;
+    preloaded @2 :Preloaded;
   }
+}
+
+struct Preloaded {
+  # Sent once, before all else, where the worker was told of a preload: a call that each executor makes before its first task.
+  # Tasks are given to the executor after it.
+  error @0 :Text;
+  # Empty, or the traceback of a preload that raised; the executor waits to be ended.
 }
 
 struct ExecutorSettings {
@@ -104,4 +113,10 @@ struct RunTasks {
   # worker can trim what has not begun off the range that runs.
   tasks @5 :Data;
   # u64 column of task ids, for clients that run inside these tasks.
+}
+
+struct Tidy {
+  # Collect garbage, after the tasks that were sent before.
+  trim @0 :Bool;
+  # Also give free memory back to the operating system.
 }

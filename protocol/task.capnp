@@ -68,11 +68,13 @@ enum ResultStatus {
   crashed @5;
   # It was running in too many deaths of executors or workers. Payload: UTF-8 text that tells how each one happened.
   timedOut @6;
-  # It ran longer than it may. Payload: UTF-8 text.
+  # It ran longer than it may. Payload: UTF-8 text; from a worker without its subject, which is the name of the task.
   rejected @7;
   # The scheduler did not take it: its queue is full. Payload: UTF-8 text.
   lost @8;
   # What it needs is gone: an unknown dependency or function. Payload: UTF-8 text.
+  outOfMemory @9;
+  # It took more memory than an executor may have. Payload: UTF-8 text; from a worker without its subject.
 }
 
 struct Failure {

@@ -183,8 +183,8 @@ struct ExecutorDeaths {
   # u32 column: of a range the item that was running, counted from the beginning of the range as it was assigned. It alone has
   # died; all items without a result are run again. Empty: 0 for all.
   statuses @4 :Data;
-  # u8 column of ResultStatus: `crashed`, or `timedOut` for an item of a range that ran too long and ends so, with the story
-  # as its text. Empty: all crashed.
+  # u8 column of ResultStatus: `crashed`; or `timedOut` or `outOfMemory` for an item of a range that was stopped for it and ends so, with the
+  # story as its text. Empty: all crashed.
 }
 
 struct Drain {

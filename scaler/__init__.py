@@ -53,6 +53,7 @@ _ERRORS = (
     "TaskCrashedError",
     "TaskError",
     "TaskLostError",
+    "TaskMemoryError",
     "TaskTimeoutError",
 )
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "TaskCrashedError",
     "TaskError",
     "TaskLostError",
+    "TaskMemoryError",
     "TaskTimeoutError",
 ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
 
+_SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 SECTIONS = ("object_storage_server", "scheduler", "cluster", "worker_manager", "gui", "top")
 
 
@@ -98,6 +100,23 @@ def interval(text: str) -> float:
     if not seconds(text):
         raise ValueError(f"{text} s is no interval; it has to be greater than 0")
     return seconds(text)
+
+
+def size(text: str) -> int:
+    """An option's type: bytes, or so many KiB, MiB, GiB or TiB: ``2147483648``, ``2G`` and ``2GiB`` are the same."""
+    found = re.fullmatch(r"([0-9]+)(?: ?([KMGT])(?:iB)?)?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise ValueError(f"{text!r} is no size; write a number of bytes, or 512M, 2G, 2GiB (powers of 1024)")
+    number, unit = found.groups()
+    return int(number) << _SHIFTS[unit.upper() if unit else ""]
+
+
+def preload(text: str) -> str:
+    """An option's type: the call that executors make first, which is not made here."""
+    from scaler.worker.preload import parse_preload
+
+    parse_preload(text)
+    return text
 
 
 def version() -> str:

@@ -26,3 +26,11 @@ def duration(seconds: float) -> str:
     if seconds < 1e-3:
         return f"{seconds * 1e6:.0f} us"
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"
+
+
+def size(count: int) -> str:
+    """So many bytes as people say it: ``512 B``, ``1.5 GiB``."""
+    if count < 1024:
+        return f"{count} B"
+    power = min((count.bit_length() - 1) // 10, 4)
+    return f"{count / 1024**power:,.4g} {'KMGT'[power - 1]}iB"

@@ -13,6 +13,7 @@
         - MissingKeyError (also a KeyError)
     - TaskError: how a task ended, other than by an exception of its own
         - TaskCrashedError: its executor or worker died under it too often
+            - TaskMemoryError: it took more memory than an executor may have (also a MemoryError)
         - TaskTimeoutError: it ran longer than it may (also a TimeoutError)
         - TaskLostError: something it needs is gone
         - SchedulerFullError: the scheduler takes no more tasks
@@ -83,6 +84,10 @@ class TaskError(ScalerError):
 
 class TaskCrashedError(TaskError):
     """Executors or workers died under this task too often; the text tells how each one did."""
+
+
+class TaskMemoryError(TaskCrashedError, MemoryError):
+    """The task took more memory than the workers' --memory-limit-bytes allows, and was stopped."""
 
 
 class TaskTimeoutError(TaskError, TimeoutError):

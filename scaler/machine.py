@@ -48,6 +48,10 @@ class Log:
     text: str
 
 
+UNFIT = 3
+"""The exit code of a worker whose executors cannot start: another one would do no better."""
+
+
 @dataclass(slots=True)
 class Stop:
     """The service ends, after what was sent before."""

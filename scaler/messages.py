@@ -44,6 +44,7 @@ class ResultStatus(IntEnum):
     timed_out = 6
     rejected = 7
     lost = 8
+    out_of_memory = 9
 
 
 class StorageFailureReason(IntEnum):
@@ -386,6 +387,11 @@ class ExecutorExited:
 
 
 @dataclass(slots=True)
+class Preloaded:
+    error: str = ""
+
+
+@dataclass(slots=True)
 class ExecutorSettings:
     object_storage_address: str
     scheduler_address: str
@@ -411,6 +417,11 @@ class RunTasks:
     inputs: Inputs = field(default_factory=Inputs)
     item_ends: list[bytes] = field(default_factory=list)
     tasks: Column = _EMPTY
+
+
+@dataclass(slots=True)
+class Tidy:
+    trim: bool = False
 
 
 # ---- storage.capnp

@@ -17,6 +17,7 @@ import pickle
 import struct
 import traceback as tracebacks
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Protocol
 
 import cloudpickle
@@ -219,10 +220,7 @@ def read_function(
 
 def write_failure(serializer: Serializer, error: BaseException, skip_frames: int = 0) -> bytes:
     """An exception as the payload of a failed result, without the frames of the executor itself."""
-    trace = error.__traceback__
-    for _ in range(skip_frames):
-        trace = trace.tb_next if trace is not None and trace.tb_next is not None else trace
-    text = "".join(tracebacks.format_exception(type(error), error, trace))
+    text = "".join(tracebacks.format_exception(type(error), error, frames_after(error, skip_frames)))
     types = [type_name(kind) for kind in type(error).__mro__]
     try:
         message = str(error)
@@ -231,6 +229,14 @@ def write_failure(serializer: Serializer, error: BaseException, skip_frames: int
     written = _write_exception(serializer, error) or _write_exception(DefaultSerializer(), error)
     failure = Failure(types[0], message[:LARGEST_TEXT], text[-LARGEST_TEXT:], written, types)
     return struct_codec("task", "Failure").encode(failure)
+
+
+def frames_after(error: BaseException, skip_frames: int) -> TracebackType | None:
+    """Its traceback without the first frames; the last one stays."""
+    trace = error.__traceback__
+    for _ in range(skip_frames):
+        trace = trace.tb_next if trace is not None and trace.tb_next is not None else trace
+    return trace
 
 
 def _write_exception(serializer: Serializer, error: BaseException) -> bytes:

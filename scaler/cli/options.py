@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from scaler.config import Option, address, boolean, capabilities, integer, interval, natural, seconds
+from scaler.config import Option, address, boolean, capabilities, integer, interval, natural, preload, seconds, size
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
 from scaler.logs import LEVELS
@@ -61,7 +61,7 @@ WORKERS = (
     ),
     Option(
         "task_timeout_seconds",
-        "stop tasks that run longer, their caller gets an error; 0: never",
+        "stop tasks that run longer, their caller gets an error; a task's own limit goes before; 0: never",
         0.0,
         seconds,
         short="-tts",
@@ -70,17 +70,30 @@ WORKERS = (
     Option("worker_io_threads", "accepted for compatibility; one thread is not short here", 1, integer, short="-wit"),
     Option(
         "garbage_collect_interval_seconds",
-        "accepted for compatibility; Python collects garbage by itself",
+        "executors with nothing to do collect garbage this often; 0: when Python does",
         30.0,
         seconds,
         short="-gc",
     ),
     Option(
         "trim_memory_threshold_bytes",
-        "accepted for compatibility; memory is given back by the allocator",
+        "an executor that has more memory after a task collects garbage and gives free memory back; 0: never",
         1 << 30,
-        integer,
+        size,
         short="-tm",
+    ),
+    Option(
+        "memory_limit_bytes",
+        "stop tasks that take their executor's memory above this, as bytes or 512M, 2G; their caller gets an error; 0: no limit",
+        0,
+        size,
+        short="-mlb",
+    ),
+    Option(
+        "preload",
+        "what each executor calls before its first task: package.module:function, or package.module:function('text', n=1)",
+        "",
+        preload,
     ),
     Option(
         "hard_processor_suspend",

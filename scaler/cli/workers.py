@@ -43,6 +43,10 @@ def _order(options: Namespace, slots: int, manager: str) -> dict[str, Any]:
         task_timeout_seconds=options.task_timeout_seconds,
         death_timeout_seconds=options.death_timeout_seconds,
         scheduler_address=scheduler,
+        preload=options.preload,
+        memory_limit_bytes=options.memory_limit_bytes,
+        garbage_collect_seconds=options.garbage_collect_interval_seconds,
+        trim_memory_bytes=options.trim_memory_threshold_bytes,
     )
     return {
         "options": asdict(worker),

@@ -20,6 +20,7 @@ from scaler.errors import (
     SchedulerFullError,
     TaskCrashedError,
     TaskLostError,
+    TaskMemoryError,
     TaskTimeoutError,
 )
 from scaler.messages import ResultStatus
@@ -32,6 +33,7 @@ _ERRORS = {
     ResultStatus.timed_out: TaskTimeoutError,
     ResultStatus.rejected: SchedulerFullError,
     ResultStatus.lost: TaskLostError,
+    ResultStatus.out_of_memory: TaskMemoryError,
 }
 
 

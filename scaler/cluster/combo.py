@@ -8,7 +8,9 @@ from typing import Any
 from scaler.cluster.local import LocalCluster
 from scaler.cluster.stack import LocalStack
 from scaler.display import html_table
+from scaler.errors import ConfigurationError
 from scaler.scheduler.policy import parse_policy
+from scaler.worker.preload import parse_preload
 
 _ANY = "tcp://127.0.0.1:0"
 
@@ -22,20 +24,23 @@ class SchedulerClusterCombo:
         per_worker_capabilities: what the workers offer, as names (values are accepted and not counted).
         max_number_of_tasks_waiting: the scheduler refuses more than these; -1 for no limit.
         heartbeat_interval_seconds, client_timeout_seconds, worker_timeout_seconds, task_timeout_seconds,
-        death_timeout_seconds: as the options of the same name of the commands.
+        death_timeout_seconds, garbage_collect_interval_seconds, trim_memory_threshold_bytes, memory_limit_bytes: as the
+        options of the same name of the commands; sizes as numbers.
         per_worker_task_queue_size: how many tasks may wait at the worker for each slot.
         protected: whether clients may not shut the cluster down.
         scaler_policy: engine and content; the allocation is checked, scaling does not apply to a fixed cluster.
         event_loop: "uvloop" or "builtin".
         logging_paths, logging_level, logging_config_file: where the log goes.
         worker_manager_id: what monitors call the origin of the workers.
+        preload: what each executor calls before its first task, ``"package.module:function('text')"``.
 
     These mean nothing here and are accepted: worker_io_threads, scheduler_io_threads (there is one thread and it is not
     short), object_retention_seconds (objects are counted, not timed), load_balance_seconds and
-    load_balance_trigger_times (balancing is continuous), garbage_collect_interval_seconds and
-    trim_memory_threshold_bytes (executors leave it to Python), hard_processor_suspend, security_config.
+    load_balance_trigger_times (balancing is continuous), hard_processor_suspend (executors are never suspended),
+    security_config.
 
-    Raises ClusterError when it does not start, ConfigurationError for a policy that is none.
+    Raises ClusterError when it does not start, also because the preload raises; ConfigurationError for a policy or a preload
+    that is none.
     """
 
     def __init__(
@@ -68,8 +73,12 @@ class SchedulerClusterCombo:
         logging_config_file: str | None = None,
         worker_manager_id: str = "combo",
         security_config: Any = None,
+        preload: str | None = None,
+        memory_limit_bytes: int = 0,
     ) -> None:
         parse_policy(*scaler_policy)
+        if preload:
+            _check_preload(preload)
         stack = LocalStack(
             n_workers,
             address or _ANY,
@@ -86,6 +95,10 @@ class SchedulerClusterCombo:
             protected,
             event_loop,
             worker_manager_id,
+            preload or "",
+            memory_limit_bytes,
+            garbage_collect_interval_seconds,
+            trim_memory_threshold_bytes,
         )
         self._cluster = LocalCluster(n_workers, stack, logging_level, logging_paths, logging_config_file)
 
@@ -120,3 +133,10 @@ class SchedulerClusterCombo:
     def _repr_html_(self) -> str:
         rows = {"object storage": self.get_object_storage_address(), "monitor": self.get_monitor_address()}
         return html_table("SchedulerClusterCombo", {**self._cluster.described(), **rows})
+
+
+def _check_preload(text: str) -> None:
+    try:
+        parse_preload(text)
+    except ValueError as error:
+        raise ConfigurationError(f"preload: {error}") from None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from scaler.cluster.supervisor import Ready, Supervisor
 from scaler.config import version
+from scaler.errors import ClusterError
 from scaler.ids import Address
 from scaler.net.daemon import run_daemon
 from scaler.scheduler.service import SchedulerService
@@ -15,6 +18,8 @@ from scaler.scheduler.settings import SchedulerSettings
 from scaler.storage.service import StorageService
 from scaler.worker.service import run_worker
 from scaler.worker.state import WorkerOptions
+
+PRELOAD_SECONDS = 600.0
 
 
 @dataclass(slots=True)
@@ -36,6 +41,10 @@ class LocalStack:
     protected: bool = True
     event_loop: str = "uvloop"
     manager_name: str = ""
+    preload: str = ""
+    memory_limit_bytes: int = 0
+    garbage_collect_seconds: float = 30.0
+    trim_memory_bytes: int = 1 << 30
 
 
 def available_cpus() -> int:
@@ -51,8 +60,20 @@ def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
     storage = supervisor.start("the object storage server", lambda ready: _run_storage(stack, ready))
     addresses = supervisor.start("the scheduler", lambda ready: _run_scheduler(stack, storage, ready)).split("\t")
     scheduler, monitor = addresses
-    supervisor.start("the worker", lambda ready: _run_worker(stack, scheduler), wait=False)
+    _start_worker(supervisor, stack, scheduler)
     return {"address": scheduler, "object_storage_address": storage, "monitor_address": monitor}
+
+
+def _start_worker(supervisor: Supervisor, stack: LocalStack, scheduler: str) -> None:
+    """Where there is a preload it is waited for: it may fail, and who asked for the cluster has to know."""
+
+    def run(ready: Ready) -> int:
+        return _run_worker(stack, scheduler, lambda error: ready(json.dumps(error)))
+
+    told = supervisor.start("the worker", run, wait=bool(stack.preload), patience=PRELOAD_SECONDS)
+    error = json.loads(told) if told else ""
+    if error:
+        raise ClusterError(error)
 
 
 def _run_storage(stack: LocalStack, ready: Ready) -> int:
@@ -76,7 +97,7 @@ def _run_scheduler(stack: LocalStack, storage: str, ready: Ready) -> int:
     )
 
 
-def _run_worker(stack: LocalStack, scheduler: str) -> int:
+def _run_worker(stack: LocalStack, scheduler: str, prepared: Callable[[str], None]) -> int:
     options = WorkerOptions(
         stack.slots,
         stack.queue_limit_per_slot * stack.slots,
@@ -89,5 +110,9 @@ def _run_worker(stack: LocalStack, scheduler: str) -> int:
         stack.task_timeout_seconds,
         stack.death_timeout_seconds,
         scheduler,
+        stack.preload,
+        stack.memory_limit_bytes,
+        stack.garbage_collect_seconds,
+        stack.trim_memory_bytes,
     )
-    return run_worker(options, scheduler, stack.event_loop)
+    return run_worker(options, scheduler, stack.event_loop, prepared=prepared)

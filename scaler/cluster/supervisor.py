@@ -56,8 +56,9 @@ class Supervisor:
         gc.collect()
         gc.freeze()
 
-    def start(self, name: str, run: Callable[[Ready], int], wait: bool = True) -> str:
-        """Fork a daemon. With ``wait`` returns what it told ready(); raises ClusterError if it ends before."""
+    def start(self, name: str, run: Callable[[Ready], int], wait: bool = True, patience: float = START_SECONDS) -> str:
+        """Fork a daemon. With ``wait`` returns what it told ready(); raises ClusterError if it ends before, or takes
+        longer than ``patience``, in seconds."""
         read, write = os.pipe()
         parent = os.getpid()
         # A signal to the new child waits until it has set aside our handlers, which would swallow it.
@@ -72,10 +73,11 @@ class Supervisor:
         with os.fdopen(read, "rb") as told:
             if not wait:
                 return ""
-            ready, _, _ = select.select([told], [], [], START_SECONDS)
+            ready, _, _ = select.select([told], [], [], patience)
             text = told.readline().decode().strip() if ready else ""
         if not text:
-            raise ClusterError(f"{name} did not start")
+            why = "ended before it was ready; see its log" if ready else f"was not ready within {patience:g} s"
+            raise ClusterError(f"{name} {why}")
         return text
 
     def _become(self, run: Callable[[Ready], int], write: int, parent: int) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scaler.machine import UNFIT
+
 PATIENCE_SECONDS = 5.0
 
 
@@ -42,7 +44,7 @@ class NativeWorkers:
             self.stop(number)
         return f"worker {process.pid}"
 
-    async def wait(self, number: int) -> str:
+    async def wait(self, number: int) -> tuple[str, bool]:
         """See Backend."""
         process = self._processes[number]
         code = await process.wait()
@@ -50,7 +52,7 @@ class NativeWorkers:
         timer = self._kills.pop(number, None)
         if timer is not None:
             timer.cancel()
-        return f"worker {process.pid} {_manner(code)}"
+        return f"worker {process.pid} {_manner(code)}", code == UNFIT
 
     def stop(self, number: int) -> None:
         """See Backend."""

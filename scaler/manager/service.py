@@ -20,8 +20,8 @@ class Backend(Protocol):
     async def start(self, number: int) -> str:
         """Start a worker; returns what to call it in the log. Raises OSError when it cannot."""
 
-    async def wait(self, number: int) -> str:
-        """Until that worker has ended; returns how it did, for people."""
+    async def wait(self, number: int) -> tuple[str, bool]:
+        """Until that worker has ended; returns how it did, for people, and whether it found that no worker can work here."""
 
     def stop(self, number: int) -> None:
         """Have a worker end, by force if it takes too long; wait() tells when it has. Nothing, if it is not there."""
@@ -75,11 +75,11 @@ class ManagerService:
         try:
             called = await self._backend.start(number)
         except OSError as error:
-            story = f"a worker could not be started: {error}"
+            story, unfit = f"a worker could not be started: {error}", False
         else:
             log.info("%s: started %s with %d slots", self._daemon.name, called, self.state.options.slots)
             self.state.worker_started(number, time.monotonic())
             self._daemon.driver.wake()
-            story = await self._backend.wait(number)
-        self.state.worker_exited(number, story, time.monotonic())
+            story, unfit = await self._backend.wait(number)
+        self.state.worker_exited(number, story, time.monotonic(), unfit)
         self._daemon.driver.wake()

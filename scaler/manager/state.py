@@ -90,8 +90,11 @@ class ManagerState:
         if self._worker is not None and self._worker.number == number:
             self._worker.running, self._worker.began = True, now
 
-    def worker_exited(self, number: int, story: str, now: float) -> None:
-        """A worker is gone, or could not be started. ``story`` tells how."""
+    def worker_exited(self, number: int, story: str, now: float, unfit: bool = False) -> None:
+        """A worker is gone, or could not be started. ``story`` tells how.
+
+        One that was ``unfit`` has found that no worker can do its work here: there will not be another one.
+        """
         worker = self._worker
         if worker is None or worker.number != number:
             return
@@ -100,6 +103,9 @@ class ManagerState:
             return
         self._failures += 1
         self._last_failure = story
+        if unfit:
+            self.end(f"{story}: it is not fit to run tasks, as it said above; this manager ends", 1)
+            return
         if worker.running and now - worker.began >= LIVED_SECONDS:
             self._ended_early = 0
         pause = BACK_OFF_SECONDS[min(self._ended_early, len(BACK_OFF_SECONDS) - 1)]
@@ -107,7 +113,7 @@ class ManagerState:
         self._start_at = now + pause
         self._out.log(30, f"{story}; another one starts in {pause:g} s")
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, exit_code: int = 0) -> None:
         """Stop the workers, take leave of the scheduler, end. Also called by the service when it is told to end."""
         if self._ending:
             return
@@ -118,7 +124,7 @@ class ManagerState:
             self._out.add(StopWorker(self._worker.number))
         if self._scheduler is not None:
             self._out.send(self._scheduler, ManagerLeaving())
-        self._out.add(Stop(reason))
+        self._out.add(Stop(reason, exit_code))
 
     # ---- told by the driver
 

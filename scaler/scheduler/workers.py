@@ -43,6 +43,7 @@ RETRACT_AFTER_SECONDS = 0.005
 RETRACT_AGAIN_SECONDS = 1.0
 LEFT = "it left in order"
 _GOOD = bytes([ResultStatus.succeeded, ResultStatus.stored])
+_STOPPED = bytes([ResultStatus.timed_out, ResultStatus.out_of_memory])
 
 
 class Workers:
@@ -266,7 +267,8 @@ class Workers:
             raise ProtocolError(f"a worker cannot end a task as {status.name}")
         if status == ResultStatus.failed and self._board.retry(task, payload):
             return
-        if status == ResultStatus.timed_out:
+        if status in _STOPPED:
+            payload = f"{self._board.label(task)} ".encode() + payload
             self._clients.parents_gone(self._board.slots.ids(array("I", [task])))
         self._board.loads.release(array("I", [task]))
         self._clients.deliver_ends(self._board.end(task, status, payload))
@@ -287,8 +289,9 @@ class Workers:
             if i not in stale:
                 self._out.log(30, f"{self._board.label(task)}: {story} on {session.label}")
                 single = self._board.item_alone(task, item)
-                if single is not None and status == ResultStatus.timed_out:
-                    self._clients.deliver_ends(self._board.end(single, ResultStatus.timed_out, story.encode()))
+                if single is not None and status in _STOPPED:
+                    text = f"{self._board.label(single)} {story}"
+                    self._clients.deliver_ends(self._board.end(single, ResultStatus(status), text.encode()))
                 elif single is not None:
                     self._clients.deliver_ends(self._board.die(single, f"on {session.label}: {story}"))
         self._board.changed = True

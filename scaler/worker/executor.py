@@ -6,6 +6,9 @@ worker that is gone closes the socket, and with that the executor ends.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import io
 import mmap
 import os
@@ -14,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+import traceback as tracebacks
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -30,14 +34,18 @@ from scaler.messages import (
     ForgetForExecutor,
     Function,
     Message,
+    Preloaded,
     Results,
     ResultStatus,
     RunTasks,
+    Tidy,
 )
 from scaler.nesting import running
+from scaler.serialization import LARGEST_TEXT, frames_after
 from scaler.storage.client import StorageClient
 from scaler.wire.codec import codec, struct_codec
 from scaler.wire.frame_reader import FrameReader
+from scaler.worker.preload import Preload
 
 FLUSH_NS = 300_000
 """A result waits for others at most this long, counted from the last time results were sent, while tasks keep ending."""
@@ -76,6 +84,15 @@ class Executor:
         self._cache: OrderedDict[bytes, bytes | bytearray] = OrderedDict()
         self._cached_bytes = 0
 
+    def preload(self, preload: Preload) -> None:
+        """Make the call that comes before all tasks, and tell the worker how it ended."""
+        error = ""
+        try:
+            preload.run()
+        except BaseException as raised:  # also SystemExit: it is the worker that decides
+            error = "".join(tracebacks.format_exception(raised.with_traceback(frames_after(raised, 2))))
+        self._link.sendall(self._outgoing.frame(Preloaded(error[-LARGEST_TEXT:])))
+
     def serve(self) -> None:
         """Until the worker closes the socket."""
         buffer = bytearray(READ_BYTES)
@@ -95,6 +112,8 @@ class Executor:
             for number in u32(message.numbers):
                 self._functions.pop(number, None)
                 self._loaded.pop(number, None)
+        elif isinstance(message, Tidy):
+            tidy(message.trim)
         elif isinstance(message, ExecutorSettings):
             self._take_settings(message)
 
@@ -261,6 +280,14 @@ class Executor:
         self._flushed_ns = time.monotonic_ns()
 
 
+def tidy(trim: bool) -> None:
+    """Collect garbage; with ``trim`` also have the allocator give free memory back, where it can be told to (glibc)."""
+    gc.collect()
+    if trim:
+        with contextlib.suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 class _Items:
     """Results of a range's items that follow each other and ended alike, which become one entry."""
 
@@ -342,7 +369,7 @@ def load_codecs() -> None:
     struct_codec("task", "Failure")
 
 
-def main(link: int, page: int, stdout: int, stderr: int) -> None:
+def main(link: int, page: int, stdout: int, stderr: int, preload: Preload | None = None) -> None:
     """What a freshly forked executor does: take its descriptors, and serve."""
     global current
     os.dup2(stdout, 1)
@@ -363,6 +390,8 @@ def main(link: int, page: int, stdout: int, stderr: int) -> None:
         signal.signal(RESULTS_SIGNAL, current.asked_for_results)
         signal.siginterrupt(RESULTS_SIGNAL, False)
         try:
+            if preload is not None:
+                current.preload(preload)
             current.serve()
         except (BrokenPipeError, ConnectionResetError):
             return

@@ -14,7 +14,7 @@ from itertools import repeat
 
 from scaler._core.claims import POSITIONS, Claims
 from scaler.ids import u32, u64
-from scaler.machine import Outbox, Stop
+from scaler.machine import UNFIT, Outbox, Stop
 from scaler.messages import (
     MESSAGE_BYTES,
     DefineForExecutor,
@@ -23,6 +23,7 @@ from scaler.messages import (
     ForgetForExecutor,
     Function,
     Message,
+    Preloaded,
     Results,
     ResultStatus,
     RunTasks,
@@ -66,6 +67,13 @@ class AskForResults:
 
 
 @dataclass(slots=True)
+class Prepared:
+    """All executors are ready for the first time; or never will be."""
+
+    error: str = ""
+
+
+@dataclass(slots=True)
 class Tell:
     """A message to an executor."""
 
@@ -76,11 +84,16 @@ class Tell:
 class Executors:
     """All executors of a worker, and the queue before them. What the scheduler is to hear of them is in ``reports``."""
 
-    def __init__(self, slots: int, out: Outbox) -> None:
+    def __init__(self, slots: int, out: Outbox, preload: str = "") -> None:
         self.functions: dict[int, Function] = {}
         self.reports: list[Message] = []
         """In order."""
         self._slots = slots
+        self._preload = preload
+        self._preloading: dict[int, Claims] = {}
+        """Executors that run, but are not ready for tasks yet."""
+        self._prepared = False
+        """Whether all were ready once."""
         self._lending: set[int] = set()
         """Ids of tasks that lend their slots, as the scheduler told last."""
         self._out = out
@@ -151,11 +164,37 @@ class Executors:
 
     def started(self, number: int, claims: Claims) -> None:
         """An executor runs and reads its socket."""
+        if self._preload:
+            self._preloading[number] = claims
+        else:
+            self._begin(number, claims)
+
+    def _begin(self, number: int, claims: Claims) -> None:
+        """It is ready for tasks."""
         executor = self._living.get(number)
         if executor is not None:
             executor.claims = claims
             self._failed_forks = 0
             self._tell_settings(executor)
+            if self._preload and not self._prepared and all(e.claims is not None for e in self._living.values()):
+                self._prepared = True
+                self._out.add(Prepared())
+
+    def _preloaded(self, number: int, error: str) -> None:
+        """An executor has made the call that comes before all tasks. If that failed once it would again: the worker ends."""
+        claims = self._preloading.pop(number, None)
+        if claims is None:
+            return
+        if error:
+            self._give_up(f"the preload {self._preload} failed:\n{error}")
+        else:
+            self._begin(number, claims)
+
+    def _give_up(self, reason: str) -> None:
+        """There will be no executors."""
+        if self._preload and not self._prepared:
+            self._out.add(Prepared(reason))
+        self._out.add(Stop(reason, UNFIT if self._preload and not self._prepared else 1))
 
     def exited(self, number: int, story: str) -> None:
         """An executor is gone. ``story`` tells how: signal or exit code, memory, last output."""
@@ -163,9 +202,10 @@ class Executors:
         if executor is None:
             return
         if executor.claims is None:
+            self._preloading.pop(number, None)
             self._failed_forks += 1
             if self._failed_forks > MAX_FAILED_FORKS:
-                self._out.add(Stop(f"executors do not start: {story}", 1))
+                self._give_up(f"executors do not start: {story}")
                 return
         self._bury(executor, story)
         self._start_missing()
@@ -305,7 +345,7 @@ class Executors:
         if not self._queue:
             return
         self._start_missing()
-        living = [e for e in self._living.values() if e.claims is not None and e.killed_for is None]
+        living = self.at_work()
         room = self._usable - sum(1 for e in self._living.values() if e.sent or e.killed_for is not None)
         for executor in living:
             if room > 0 and not executor.sent and self._queue:
@@ -379,6 +419,8 @@ class Executors:
         executor = self._living.get(number)
         if executor is not None and isinstance(message, Results):
             self._take_results(executor, message)
+        elif isinstance(message, Preloaded):
+            self._preloaded(number, message.error)
 
     def _take_results(self, executor: Executor, message: Results) -> None:
         sums: dict[int, list[float]] = {}
@@ -427,9 +469,8 @@ class Executors:
         now_us = int(now * 1e6)
         started = Pairs()
         for executor in list(self._living.values()):
-            claims = executor.claims
-            running = None if claims is None else claims.running
-            if claims is None or running is None or running not in executor.sent or executor.killed_for is not None:
+            claims, running = executor.claims, executor.running
+            if claims is None or running is None or executor.killed_for is not None:
                 continue
             task, ran_us = executor.sent[running], now_us - claims.started_us
             if executor.watched == running:
@@ -438,8 +479,7 @@ class Executors:
                     continue
             executor.watched = running
             if task.timeout_us and ran_us >= task.timeout_us:
-                name = self.functions[task.function].name
-                text = f"{name} ran for {ran_us / 1e6:.3f} s; its limit is {task.timeout_us / 1e6:.3f} s"
+                text = f"ran for {ran_us / 1e6:.3f} s; its limit is {task.timeout_us / 1e6:.3f} s"
                 self._kill(executor, running, ResultStatus.timed_out, text)
             elif ran_us >= STARTED_SECONDS * 1e6 * 0.9:
                 self._free_those_behind(executor, running)
@@ -491,6 +531,16 @@ class Executors:
             # Nobody asks for it any more: it must not run again, and may be given anew before the executor has ended.
             del self._places[executor.sent.pop(position).id]
 
+    def end_running(self, executor: Executor, status: ResultStatus, text: str) -> None:
+        """End the task that runs: ``text`` says why, without its name."""
+        if executor.running is not None:
+            self._kill(executor, executor.running, status, text)
+
+    def replace(self, executor: Executor, reason: str) -> None:
+        """End an executor through no fault of its tasks: they run elsewhere, also the one that runs."""
+        self._out.log(30, f"{reason}; it is replaced")
+        self._kill(executor, -1, ResultStatus.unspecified, "")
+
     def _abandon(self, executor: Executor) -> None:
         """Stop the executor and forget what it has."""
         for task in executor.sent.values():
@@ -505,6 +555,10 @@ class Executors:
     def empty(self) -> bool:
         """Whether no task is here."""
         return not self._queue and not self._places
+
+    def at_work(self) -> list[Executor]:
+        """Those that can have tasks."""
+        return [e for e in self._living.values() if e.claims is not None and e.killed_for is None]
 
     @property
     def running(self) -> int:

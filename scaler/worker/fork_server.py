@@ -12,9 +12,13 @@ import selectors
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 
+from scaler.errors import ConfigurationError
 from scaler.messages import ExecutorExited, ExecutorForked, ForkExecutor, ForkServerReady, Message
 from scaler.wire.codec import codec
+from scaler.worker.preload import Preload, parse_preload
 
 PACKET_BYTES = 4096
 DESCRIPTORS = 4
@@ -29,12 +33,16 @@ def die_with_parent(parent: int) -> None:
         os._exit(0)
 
 
-def start_fork_server() -> tuple[int, socket.socket]:
-    """Fork the fork server off this process, which must not have threads yet; returns its pid and our end of its socket."""
+def start_fork_server(preload: str = "") -> tuple[int, socket.socket]:
+    """Fork the fork server off this process, which must not have threads yet; returns its pid and our end of its socket.
+
+    Each executor runs ``preload`` first. Raises ConfigurationError for one that is malformed.
+    """
     # Loaded before the fork, so that all executors share these pages.
     from scaler.worker import executor
 
     executor.load_codecs()
+    run = partial(executor.main, preload=_read(preload) if preload else None)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = os.getpid()
     gc.collect()
@@ -47,14 +55,21 @@ def start_fork_server() -> tuple[int, socket.socket]:
     try:
         ours.close()
         die_with_parent(parent)
-        _serve(theirs, executor.main)
+        _serve(theirs, run)
         code = 0
     finally:
         os._exit(code)
 
 
+def _read(preload: str) -> Preload:
+    try:
+        return parse_preload(preload)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
 class _ForkServer:
-    def __init__(self, control: socket.socket, run: object) -> None:
+    def __init__(self, control: socket.socket, run: Callable[..., None]) -> None:
         self.control = control
         self.run = run
         self.children: dict[int, int] = {}
@@ -72,7 +87,7 @@ class _ForkServer:
             try:
                 self.control.close()
                 _become_executor(parent)
-                self.run(*descriptors)  # type: ignore[operator]
+                self.run(*descriptors)
                 code = 0
             finally:
                 os._exit(code)
@@ -99,7 +114,7 @@ def _become_executor(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _serve(control: socket.socket, run: object) -> None:
+def _serve(control: socket.socket, run: Callable[..., None]) -> None:
     server = _ForkServer(control, run)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

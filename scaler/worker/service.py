@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from scaler.net.connection import Connection
 from scaler.net.daemon import Daemon, run_daemon
 from scaler.wire.codec import codec
 from scaler.worker.executor import RESULTS_SIGNAL
-from scaler.worker.executors import AskForResults, KillExecutor, StartExecutor, Tell
+from scaler.worker.executors import AskForResults, KillExecutor, Prepared, StartExecutor, Tell
 from scaler.worker.fork_server import PACKET_BYTES, start_fork_server
 from scaler.worker.state import WorkerOptions, WorkerState
 
@@ -49,8 +50,15 @@ class _Process:
 class WorkerService:
     """Carries what a WorkerState decides."""
 
-    def __init__(self, options: WorkerOptions, scheduler: Address, fork_server: tuple[int, socket.socket]) -> None:
+    def __init__(
+        self,
+        options: WorkerOptions,
+        scheduler: Address,
+        fork_server: tuple[int, socket.socket],
+        prepared: Callable[[str], None] | None = None,
+    ) -> None:
         self.state = WorkerState(options)
+        self._prepared = prepared
         self._scheduler = scheduler
         self._fork_pid, self._control = fork_server
         self._control.setblocking(False)
@@ -68,6 +76,7 @@ class WorkerService:
         """Fork the executors and dial the scheduler."""
         self._daemon = daemon
         self.state.vitals = self._vitals
+        self.state.memory.resident = self._resident
         self.state.identity = daemon.driver.identity
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._fork_server_speaks)
         self.state.start(time.monotonic())
@@ -105,6 +114,8 @@ class WorkerService:
             self._signal(output.executor, signal.SIGKILL)
         elif isinstance(output, AskForResults):
             self._signal(output.executor, RESULTS_SIGNAL)
+        elif isinstance(output, Prepared) and self._prepared is not None:
+            self._prepared(output.error)
 
     def _signal(self, executor: int, number: signal.Signals) -> None:
         process = self._processes.get(executor)
@@ -228,6 +239,13 @@ class WorkerService:
 
     # ---- measuring
 
+    def _resident(self, executor: int) -> int:
+        process = self._processes.get(executor)
+        with contextlib.suppress(psutil.Error):
+            if process is not None and process.pid:
+                return int(psutil.Process(process.pid).memory_info().rss)
+        return 0
+
     def _vitals(self) -> tuple[float, int, int]:
         """Of the worker and its executors together."""
         resident, cpu = 0, 0.0
@@ -264,11 +282,21 @@ def _story(exit_code: int, process: _Process) -> str:
     return f"executor {process.pid} was {how}{said}" if exit_code < 0 else f"executor {process.pid} {how}{said}"
 
 
-def run_worker(options: WorkerOptions, scheduler: str, event_loop: str = "uvloop", name: str = "Worker") -> int:
-    """Be a worker until told to end; returns the exit code. Must be called before this process has threads."""
+def run_worker(
+    options: WorkerOptions,
+    scheduler: str,
+    event_loop: str = "uvloop",
+    name: str = "Worker",
+    prepared: Callable[[str], None] | None = None,
+) -> int:
+    """Be a worker until told to end; returns the exit code. Must be called before this process has threads.
+
+    ``prepared`` is called once: with an empty text when all executors are ready, or with what keeps them from it.
+    """
     try:
         address = Address.parse(scheduler)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
-    service = WorkerService(replace(options, pid=os.getpid()), address, start_fork_server())
+    fork_server = start_fork_server(options.preload)
+    service = WorkerService(replace(options, pid=os.getpid()), address, fork_server, prepared)
     return run_daemon(name, service, event_loop)

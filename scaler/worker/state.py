@@ -30,6 +30,7 @@ from scaler.messages import (
     WorkerSettings,
 )
 from scaler.worker.executors import STARTED_SECONDS, Executors
+from scaler.worker.memory import MemoryRules, MemoryWatch
 from scaler.worker.tasks import Pairs, Task
 
 
@@ -48,6 +49,12 @@ class WorkerOptions:
     task_timeout_seconds: float = 0.0
     death_timeout_seconds: float = 300.0
     scheduler_address: str = ""
+    preload: str = ""
+    """A call that each executor makes first, as scaler.worker.preload reads it."""
+    memory_limit_bytes: int = 0
+    garbage_collect_seconds: float = 0.0
+    trim_memory_bytes: int = 0
+    """See MemoryRules."""
 
 
 class WorkerState:
@@ -61,7 +68,10 @@ class WorkerState:
         """Processor use in percent, resident bytes, free bytes on the host: measured by the service."""
         self._out = Outbox()
         self._scheduler: int | None = None
-        self._executors = Executors(options.slots, self._out)
+        self._executors = Executors(options.slots, self._out, options.preload)
+        rules = MemoryRules(options.memory_limit_bytes, options.garbage_collect_seconds, options.trim_memory_bytes)
+        label = f"worker {options.host}:{options.pid}"
+        self.memory = MemoryWatch(rules, self._executors, self._out, label)
         self._draining = False
         self._heartbeat_at: float | None = None
         self._watch_at: float | None = None
@@ -155,6 +165,7 @@ class WorkerState:
         if self._watch_at is not None and now >= self._watch_at:
             self._watch_at = None
             self._executors.watch(now)
+        self.memory.tick(now)
         if self._lost_at is not None and now - self._lost_at >= self.options.death_timeout_seconds:
             text = f"no scheduler for {now - self._lost_at:.0f} s ({self._lost_reason}); this worker ends"
             self._out.add(Stop(text, 1))
@@ -163,6 +174,7 @@ class WorkerState:
         self._executors.dispatch()
         if self._watch_at is None and self._executors.need_watching:
             self._watch_at = now + STARTED_SECONDS
+        self.memory.arrange(now)
         for report in self._executors.take_reports():
             self._send(report)
         self._retire_at = self._executors.retire(now)
@@ -173,7 +185,7 @@ class WorkerState:
 
     def next_deadline(self) -> float | None:
         end = None if self._lost_at is None else self._lost_at + self.options.death_timeout_seconds
-        times = (self._heartbeat_at, self._watch_at, self._retire_at, end)
+        times = (self._heartbeat_at, self._watch_at, self._retire_at, self.memory.next_deadline(), end)
         return min((time for time in times if time is not None), default=None)
 
     # ---- from the scheduler

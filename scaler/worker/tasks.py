@@ -64,6 +64,12 @@ class Executor:
     idle_since: float | None = None
     """Of one beyond the worker's slots: since when it has nothing to do."""
 
+    @property
+    def running(self) -> int | None:
+        """The position that runs, None when none does."""
+        position = None if self.claims is None else self.claims.running
+        return position if position in self.sent else None
+
     def item(self, position: int, task: Task) -> int:
         """Of a range the item that began last, counted from its assignment; 0 of a single task."""
         return 0 if self.claims is None else task.base + self.claims.item(position)

@@ -21,6 +21,7 @@ from scaler.messages import (
     ResultStatus,
     Role,
     RunTasks,
+    Tidy,
 )
 from scaler.wire.codec import codec
 from scaler.worker.executors import AskForResults, KillExecutor, StartExecutor, Tell
@@ -220,7 +221,7 @@ class Executor:
         elif isinstance(message, ForgetForExecutor):
             for number in u32(message.numbers):
                 self._functions.pop(number, None)
-        else:
+        elif not isinstance(message, Tidy):
             assert isinstance(message, ExecutorSettings)
             self._settings = message
 

@@ -290,7 +290,7 @@ def test_a_task_that_runs_too_long_is_stopped(general: bool) -> None:
     assert kills(rig.at(begin + 0.08)) == []
     ((task, attempt, status, text),) = ended(rig.exited(0))
     assert (task, attempt, status) == (1, 1, ResultStatus.timed_out)
-    assert text == b"f0 ran for 0.060 s; its limit is 0.050 s"
+    assert text == b"ran for 0.060 s; its limit is 0.050 s"
 
 
 def test_a_limit_of_its_own_goes_before_the_general_one() -> None:
