@@ -15,9 +15,11 @@ from scaler.config import (
     natural,
     nearest,
     parse,
+    preload,
     read_toml,
     resolve,
     seconds,
+    size,
 )
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
@@ -190,6 +192,12 @@ def test_help_and_version(capsys):
         (limit, "0", 0),
         (seconds, "0", 0.0),
         (interval, "0.5", 0.5),
+        (size, "0", 0),
+        (size, "2147483648", 2 << 30),
+        (size, "2G", 2 << 30),
+        (size, "2 gib", 2 << 30),
+        (size, "512K", 512 << 10),
+        (preload, "no.such.module:f(1)", "no.such.module:f(1)"),
         (capabilities, " linux, cpu=4 ,", ("cpu", "linux")),
     ],
 )
@@ -209,6 +217,11 @@ def test_kinds(kind, text, value):
         (seconds, "inf"),
         (seconds, "soon"),
         (interval, "0"),
+        (size, "-1"),
+        (size, "2GB"),
+        (size, "1.5G"),
+        (size, "iB"),
+        (preload, "no.such.module"),
     ],
 )
 def test_values_that_are_none(kind, text):

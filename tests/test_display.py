@@ -2,7 +2,7 @@
 
 import pytest
 
-from scaler.display import duration, html_table, plural
+from scaler.display import duration, html_table, plural, size
 
 
 def test_html_is_text_only():
@@ -22,3 +22,11 @@ def test_durations(seconds, text):
 
 def test_plural():
     assert [plural(n, "slot") for n in (0, 1, 2000)] == ["0 slots", "1 slot", "2,000 slots"]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1536, "1.5 KiB"), (600 << 20, "600 MiB"), (5 << 40, "5 TiB")],
+)
+def test_sizes(count, text):
+    assert size(count) == text

@@ -235,7 +235,9 @@ class Workers:
             raise ProtocolError(f"{count} results of a range that has {len(items)} items left")
         if status == ResultStatus.failed and board.retry(task, message.payloads[0]):
             return
-        if not good and status not in (ResultStatus.failed, ResultStatus.timed_out, ResultStatus.lost):
+        if status in _STOPPED:
+            message.payloads[0] = self._stopped(task, message.payloads[0])
+        elif not good and status not in (ResultStatus.failed, ResultStatus.lost):
             raise ProtocolError(f"a worker cannot end an item as {status.name}")
         if good:
             board.functions.measure(items.whole.function, u64(message.wall_microseconds)[0] / count)
@@ -268,10 +270,14 @@ class Workers:
         if status == ResultStatus.failed and self._board.retry(task, payload):
             return
         if status in _STOPPED:
-            payload = f"{self._board.label(task)} ".encode() + payload
-            self._clients.parents_gone(self._board.slots.ids(array("I", [task])))
+            payload = self._stopped(task, payload)
         self._board.loads.release(array("I", [task]))
         self._clients.deliver_ends(self._board.end(task, status, payload))
+
+    def _stopped(self, task: int, text: bytes) -> bytes:
+        """What was submitted inside it goes too; returns why it was stopped, with its name."""
+        self._clients.parents_gone(self._board.slots.ids(array("I", [task])))
+        return f"{self._board.label(task)} ".encode() + text
 
     def _retracted(self, session: WorkerSession, message: Retracted) -> None:
         returned = self._live(session, message.returned, message.returned_attempts)

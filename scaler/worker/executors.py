@@ -90,7 +90,7 @@ class Executors:
         """In order."""
         self._slots = slots
         self._preload = preload
-        self._preloading: dict[int, Claims] = {}
+        self._starting: dict[int, Claims] = {}
         """Executors that run, but are not ready for tasks yet."""
         self._prepared = False
         """Whether all were ready once."""
@@ -164,31 +164,29 @@ class Executors:
 
     def started(self, number: int, claims: Claims) -> None:
         """An executor runs and reads its socket."""
-        if self._preload:
-            self._preloading[number] = claims
-        else:
-            self._begin(number, claims)
-
-    def _begin(self, number: int, claims: Claims) -> None:
-        """It is ready for tasks."""
         executor = self._living.get(number)
         if executor is not None:
-            executor.claims = claims
-            self._failed_forks = 0
-            self._tell_settings(executor)
-            if self._preload and not self._prepared and all(e.claims is not None for e in self._living.values()):
-                self._prepared = True
-                self._out.add(Prepared())
+            self._starting[number] = claims
+            self._begin(executor)
 
-    def _preloaded(self, number: int, error: str) -> None:
+    def _preloaded(self, executor: Executor, error: str) -> None:
         """An executor has made the call that comes before all tasks. If that failed once it would again: the worker ends."""
-        claims = self._preloading.pop(number, None)
-        if claims is None:
-            return
         if error:
             self._give_up(f"the preload {self._preload} failed:\n{error}")
-        else:
-            self._begin(number, claims)
+        elif executor.claims is None:
+            executor.preloaded = True
+            self._begin(executor)
+
+    def _begin(self, executor: Executor) -> None:
+        """Give it tasks from now on, if it is ready. What it says may be heard before it is known to have started."""
+        if executor.number not in self._starting or (self._preload and not executor.preloaded):
+            return
+        executor.claims = self._starting.pop(executor.number)
+        self._failed_forks = 0
+        self._tell_settings(executor)
+        if self._preload and not self._prepared and all(e.claims is not None for e in self._living.values()):
+            self._prepared = True
+            self._out.add(Prepared())
 
     def _give_up(self, reason: str) -> None:
         """There will be no executors."""
@@ -202,7 +200,7 @@ class Executors:
         if executor is None:
             return
         if executor.claims is None:
-            self._preloading.pop(number, None)
+            self._starting.pop(number, None)
             self._failed_forks += 1
             if self._failed_forks > MAX_FAILED_FORKS:
                 self._give_up(f"executors do not start: {story}")
@@ -419,8 +417,8 @@ class Executors:
         executor = self._living.get(number)
         if executor is not None and isinstance(message, Results):
             self._take_results(executor, message)
-        elif isinstance(message, Preloaded):
-            self._preloaded(number, message.error)
+        elif executor is not None and isinstance(message, Preloaded):
+            self._preloaded(executor, message.error)
 
     def _take_results(self, executor: Executor, message: Results) -> None:
         sums: dict[int, list[float]] = {}

@@ -48,7 +48,8 @@ class Executor:
 
     number: int
     claims: Claims | None = None
-    """None until it has started."""
+    """None until it has started, and made the call that comes before all tasks."""
+    preloaded: bool = False
     sent: dict[int, Task] = field(default_factory=dict)
     """By position, in order: what it has and has not answered."""
     next_position: int = 0

@@ -1,10 +1,23 @@
 """What is asked for a task, and of workers, on real clusters."""
 
+import gc
+import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
+
+from scaler import (
+    Client,
+    ClusterError,
+    ConfigurationError,
+    SchedulerClusterCombo,
+    TaskMemoryError,
+    TaskTimeoutError,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -79,3 +92,160 @@ if __name__ == "__main__":
         ):
             with pytest.raises(error):
                 client.submit_verbose(abs, (-1,), {}, **options)
+
+
+class TestTimeLimits:
+    def test_the_workers_own_and_that_of_a_task(self):
+        with (
+            SchedulerClusterCombo(1, task_timeout_seconds=0.3, logging_level="WARNING") as combo,
+            Client(combo.get_address(), timeout_seconds=20) as client,
+        ):
+            with pytest.raises(TaskTimeoutError, match=r"^sleep ran for .* s; its limit is 0.300 s$"):
+                client.submit(time.sleep, 3600).result(20)
+            with pytest.raises(TaskTimeoutError, match=r"^a nap ran for .* s; its limit is 0.050 s$"):
+                client.submit_verbose(time.sleep, (3600,), {}, timeout=0.05, name="a nap").result(20)
+            assert client.submit_verbose(time.sleep, (0.5,), {}, timeout=60).result(20) is None
+            with pytest.raises(TaskTimeoutError, match="its limit is"):
+                client.map(time.sleep, [0.01, 3600])
+
+    def test_workers_end_without_a_scheduler(self, start, free_addresses):
+        workers = start("scaler_cluster", "-n", "1", free_addresses[0], "--death-timeout-seconds", "0.5")
+        assert workers.wait() == 1
+        assert "no scheduler for" in "".join(workers.lines)
+
+    def test_a_worker_by_itself_does_too(self, free_addresses, tmp_path):
+        order = {
+            "options": {
+                "slots": 1,
+                "capabilities": [],
+                "death_timeout_seconds": 0.5,
+                "scheduler_address": free_addresses[0],
+            },
+            "event_loop": "uvloop",
+            "logging": ["INFO", [str(tmp_path / "log")], None],
+        }
+        command = [sys.executable, "-m", "scaler.worker", json.dumps(order)]
+        assert subprocess.run(command, timeout=30, check=False).returncode == 1
+        assert "no scheduler for" in (tmp_path / "log").read_text()
+
+
+def fill(megabytes: int) -> int:
+    """Take memory, and keep it for a while."""
+    block = bytearray(megabytes << 20)
+    for place in range(0, len(block), 4096):
+        block[place] = 1
+    while megabytes > 200:
+        time.sleep(1)
+    return len(block)
+
+
+def grow() -> None:
+    """Take memory that only the garbage collector can free."""
+    circle: list[object] = [bytes(100) for _ in range(2_000_000)]
+    circle.append(circle)
+
+
+def resident() -> int:
+    return psutil.Process().memory_info().rss
+
+
+class TestMemory:
+    def test_a_task_that_takes_too_much_fails_and_others_do_not(self):
+        with (
+            SchedulerClusterCombo(2, memory_limit_bytes=300 << 20, logging_level="ERROR") as combo,
+            Client(combo.get_address(), timeout_seconds=20) as client,
+        ):
+            others = [client.submit(fill, 20) for _ in range(20)]
+            greedy = client.submit_verbose(fill, (1000,), {}, name="greedy")
+            with pytest.raises(
+                TaskMemoryError, match=r"^greedy took its executor to [\d.,]+ .iB of memory; the limit is 300 MiB"
+            ):
+                greedy.result(30)
+            assert [other.result(20) for other in others] == [20 << 20] * 20
+            with pytest.raises(MemoryError):
+                client.map(fill, [1, 2, 1000])
+
+    def test_memory_is_given_back_after_a_task(self):
+        with (
+            SchedulerClusterCombo(1, trim_memory_threshold_bytes=150 << 20, logging_level="ERROR") as combo,
+            Client(combo.get_address(), timeout_seconds=20) as client,
+        ):
+            client.submit(gc.disable).result(20)
+            client.submit(grow).result(30)
+            assert client.submit(resident).result(20) > 200 << 20
+            deadline = time.monotonic() + 20
+            while client.submit(resident).result(20) > 150 << 20:
+                assert time.monotonic() < deadline
+
+
+PRELOADED = """
+import os
+
+first = None
+
+def setup(*args, **kwargs):
+    global first
+    first = first or (args, kwargs)
+
+def fail():
+    raise RuntimeError("no such database")
+
+def crash():
+    os._exit(7)
+"""
+
+
+@pytest.fixture
+def preloadable(tmp_path, monkeypatch):
+    """The module ``preloadable``, here and in the processes started here."""
+    (tmp_path / "preloadable.py").write_text(PRELOADED)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def first_setup() -> object:
+    return sys.modules["preloadable"].first  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("preloadable")
+class TestPreload:
+    def test_it_comes_before_the_first_task_of_each_executor(self):
+        preload = "preloadable:setup('production', size=3)"
+        with (
+            SchedulerClusterCombo(2, preload=preload, logging_level="ERROR") as combo,
+            Client(combo.get_address(), timeout_seconds=20) as client,
+        ):
+            made = (("production",), {"size": 3})
+            assert [f.result(20) for f in [client.submit(first_setup) for _ in range(50)]] == [made] * 50
+            with pytest.raises(TaskTimeoutError):
+                client.submit_verbose(time.sleep, (3600,), {}, timeout=0.1).result(20)
+            assert [f.result(20) for f in [client.submit(first_setup) for _ in range(50)]] == [made] * 50
+
+    def test_one_that_raises_keeps_a_cluster_from_starting(self):
+        with pytest.raises(ClusterError) as caught:
+            SchedulerClusterCombo(2, preload="preloadable:fail", logging_level="CRITICAL")
+        told = str(caught.value)
+        assert told.startswith("the local cluster did not start: the preload preloadable:fail failed:\nTraceback")
+        assert told.rstrip().endswith("RuntimeError: no such database")
+        assert "scaler/worker" not in told
+
+    def test_so_does_one_that_ends_its_process(self):
+        with pytest.raises(ClusterError, match=r"executors do not start: .* ended with exit code 7"):
+            SchedulerClusterCombo(1, preload="preloadable:crash()", logging_level="CRITICAL")
+
+    def test_one_that_is_none_is_refused_at_once(self):
+        with pytest.raises(ConfigurationError, match="preload: 'preloadable' is no preload"):
+            SchedulerClusterCombo(1, preload="preloadable")
+
+    def test_the_command(self, start, free_addresses):
+        scheduler, storage = free_addresses
+        start("scaler_object_storage_server", storage)
+        start("scaler_scheduler", scheduler, "-osa", storage)
+        bad = start("scaler_cluster", "-n", "2", scheduler, "--preload", "preloadable:fail()")
+        assert bad.wait() == 1
+        said = "".join(bad.lines)
+        assert said.count("RuntimeError: no such database") == 1
+        assert said.count("preload preloadable:fail() failed") == 1
+        start("scaler_cluster", "-n", "1", scheduler, "--preload", "preloadable:setup(1)")
+        with Client(scheduler, timeout_seconds=20) as client:
+            assert client.submit(first_setup).result(20) == ((1,), {})

@@ -207,3 +207,13 @@ def test_snapshot(rig):
         "last_failure": "",
         "ending": False,
     }
+
+
+def test_after_a_worker_that_was_unfit_there_is_no_other(rig):
+    rig.connect(0.0)
+    rig.started(0, 0.1)
+    rig.state.worker_exited(0, "worker 7 ended with exit code 3", 0.5, unfit=True)
+    outputs = rig.after(0.5)
+    reason = "worker 7 ended with exit code 3: it is not fit to run tasks, as it said above; this manager ends"
+    assert outputs == [Send(SCHEDULER, ManagerLeaving()), Stop(reason, 1)]
+    assert rig.tick(60.0) == []

@@ -240,6 +240,15 @@ def test_an_item_that_runs_too_long_ends_and_the_others_run_again() -> None:
     assert [p.items[0] for p in given_out(outputs)][:2] == [10, 14]
 
 
+@pytest.mark.parametrize("status", [ResultStatus.timed_out, ResultStatus.out_of_memory])
+def test_an_item_that_was_stopped_is_called_by_its_name(status: ResultStatus) -> None:
+    _, client, (worker,) = measured()
+    part, *_ = given_out(submit(client, 10, 30, TaskOptions(name="one of many")))
+    stopped = ExecutorDeaths(q(part.id), i(part.attempt), ["took too much"], i(3), bytes([status]))
+    (result,) = of(worker.say(stopped), Results, client.peer)
+    assert (list(result.statuses), result.payloads) == ([status], [b"one of many took too much"])
+
+
 def test_a_death_after_the_item_had_ended_is_nobodys() -> None:
     _, client, (worker,) = measured()
     part, *_ = given_out(submit(client, 10, 30))

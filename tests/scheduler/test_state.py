@@ -148,6 +148,16 @@ def test_a_failed_task_is_run_again_as_often_as_asked() -> None:
     assert results(worker.ends((ann.id(1), 3), status=FAILED, payload=b"last")) == [(1, FAILED, b"last")]
 
 
+@pytest.mark.parametrize("status", [ResultStatus.timed_out, ResultStatus.out_of_memory])
+def test_a_task_that_was_stopped_is_called_by_its_name(status: ResultStatus) -> None:
+    rig = Rig()
+    ann, worker = rig.client(), rig.worker(2)
+    ann.submit(1)
+    ann.submit(2, options=TaskOptions(name="the second"))
+    outputs = worker.ends((ann.id(1), 1), (ann.id(2), 1), status=status, payload=b"took too much")
+    assert results(outputs) == [(1, status, b"f0 took too much"), (2, status, b"the second took too much")]
+
+
 # ---- dependencies
 
 
