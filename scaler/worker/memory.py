@@ -22,6 +22,8 @@ TIDY_SECONDS = 1.0
 TRIM_SECONDS = 10.0
 """An executor that keeps much memory on purpose is not asked more often than this to give it back."""
 
+_NEVER = float("inf")
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryRules:
@@ -63,30 +65,36 @@ class MemoryWatch:
         self._out = out
         self._label = label
         self._records: dict[int, _Record] = {}
-        self._look_at: float | None = None
-        self._tidy_at: float | None = None
+        self.due: float | None = None
+        """When tick() should come."""
+        self._look_at = self._tidy_at = _NEVER
 
     def arrange(self, now: float) -> None:
         """There may be work: look after it in time."""
-        if self._look_at is None and self._rules.limit_bytes and not self._executors.empty:
+        if self._look_at == _NEVER and self._rules.limit_bytes and not self._executors.empty:
             self._look_at = now + LOOK_SECONDS
-        if self._tidy_at is None and self._tidies and (not self._executors.empty or self._any_uncollected()):
+            self._set_due()
+        if self._tidy_at == _NEVER and self._tidies and (not self._executors.empty or self._any_uncollected()):
             self._tidy_at = now + TIDY_SECONDS
-
-    def next_deadline(self) -> float | None:
-        """When tick() should come."""
-        return min((time for time in (self._look_at, self._tidy_at) if time is not None), default=None)
+            self._set_due()
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        if self._look_at is not None and now >= self._look_at:
-            self._look_at = None
-            for executor, record in self._all(now):
+        if self.due is None or now < self.due:
+            return
+        look, tidy = now >= self._look_at, now >= self._tidy_at
+        self._look_at = _NEVER if look else self._look_at
+        self._tidy_at = _NEVER if tidy else self._tidy_at
+        self._set_due()
+        for executor, record in self._all(now):
+            if look:
                 self._look(executor, record)
-        if self._tidy_at is not None and now >= self._tidy_at:
-            self._tidy_at = None
-            for executor, record in self._all(now):
+            if tidy and executor.killed_for is None:
                 self._tidy(executor, record, now)
+
+    def _set_due(self) -> None:
+        first = min(self._look_at, self._tidy_at)
+        self.due = None if first == _NEVER else first
 
     def _all(self, now: float) -> list[tuple[Executor, _Record]]:
         living = self._executors.at_work()

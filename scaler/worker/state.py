@@ -185,7 +185,7 @@ class WorkerState:
 
     def next_deadline(self) -> float | None:
         end = None if self._lost_at is None else self._lost_at + self.options.death_timeout_seconds
-        times = (self._heartbeat_at, self._watch_at, self._retire_at, self.memory.next_deadline(), end)
+        times = (self._heartbeat_at, self._watch_at, self._retire_at, self.memory.due, end)
         return min((time for time in times if time is not None), default=None)
 
     # ---- from the scheduler

@@ -114,11 +114,11 @@ class TestLimit:
     def test_nobody_looks_without_limit_or_without_work(self, limit: int) -> None:
         worker, _ = rig(memory_limit_bytes=limit)
         worker.state.memory.resident = lambda executor: pytest.fail("nothing to look at")
-        assert worker.state.memory.next_deadline() is None
+        assert worker.state.memory.due is None
         if not limit:
             worker.assign(1)
             worker.take(0)
-            assert worker.state.memory.next_deadline() is None
+            assert worker.state.memory.due is None
             worker.at(worker.now + 1)
 
 
@@ -129,7 +129,7 @@ class TestTidying:
         worker.run(0)
         assert told(later(worker, 30), Tidy) == []
         assert told(later(worker, 2), Tidy) == [Tidy(False)]
-        assert worker.state.memory.next_deadline() is None
+        assert worker.state.memory.due is None
         assert told(later(worker, 100), Tidy) == []
         worker.assign(2)
         worker.run(1)
@@ -168,4 +168,4 @@ class TestTidying:
         worker.assign(1)
         worker.run(0)
         assert told(later(worker, 60), Tidy) == [Tidy(True)]
-        assert worker.state.memory.next_deadline() is None
+        assert worker.state.memory.due is None
