@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from scaler.cluster.local import LocalCluster
 from scaler.cluster.stack import LocalStack
+from scaler.config import preload as read_preload
+from scaler.config import seconds, size
 from scaler.display import html_table
 from scaler.errors import ConfigurationError
 from scaler.scheduler.policy import parse_policy
-from scaler.worker.preload import parse_preload
 
+T = TypeVar("T")
 _ANY = "tcp://127.0.0.1:0"
 
 
@@ -25,7 +27,7 @@ class SchedulerClusterCombo:
         max_number_of_tasks_waiting: the scheduler refuses more than these; -1 for no limit.
         heartbeat_interval_seconds, client_timeout_seconds, worker_timeout_seconds, task_timeout_seconds,
         death_timeout_seconds, garbage_collect_interval_seconds, trim_memory_threshold_bytes, memory_limit_bytes: as the
-        options of the same name of the commands; sizes as numbers.
+        options of the same name of the commands.
         per_worker_task_queue_size: how many tasks may wait at the worker for each slot.
         protected: whether clients may not shut the cluster down.
         scaler_policy: engine and content; the allocation is checked, scaling does not apply to a fixed cluster.
@@ -39,8 +41,8 @@ class SchedulerClusterCombo:
     load_balance_trigger_times (balancing is continuous), hard_processor_suspend (executors are never suspended),
     security_config.
 
-    Raises ClusterError when it does not start, also because the preload raises; ConfigurationError for a policy or a preload
-    that is none.
+    Raises ClusterError when it does not start, also because the preload raises; ConfigurationError, naming the
+    parameter, for what it cannot be.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class SchedulerClusterCombo:
         load_balance_seconds: float = 1,
         load_balance_trigger_times: int = 2,
         garbage_collect_interval_seconds: float = 30,
-        trim_memory_threshold_bytes: int = 1 << 30,
+        trim_memory_threshold_bytes: int | str = 1 << 30,
         per_worker_task_queue_size: int = 1000,
         hard_processor_suspend: bool = False,
         protected: bool = True,
@@ -74,11 +76,9 @@ class SchedulerClusterCombo:
         worker_manager_id: str = "combo",
         security_config: Any = None,
         preload: str | None = None,
-        memory_limit_bytes: int = 0,
+        memory_limit_bytes: int | str = 0,
     ) -> None:
         parse_policy(*scaler_policy)
-        if preload:
-            _check_preload(preload)
         stack = LocalStack(
             n_workers,
             address or _ANY,
@@ -95,10 +95,10 @@ class SchedulerClusterCombo:
             protected,
             event_loop,
             worker_manager_id,
-            preload or "",
-            memory_limit_bytes,
-            garbage_collect_interval_seconds,
-            trim_memory_threshold_bytes,
+            _checked("preload", read_preload, preload) if preload else "",
+            _checked("memory_limit_bytes", size, memory_limit_bytes),
+            _checked("garbage_collect_interval_seconds", seconds, garbage_collect_interval_seconds),
+            _checked("trim_memory_threshold_bytes", size, trim_memory_threshold_bytes),
         )
         self._cluster = LocalCluster(n_workers, stack, logging_level, logging_paths, logging_config_file)
 
@@ -135,8 +135,9 @@ class SchedulerClusterCombo:
         return html_table("SchedulerClusterCombo", {**self._cluster.described(), **rows})
 
 
-def _check_preload(text: str) -> None:
+def _checked(name: str, kind: Callable[[str], T], value: object) -> T:
+    """A parameter as the option of the same name takes it. Raises ConfigurationError that names it."""
     try:
-        parse_preload(text)
+        return kind(str(value))
     except ValueError as error:
-        raise ConfigurationError(f"preload: {error}") from None
+        raise ConfigurationError(f"{name}: {error}") from None

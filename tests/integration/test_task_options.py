@@ -236,6 +236,8 @@ class TestPreload:
     def test_one_that_is_none_is_refused_at_once(self):
         with pytest.raises(ConfigurationError, match="preload: 'preloadable' is no preload"):
             SchedulerClusterCombo(1, preload="preloadable")
+        with pytest.raises(ConfigurationError, match="memory_limit_bytes: 'much' is no size"):
+            SchedulerClusterCombo(1, memory_limit_bytes="much")
 
     def test_the_command(self, start, free_addresses):
         scheduler, storage = free_addresses
