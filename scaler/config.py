@@ -21,6 +21,7 @@ from scaler.errors import ConfigurationError
 from scaler.ids import Address
 
 _SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+LEAST_MEMORY = 64 << 20
 SECTIONS = ("object_storage_server", "scheduler", "cluster", "worker_manager", "gui", "top")
 
 
@@ -109,6 +110,13 @@ def size(text: str) -> int:
         raise ValueError(f"{text!r} is no size; write a number of bytes, or 512M, 2G, 2GiB (powers of 1024)")
     number, unit = found.groups()
     return int(number) << _SHIFTS[unit.upper() if unit else ""]
+
+
+def memory_limit(text: str) -> int:
+    """An option's type: a size that leaves an executor something for its tasks, or 0 for no limit."""
+    if 0 < size(text) < LEAST_MEMORY:
+        raise ValueError(f"{text} is too little; an executor needs some of it for itself, give it 64M or more")
+    return size(text)
 
 
 def preload(text: str) -> str:

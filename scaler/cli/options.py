@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 
-from scaler.config import Option, address, boolean, capabilities, integer, interval, natural, preload, seconds, size
+from scaler.config import (
+    Option,
+    address,
+    boolean,
+    capabilities,
+    integer,
+    interval,
+    memory_limit,
+    natural,
+    preload,
+    seconds,
+    size,
+)
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
 from scaler.logs import LEVELS
@@ -86,7 +98,7 @@ WORKERS = (
         "memory_limit_bytes",
         "stop tasks that take their executor's memory above this, as bytes or 512M, 2G; their caller gets an error; 0: no limit",
         0,
-        size,
+        memory_limit,
         short="-mlb",
     ),
     Option(

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from scaler.cluster.local import LocalCluster
 from scaler.cluster.stack import LocalStack
+from scaler.config import memory_limit, seconds, size
 from scaler.config import preload as read_preload
-from scaler.config import seconds, size
 from scaler.display import html_table
 from scaler.errors import ConfigurationError
 from scaler.scheduler.policy import parse_policy
@@ -96,7 +96,7 @@ class SchedulerClusterCombo:
             event_loop,
             worker_manager_id,
             _checked("preload", read_preload, preload) if preload else "",
-            _checked("memory_limit_bytes", size, memory_limit_bytes),
+            _checked("memory_limit_bytes", memory_limit, memory_limit_bytes),
             _checked("garbage_collect_interval_seconds", seconds, garbage_collect_interval_seconds),
             _checked("trim_memory_threshold_bytes", size, trim_memory_threshold_bytes),
         )

@@ -18,7 +18,6 @@ from scaler.machine import UNFIT, Outbox, Stop
 from scaler.messages import (
     MESSAGE_BYTES,
     DefineForExecutor,
-    ExecutorDeaths,
     ExecutorSettings,
     ForgetForExecutor,
     Function,
@@ -28,10 +27,9 @@ from scaler.messages import (
     ResultStatus,
     RunTasks,
     Started,
-    Trimmed,
     function_runs,
-    runs,
 )
+from scaler.worker.reports import Reports
 from scaler.worker.tasks import Executor, Pairs, Task, inputs_of
 
 AHEAD_US = 4_000
@@ -86,8 +84,7 @@ class Executors:
 
     def __init__(self, slots: int, out: Outbox, preload: str = "") -> None:
         self.functions: dict[int, Function] = {}
-        self.reports: list[Message] = []
-        """In order."""
+        self.reports = Reports()
         self._slots = slots
         self._preload = preload
         self._starting: dict[int, Claims] = {}
@@ -107,9 +104,6 @@ class Executors:
         """Task id to where it was sent."""
         self._ready: dict[int, Task] = {}
         """Task id to what waits in the queue."""
-        self._done: list[tuple[int, int, int, bytes, int, int, int, int, bytes]] = []
-        self._deaths: list[tuple[int, int, str, int, ResultStatus]] = []
-        self._trimmed: list[tuple[int, int, int]] = []
 
     # ---- coming and going
 
@@ -217,12 +211,12 @@ class Executors:
             if executor.killed_for is not None and executor.killed_for[0] == position:
                 _, status, text = executor.killed_for
                 if len(task.item_ends) or task.base:
-                    self._deaths.append((task.id, task.attempt, text, executor.item(position, task), status))
+                    self.reports.deaths.append((task.id, task.attempt, text, executor.item(position, task), status))
                 else:
-                    self._done.append((task.id, task.attempt, status, text.encode(), 0, 0, 0, 1, b""))
+                    self.reports.done.append((task.id, task.attempt, status, text.encode(), 0, 0, 0, 1, b""))
             elif position == running and executor.killed_for is None:
                 died = executor.item(position, task)
-                self._deaths.append((task.id, task.attempt, story, died, ResultStatus.crashed))
+                self.reports.deaths.append((task.id, task.attempt, story, died, ResultStatus.crashed))
             else:
                 task.keep_rest()
                 survivors.append(task)
@@ -287,10 +281,7 @@ class Executors:
         """The scheduler gives our tasks to others: stop them, and forget everything."""
         self._queue.clear()
         self._ready.clear()
-        self._done.clear()
-        self._deaths.clear()
-        self._trimmed.clear()
-        self.reports.clear()
+        self.reports = Reports()
         self.functions.clear()
         self._means.clear()
         self._lending.clear()
@@ -300,41 +291,6 @@ class Executors:
             elif executor.known:
                 self._out.add(Tell(executor.number, ForgetForExecutor(array("I", executor.known))))
                 executor.known.clear()
-
-    def take_reports(self) -> list[Message]:
-        """What the scheduler is to hear, which is forgotten here."""
-        self._collect()
-        reports, self.reports = self.reports, []
-        return reports
-
-    def _collect(self) -> None:
-        """All that ended since the last time, as reports."""
-        done, self._done = self._done, []
-        for first, last in runs([len(entry[3]) + 4 * entry[7] for entry in done]) if done else ():
-            ids, attempts, statuses, payloads, wall, cpu, peak, counts, ends = zip(*done[first:last], strict=True)
-            results = Results(
-                array("Q", ids),
-                array("I", attempts),
-                bytes(statuses),
-                list(payloads),
-                array("Q", wall),
-                array("Q", cpu),
-                array("Q", peak),
-            )
-            if max(counts) > 1:
-                results.counts, results.item_ends = array("I", counts), list(ends)
-            self.reports.append(results)
-        if self._deaths:
-            ids, attempts, stories, items, statuses = zip(*self._deaths, strict=True)
-            self._deaths = []
-            deaths = ExecutorDeaths(array("Q", ids), array("I", attempts), list(stories))
-            if any(items) or min(statuses) != max(statuses) or statuses[0] != ResultStatus.crashed:
-                deaths.items, deaths.statuses = array("I", items), bytes(statuses)
-            self.reports.append(deaths)
-        if self._trimmed:  # After the results of their items.
-            ids, attempts, kept = zip(*self._trimmed, strict=True)
-            self._trimmed = []
-            self.reports.append(Trimmed(array("Q", ids), array("I", attempts), array("I", kept)))
 
     # ---- giving out
 
@@ -437,7 +393,7 @@ class Executors:
             if task is None:
                 continue
             task.done += count
-            self._done.append((task.id, task.attempt, status, payload, wall, cpu, peak, count, ends))
+            self.reports.done.append((task.id, task.attempt, status, payload, wall, cpu, peak, count, ends))
             self._forget_if_done(executor, position, task)
             entry = sums.setdefault(task.function, [0.0, 0.0])
             entry[0] += wall
@@ -486,7 +442,7 @@ class Executors:
                     executor.reported = running
                     started.add(task.id, task.attempt)
         if started.ids:
-            self.reports.append(Started(started.ids, started.attempts))
+            self.reports.messages.append(Started(started.ids, started.attempts))
 
     def _trim(self, executor: Executor, position: int) -> None:
         """Give back what has not begun of a range that runs for longer than it should: others may have it sooner."""
@@ -494,7 +450,7 @@ class Executors:
         begun = executor.claims.trim(position) if executor.claims is not None and task.count > 1 else None
         if begun is not None and begun < task.count:
             task.count = begun
-            self._trimmed.append((task.id, task.attempt, task.base + begun))
+            self.reports.trimmed.append((task.id, task.attempt, task.base + begun))
             self._forget_if_done(executor, position, task)
 
     def _ask_for_results(self, executor: Executor, running: int, item: int) -> None:

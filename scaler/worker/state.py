@@ -175,7 +175,7 @@ class WorkerState:
         if self._watch_at is None and self._executors.need_watching:
             self._watch_at = now + STARTED_SECONDS
         self.memory.arrange(now)
-        for report in self._executors.take_reports():
+        for report in self._executors.reports.take():
             self._send(report)
         self._retire_at = self._executors.retire(now)
         if self._draining and self._scheduler is not None and self._executors.empty:
