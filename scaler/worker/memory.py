@@ -67,16 +67,18 @@ class MemoryWatch:
         self._records: dict[int, _Record] = {}
         self.due: float | None = None
         """When tick() should come."""
+        self.unarranged = self._tidies or bool(rules.limit_bytes)
+        """Whether arrange() should be called when there may be work."""
         self._look_at = self._tidy_at = _NEVER
 
     def arrange(self, now: float) -> None:
-        """There may be work: look after it in time."""
-        if self._look_at == _NEVER and self._rules.limit_bytes and not self._executors.empty:
+        """There may be work: look after it in time. Does nothing unless ``unarranged``."""
+        busy = not self._executors.empty
+        if self._rules.limit_bytes and self._look_at == _NEVER and busy:
             self._look_at = now + LOOK_SECONDS
-            self._set_due()
-        if self._tidy_at == _NEVER and self._tidies and (not self._executors.empty or self._any_uncollected()):
+        if self._tidies and self._tidy_at == _NEVER and (busy or self._any_uncollected()):
             self._tidy_at = now + TIDY_SECONDS
-            self._set_due()
+        self._set_due()
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -95,6 +97,9 @@ class MemoryWatch:
     def _set_due(self) -> None:
         first = min(self._look_at, self._tidy_at)
         self.due = None if first == _NEVER else first
+        self.unarranged = bool(
+            (self._rules.limit_bytes and self._look_at == _NEVER) or (self._tidies and self._tidy_at == _NEVER)
+        )
 
     def _all(self, now: float) -> list[tuple[Executor, _Record]]:
         living = self._executors.at_work()

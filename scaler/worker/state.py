@@ -174,7 +174,8 @@ class WorkerState:
         self._executors.dispatch()
         if self._watch_at is None and self._executors.need_watching:
             self._watch_at = now + STARTED_SECONDS
-        self.memory.arrange(now)
+        if self.memory.unarranged:
+            self.memory.arrange(now)
         for report in self._executors.reports.take():
             self._send(report)
         self._retire_at = self._executors.retire(now)
