@@ -52,6 +52,7 @@ class StorageFailureReason(IntEnum):
     unknown = 2
     owner_gone = 3
     too_large = 4
+    not_shared = 5
 
 
 # ---- handshake.capnp
@@ -415,12 +416,22 @@ class RunTasks:
 
 
 @dataclass(slots=True)
+class Piece:
+    process: int
+    descriptor: int
+    name: str
+    offset: int
+    bytes: int
+
+
+@dataclass(slots=True)
 class Put:
     request: int
     object: bytes
     owner: bytes
     total_bytes: int
-    offset: int
+    offset: int = 0
+    pieces: list[Piece] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -433,6 +444,26 @@ class Stored:
 class Get:
     request: int
     object: bytes
+    shared: bool = False
+
+
+@dataclass(slots=True)
+class Mapped:
+    request: int
+    total_bytes: int
+    pieces: list[Piece]
+
+
+@dataclass(slots=True)
+class Probe:
+    request: int
+    piece: Piece
+
+
+@dataclass(slots=True)
+class Shared:
+    request: int
+    piece: Piece
 
 
 @dataclass(slots=True)

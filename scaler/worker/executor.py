@@ -22,6 +22,7 @@ from typing import Any
 
 from scaler import serialization
 from scaler._core.claims import PAGE_BYTES, Claims
+from scaler.buffers import size_of
 from scaler.errors import TaskLostError
 from scaler.ids import Address, new_identity, u32, u64
 from scaler.messages import (
@@ -73,7 +74,7 @@ class Executor:
         self._calling = False
         """Whether a task's function runs, so that nothing here is half done."""
         self._storage: StorageClient | None = None
-        self._cache: OrderedDict[bytes, bytes | bytearray] = OrderedDict()
+        self._cache: OrderedDict[bytes, memoryview] = OrderedDict()
         self._cached_bytes = 0
 
     def serve(self) -> None:
@@ -182,7 +183,7 @@ class Executor:
         name = self._functions[number].name
         kind = payload[:1]
         if kind == serialization.STORED:
-            payload = bytes(self.fetch(serialization.REFERENCE.unpack(payload[1:])[0]))
+            payload = self.fetch(serialization.REFERENCE.unpack(payload[1:])[0])
             kind = payload[:1]
         values = [self._input(serializer, status, data, name) for status, data in inputs]
         args: Sequence[Any] = values
@@ -212,17 +213,17 @@ class Executor:
 
     def _input(self, serializer: serialization.Serializer, status: int, data: bytes, name: str) -> Any:
         if status == ResultStatus.stored:
-            data = bytes(self.fetch(serialization.REFERENCE.unpack(data)[0]))
+            data = self.fetch(serialization.REFERENCE.unpack(data)[0])
         return serialization.read(serializer, data, f"an input of {name}")
 
     def _written(self, serializer: serialization.Serializer, result: Any, number: int) -> tuple[ResultStatus, bytes]:
         function = self._functions[number]
-        data = serialization.write(serializer, result, f"the result of {function.name}")
-        if len(data) <= self.settings.inline_limit_bytes:
-            return ResultStatus.succeeded, data
+        parts = serialization.write_parts(serializer, result, f"the result of {function.name}")
+        if len(parts) == 1 and len(parts[0]) <= self.settings.inline_limit_bytes:
+            return ResultStatus.succeeded, parts[0]
         object_id = new_identity()
-        self._storage_client().put(object_id, data, function.owner)
-        return ResultStatus.stored, serialization.REFERENCE.pack(object_id, len(data))
+        self._storage_client().put(object_id, parts, function.owner)
+        return ResultStatus.stored, serialization.REFERENCE.pack(object_id, size_of(parts))
 
     # ---- objects
 
@@ -232,7 +233,7 @@ class Executor:
             self._storage = StorageClient(address, new_identity(), f"executor {os.getpid()}")
         return self._storage
 
-    def fetch(self, object_id: bytes) -> bytes | bytearray:
+    def fetch(self, object_id: bytes) -> memoryview:
         """An object's bytes; those used last are kept here."""
         known = self._cache.get(object_id)
         if known is not None:
