@@ -13,7 +13,7 @@
 # Requests carry a number minted by the dialer, never used again on that connection; answers name it. Answers to different
 # requests come in any order.
 #
-# Shared memory: on one host the bytes need not travel. Who has them in a sealed memfd names its descriptor (`Piece`), and the
+# Shared memory: on one host the bytes need not travel. Who has them in a memfd names its descriptor (`Piece`), and the
 # other side opens and maps it; the system lets only processes of the same user do that. Nothing has to be cleaned up: the memory
 # is freed with its last descriptor and mapping, however the processes end.
 #
@@ -50,16 +50,20 @@ struct FromStorage {
 
 struct Piece {
   # Whole pages of a file in shared memory: a memfd of Linux, which a process of the same host and user opens as
-  # /proc/<process>/fd/<descriptor>. It is sealed against writing, growing and shrinking before anyone hears of it.
+  # /proc/<process>/fd/<descriptor>, for reading. It is sealed against growing and shrinking. Who made it does not write as long as
+  # another process has it open or mapped, which the kernel knows: it refuses a lease (F_SETLEASE, F_WRLCK) then.
   process @0 :UInt32;
   descriptor @1 :UInt32;
   name @2 :Text;
   # The file's, made of random bytes. The link in /proc reads "/memfd:<name> (deleted)"; whatever says something else is
   # another file, since the one meant is gone, or of another host.
-  offset @3 :UInt64;
+  generation @3 :UInt64;
+  # The last page of the file begins with it, little-endian. Who finds another one there, after opening it, came too late: the
+  # file is being used for another object.
+  offset @4 :UInt64;
   # A multiple of the page size, 4096 or what the host has.
-  bytes @4 :UInt64;
-  # The same, but for the last piece of an object. What lies between the end of the file and of its last page reads as zeros.
+  bytes @5 :UInt64;
+  # The same, but for the last piece of an object.
 }
 
 struct Put {

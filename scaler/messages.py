@@ -420,6 +420,7 @@ class Piece:
     process: int
     descriptor: int
     name: str
+    generation: int
     offset: int
     bytes: int
 

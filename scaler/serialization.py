@@ -59,7 +59,7 @@ class DefaultSerializer:
 
     @staticmethod
     def serialize_parts(obj: Any) -> list[Buffer]:
-        """The same in parts that follow each other, of which large buffers are not copied; one part of bytes where there are none."""
+        """The same in parts that follow each other: large buffers are not copied. Without such there is one part, of bytes."""
         return buffers.dump(obj, _pickled)
 
     @staticmethod
@@ -164,8 +164,10 @@ def write_parts(serializer: Serializer, obj: Any, what: str) -> list[Buffer]:
         return [write(serializer, obj, what)]  # which tells what is wrong
 
 
-def read(serializer: Serializer, data: bytes | bytearray | memoryview, what: str) -> Any:
+def read(serializer: Serializer, data: bytes | memoryview, what: str) -> Any:
     """The object. Raises SerializationError that names ``what``, and ObjectLostError for a reference to what was freed."""
+    if type(data) is not bytes and type(serializer) is not DefaultSerializer:
+        data = bytes(data)
     try:
         return serializer.deserialize(data)  # type: ignore[arg-type]
     except ObjectLostError:  # A reference inside: it says which.

@@ -35,7 +35,7 @@ from scaler.messages import (
     StorageFailureReason,
     Stored,
 )
-from scaler.storage.segments import Known, Segment, open_object, share
+from scaler.storage.segments import Known, Segment, Spare, open_object, share
 from scaler.wire import framing
 from scaler.wire.codec import codec
 from scaler.wire.handshake import NONCE_BYTES, Dialer, handshake_codec
@@ -55,6 +55,7 @@ _Answer = TypeVar("_Answer")
 
 log = logging.getLogger("scaler")
 mapped_here = Known()
+spare_here = Spare()
 
 
 class StorageClient:
@@ -410,7 +411,7 @@ class _Link:
 
     def _probe(self) -> bool:
         try:
-            segment = Segment.make(1, [])
+            segment = Segment.make(1)
         except OSError as error:
             return self._no_more_shared(logging.WARNING, f"memory cannot be shared here: {error.strerror}")
         request = next(self._requests)
@@ -435,13 +436,16 @@ class _Link:
         failed = ""
         for known in (mapped_here, None):
             try:
-                written = share(parts, known)
+                written = share(parts, spare_here, known)
             except OSError as error:
                 raise _NotShared(f"shared memory cannot be written: {error.strerror}") from None
             request = next(self._requests)
             self.send(Put(request, object_id, owner, total, 0, written.pieces))
             try:
-                return self._answer(request, Stored).already_there
+                there = self._answer(request, Stored).already_there
+                for segment in written.segments:
+                    spare_here.keep(segment)
+                return there
             except _NotShared as error:
                 # What it was made of may have been freed: then it is copied.
                 failed = str(error)

@@ -10,7 +10,7 @@ from scaler.ids import Address
 from scaler.machine import Output
 from scaler.messages import Chunk, Mapped, Message, Role, Shared, StorageFailure, StorageFailureReason
 from scaler.net.daemon import Daemon, log
-from scaler.storage.segments import Segment, SharedObject, open_object, share
+from scaler.storage.segments import Segment, SharedObject, Spare, open_object, share
 from scaler.storage.state import AnswerProbe, Content, Open, StopTransmit, StorageState, Transmit
 from scaler.wire.framing import MAX_ATTACHMENT_BYTES
 
@@ -31,6 +31,7 @@ class StorageService:
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._readable: dict[int, asyncio.Event] = {}
         self._probe: Segment | None = None
+        self._spare = Spare(0)
         self._daemon: Daemon
 
     async def start(self, daemon: Daemon) -> None:
@@ -89,7 +90,7 @@ class StorageService:
         try:
             Segment.open(output.piece)
             if self._probe is None:
-                self._probe = Segment.make(1, [])
+                self._probe = Segment.make(1)
         except OSError as error:
             reason = StorageFailureReason.not_shared
             self._answer(output.peer, StorageFailure(output.request, reason, f"no memory is shared: {error.strerror}"))
@@ -106,7 +107,7 @@ class StorageService:
     async def _copy_and_tell(self, output: Transmit) -> None:
         content = output.content
         try:
-            shared = await asyncio.to_thread(share, [content.view])
+            shared = await asyncio.to_thread(share, [content.view], self._spare)
             content.view, content.shared = memoryview(shared.map()), shared
         except OSError as error:
             log.debug("an object cannot be put into shared memory: %s", error.strerror)

@@ -38,12 +38,12 @@ REMEMBERED_ANSWERED = 4_096
 _WARNING = 30
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class Content:
     """The bytes of an object; where they are is the service's business."""
 
     view: memoryview
-    shared: Any = None
+    shared: Any = field(default=None, compare=False)
     """What holds them in shared memory, if they are there."""
 
 
@@ -315,7 +315,7 @@ class StorageState:
 
     def _put_shared(self, peer: int, user: _User, put: Put, attachment_bytes: int) -> None:
         """All bytes at once, in shared memory."""
-        if attachment_bytes or put.offset or sum(piece.bytes for piece in put.pieces) != put.total_bytes:
+        if attachment_bytes or put.offset or not put.total_bytes == sum(piece.bytes for piece in put.pieces) > 0:
             raise _WrongMessage(f"put {put.request} has pieces that are not the whole object, or an attachment besides")
         upload = self._begin(peer, user, put, put.total_bytes)
         if user.answered.pop(put.request, None) is None:

@@ -10,6 +10,7 @@ import io
 import mmap
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -49,6 +50,9 @@ RESULTS_SIGNAL = signal.SIGURG
 """By which the worker asks for results. Where nobody listens to it, it does nothing."""
 READ_BYTES = 256 << 10
 CACHE_BYTES = 256 << 20
+CACHE_SECONDS = 2.0
+"""How much of objects that were used more than once is kept, and how long while there is nothing to do."""
+REMEMBERED_FETCHES = 1024
 
 current: Executor | None = None
 """The executor that this process is; None in every other process."""
@@ -76,15 +80,23 @@ class Executor:
         self._storage: StorageClient | None = None
         self._cache: OrderedDict[bytes, memoryview] = OrderedDict()
         self._cached_bytes = 0
+        self._fetched: dict[bytes, None] = {}
 
     def serve(self) -> None:
         """Until the worker closes the socket."""
         buffer = bytearray(READ_BYTES)
-        while received := self._link.recv_into(buffer):
+        while received := self._receive(buffer):
             self._frames.feed(buffer, received)
             for message, _ in iter(self._frames.take, None):
                 self._handle(self._incoming.decode(message))
             self._flush()
+
+    def _receive(self, buffer: bytearray) -> int:
+        """As recv_into(). Objects are not kept while there is nothing to do."""
+        if self._cache and not select.select([self._link], [], [], CACHE_SECONDS)[0]:
+            self._cache.clear()
+            self._cached_bytes = 0
+        return self._link.recv_into(buffer)
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, RunTasks):
@@ -240,7 +252,11 @@ class Executor:
             self._cache.move_to_end(object_id)
             return known
         content = self._storage_client().get(object_id)
-        if len(content) <= CACHE_BYTES:
+        if object_id not in self._fetched:  # What is used once only need not be kept.
+            self._fetched[object_id] = None
+            if len(self._fetched) > REMEMBERED_FETCHES:
+                self._fetched.pop(next(iter(self._fetched)))
+        elif len(content) <= CACHE_BYTES:
             self._cache[object_id] = content
             self._cached_bytes += len(content)
             while self._cached_bytes > CACHE_BYTES:
