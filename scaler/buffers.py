@@ -73,7 +73,8 @@ class _Bytes:
 
 def _laid_out(content: bytes, large: Sequence[memoryview]) -> list[Buffer]:
     end = _HEAD.size + len(large) * _PLACE.size + len(content)
-    places, parts = [], []
+    places: list[bytes] = []
+    parts: list[Buffer] = []
     for view in large:
         padding = -end % ALIGNMENT
         places.append(_PLACE.pack(end + padding, view.nbytes))

@@ -84,8 +84,10 @@ class StorageClient:
         """Store an object for an owner (16 bytes each); returns whether the same id was there already.
 
         ``content`` is one contiguous buffer, or several that follow each other. Where the storage is of this host and
-        user, a large object is written into shared memory, where it stays. Raises ObjectStorageError when the storage does not take it (too large, or
-        the owner was released), ConnectionLostError, and ValueError for ids of another length.
+        user, a large object is written into shared memory, where it stays.
+
+        Raises ObjectStorageError when the storage does not take it (too large, or the owner was released),
+        ConnectionLostError, and ValueError for ids of another length.
         """
         _check_ids(owner, [object_id])
         given = content if isinstance(content, Sequence) and not isinstance(content, _BUFFERS) else [content]
@@ -192,14 +194,17 @@ class _NotShared(ObjectStorageError):
     """The other side cannot open what is in shared memory here."""
 
 
-_ERRORS = {StorageFailureReason.freed: ObjectLostError, StorageFailureReason.not_shared: _NotShared}
+_ERRORS: dict[int, type[ObjectStorageError]] = {
+    StorageFailureReason.freed: ObjectLostError,
+    StorageFailureReason.not_shared: _NotShared,
+}
 
 
 def _mapped(answer: Mapped) -> memoryview:
     """An object that is in shared memory. Raises OSError."""
     mapping = open_object(answer.pieces, answer.total_bytes).map()
     mapped_here.add(mapping, answer.pieces)
-    return memoryview(mapping)
+    return mapping.view
 
 
 def _chunks(parts: Sequence[memoryview]) -> Iterator[tuple[int, list[memoryview]]]:
@@ -207,11 +212,12 @@ def _chunks(parts: Sequence[memoryview]) -> Iterator[tuple[int, list[memoryview]
     offset = filled = 0
     chunk: list[memoryview] = []
     for part in parts:
-        while part:
-            taken = part[: framing.MAX_ATTACHMENT_BYTES - filled]
+        begin = 0
+        while begin < len(part):
+            taken = part[begin : begin + framing.MAX_ATTACHMENT_BYTES - filled]
             chunk.append(taken)
             filled += len(taken)
-            part = part[len(taken) :]
+            begin += len(taken)
             if filled == framing.MAX_ATTACHMENT_BYTES:
                 yield offset, chunk
                 offset, filled, chunk = offset + filled, 0, []
@@ -472,9 +478,10 @@ class _Link:
         answer, attachment_bytes = self._answer_and_attachment(request, (kind,))
         if attachment_bytes:
             raise ProtocolError(f"{kind.__name__} with an attachment")
+        assert isinstance(answer, kind)
         return answer
 
-    def _answer_and_attachment(self, request: int, kinds: tuple[type[_Answer], ...]) -> tuple[_Answer, int]:
+    def _answer_and_attachment(self, request: int, kinds: tuple[type[Any], ...]) -> tuple[Any, int]:
         """The next message, which has to answer this request, and how many bytes of attachment follow it."""
         message, attachment_bytes = self._receive()
         if getattr(message, "request", None) != request or not isinstance(message, (*kinds, StorageFailure)):

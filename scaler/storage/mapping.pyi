@@ -20,7 +20,9 @@ class Mapping:
         """
     def __len__(self) -> int:
         """In bytes."""
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    @property
+    def view(self) -> memoryview:
+        """The bytes; it keeps the mapping."""
     @property
     def address(self) -> int:
         """Where it begins in the memory of this process."""

@@ -50,6 +50,11 @@ cdef class Mapping:
         PyBuffer_FillInfo(view, self, self._address, self._size, 1, flags)
 
     @property
+    def view(self):
+        """The bytes."""
+        return memoryview(self)
+
+    @property
     def address(self):
         """Where it begins."""
         return <uintptr_t>self._address

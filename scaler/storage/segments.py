@@ -134,7 +134,9 @@ class Spare:
         """One for so many bytes, whose other content nobody reads."""
         with self._lock:
             self._check_process()
-            fitting = [spare for spare in self._segments if size <= spare.size <= max(size * LARGEST_EXCESS, size + PAGE)]
+            fitting = [
+                spare for spare in self._segments if size <= spare.size <= max(size * LARGEST_EXCESS, size + PAGE)
+            ]
             for segment in fitting[:SPARE_TRIES]:
                 self._segments.remove(segment)
                 self._bytes -= segment.size
@@ -264,7 +266,7 @@ class Known:
         end = offset + part.nbytes
         if mapping is None or offset % PAGE or end > len(mapping):
             return None
-        behind = memoryview(mapping)[end : end + padding]
+        behind = mapping.view[end : end + padding]
         if behind != _ZEROS[: len(behind)]:
             return None
         for piece in pieces:

@@ -79,7 +79,7 @@ class StorageService:
     def _open(self, output: Open) -> None:
         try:
             shared = open_object(output.pieces, output.total_bytes)
-            content = Content(memoryview(shared.map()), shared)
+            content = Content(shared.map().view, shared)
         except (OSError, ValueError) as error:
             self.state.opened(output.peer, output.request, None, str(error))
         else:
@@ -108,7 +108,7 @@ class StorageService:
         content = output.content
         try:
             shared = await asyncio.to_thread(share, [content.view], self._spare)
-            content.view, content.shared = memoryview(shared.map()), shared
+            content.view, content.shared = shared.map().view, shared
         except OSError as error:
             log.debug("an object cannot be put into shared memory: %s", error.strerror)
             self._begin_transmission(output)

@@ -204,7 +204,7 @@ class StorageState:
         self._users[peer] = _User(who)
         self._by_identity[who.identity] = peer
 
-    def receive(self, peer: int, message: Message, now: float, attachment: bytes = b"") -> None:
+    def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         """A user said something. What it may not say closes it, and drops its unfinished puts and its gets only."""
         user = self._users.get(peer)
         if user is None:
@@ -288,7 +288,7 @@ class StorageState:
 
     # ---- puts
 
-    def _put(self, peer: int, user: _User, put: Put, attachment: bytes) -> None:
+    def _put(self, peer: int, user: _User, put: Put, attachment: bytes | bytearray) -> None:
         if put.pieces:
             self._put_shared(peer, user, put, len(attachment))
             return
@@ -304,7 +304,7 @@ class StorageState:
                 del user.answered[put.request]
             return
         if last and not upload.content:
-            upload.content = bytes(attachment)
+            upload.content = attachment
         elif isinstance(upload.content, bytearray):
             upload.content += attachment
         else:
@@ -477,7 +477,7 @@ class StorageState:
 
     # ---- the rest
 
-    def _handle(self, peer: int, user: _User, message: Message, attachment: bytes) -> None:
+    def _handle(self, peer: int, user: _User, message: Message, attachment: bytes | bytearray) -> None:
         handler = self._handlers.get(type(message))
         if handler is None:
             raise _WrongMessage(f"{type(message).__name__} is no message to an object storage")

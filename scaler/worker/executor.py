@@ -190,7 +190,9 @@ class Executor:
             serializer = self._loaded.get(number, (serialization.DefaultSerializer(), None))[0]
             return ResultStatus.failed, serialization.write_failure(serializer, error, skip_frames=2)
 
-    def _call(self, number: int, payload: bytes, inputs: list[tuple[int, bytes]]) -> tuple[ResultStatus, bytes]:
+    def _call(
+        self, number: int, payload: bytes | memoryview, inputs: list[tuple[int, bytes]]
+    ) -> tuple[ResultStatus, bytes]:
         serializer, function = self._function(number)
         name = self._functions[number].name
         kind = payload[:1]
@@ -223,7 +225,7 @@ class Executor:
             self._loaded[number] = loaded
         return loaded
 
-    def _input(self, serializer: serialization.Serializer, status: int, data: bytes, name: str) -> Any:
+    def _input(self, serializer: serialization.Serializer, status: int, data: bytes | memoryview, name: str) -> Any:
         if status == ResultStatus.stored:
             data = self.fetch(serialization.REFERENCE.unpack(data)[0])
         return serialization.read(serializer, data, f"an input of {name}")
@@ -231,8 +233,8 @@ class Executor:
     def _written(self, serializer: serialization.Serializer, result: Any, number: int) -> tuple[ResultStatus, bytes]:
         function = self._functions[number]
         parts = serialization.write_parts(serializer, result, f"the result of {function.name}")
-        if len(parts) == 1 and len(parts[0]) <= self.settings.inline_limit_bytes:
-            return ResultStatus.succeeded, parts[0]
+        if len(parts) == 1 and size_of(parts) <= self.settings.inline_limit_bytes:
+            return ResultStatus.succeeded, bytes(parts[0])
         object_id = new_identity()
         self._storage_client().put(object_id, parts, function.owner)
         return ResultStatus.stored, serialization.REFERENCE.pack(object_id, size_of(parts))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,10 @@ from scaler.storage.mapping import PAGE, Mapping, address_of, same
 from scaler.storage.segments import FOREIGN_BYTES, MAX_PIECES, Known, Segment, SharedObject, Spare, open_object, share
 
 BIG = FOREIGN_BYTES + 5
+
+
+def descriptors() -> list[Path]:
+    return list(Path("/proc/self/fd").iterdir())
 
 
 def views(*parts: bytes) -> list[memoryview]:
@@ -27,9 +32,9 @@ def test_what_is_shared_is_mapped_without_a_copy() -> None:
     parts = views(b"head", os.urandom(3 * PAGE), b"", b"tail")
     shared = share(parts, Spare())
     mapping = opened(shared).map()
-    assert bytes(mapping) == b"".join(parts) and memoryview(mapping).readonly and len(mapping) == 3 * PAGE + 8
+    assert bytes(mapping.view) == b"".join(parts) and mapping.view.readonly and len(mapping) == 3 * PAGE + 8
     del shared  # The pages live as long as they are mapped.
-    assert bytes(memoryview(mapping)[-4:]) == b"tail"
+    assert bytes(mapping.view[-4:]) == b"tail"
 
 
 def test_another_process_maps_it_and_it_outlives_the_writer() -> None:
@@ -44,7 +49,7 @@ def test_another_process_maps_it_and_it_outlives_the_writer() -> None:
     mapping = open_object([replace(piece, bytes=15_000)], 15_000).map()
     writer.kill()
     writer.communicate()
-    assert bytes(mapping) == b"abc" * 5000
+    assert bytes(mapping.view) == b"abc" * 5000
     with pytest.raises(OSError):
         open_object([replace(piece, bytes=15_000)], 15_000)
 
@@ -77,9 +82,9 @@ def test_a_file_that_may_shrink_is_not_opened() -> None:
 
 
 def test_no_descriptor_is_left() -> None:
-    before = os.listdir("/proc/self/fd")
+    before = len(descriptors())
     mapping = opened(share(views(b"x" * BIG), Spare())).map()
-    assert os.listdir("/proc/self/fd") == before
+    assert len(descriptors()) == before
     del mapping
 
 
@@ -92,24 +97,24 @@ def test_a_segment_is_written_again_when_nobody_reads_it() -> None:
     spare.keep(segment)
     del first, segment
     second = share(views(b"b" * BIG), spare)
-    assert second.segments[0].name != name and bytes(reader) == b"a" * BIG
+    assert second.segments[0].name != name and bytes(reader.view) == b"a" * BIG
     del reader
     third = share(views(b"c" * (BIG - 1)), spare)
     assert third.segments[0].name == name and third.segments[0].generation == 2
     # Who was told of it before, and comes too late, is not given the other object.
     with pytest.raises(OSError, match="anew"):
         open_object(pieces, BIG)
-    assert bytes(opened(third).map()) == b"c" * (BIG - 1)
+    assert bytes(opened(third).map().view) == b"c" * (BIG - 1)
 
 
 def test_spare_segments_are_limited_and_dropped() -> None:
     spare = Spare(limit=3 * BIG + 3 * PAGE)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors())
     for _ in range(10):
         spare.keep(Segment.make(BIG))
-    assert len(os.listdir("/proc/self/fd")) - before == 3
+    assert len(descriptors()) - before == 3
     assert not spare.drop_unused(seconds=60)
-    assert spare.drop_unused(seconds=0) and len(os.listdir("/proc/self/fd")) == before
+    assert spare.drop_unused(seconds=0) and len(descriptors()) == before
 
 
 def test_a_much_smaller_object_gets_a_segment_of_its_own() -> None:
@@ -127,31 +132,31 @@ class TestForeign:
         self.source, self.known = source, Known()
         self.mapping = opened(source).map()
         self.known.add(self.mapping, source.pieces)
-        self.view = memoryview(self.mapping)[PAGE : PAGE + BIG]
+        self.view = self.mapping.view[PAGE : PAGE + BIG]
 
     def test_whole_pages_stay_where_they_are(self) -> None:
         shared = share([*views(b"H" * PAGE), self.view, *views(bytes(-BIG % PAGE), b"end")], Spare(), self.known)
         assert [piece.name == self.source.pieces[0].name for piece in shared.pieces] == [False, True, False]
-        assert bytes(opened(shared).map()) == b"H" * PAGE + self.body + bytes(-BIG % PAGE) + b"end"
+        assert bytes(opened(shared).map().view) == b"H" * PAGE + self.body + bytes(-BIG % PAGE) + b"end"
 
     def test_a_part_of_a_part_again(self) -> None:
         shared = share([self.view], Spare(), self.known)
         assert not shared.segments
         again = opened(shared).map()
         self.known.add(again, shared.pieces)
-        third = share([*views(b"x" * PAGE), memoryview(again)], Spare(), self.known)
-        assert bytes(opened(third).map())[PAGE:] == self.body
+        third = share([*views(b"x" * PAGE), again.view], Spare(), self.known)
+        assert bytes(opened(third).map().view)[PAGE:] == self.body
 
     @pytest.mark.parametrize("head", [b"", b"x", b"x" * 100])
     def test_what_does_not_fill_its_pages_is_copied(self, head: bytes) -> None:
         shared = share([*views(head), self.view, *views(b"not zeros")], Spare(), self.known)
         assert len(shared.segments) == len(shared.pieces) == 1
-        assert bytes(opened(shared).map()) == head + self.body + b"not zeros"
+        assert bytes(opened(shared).map().view) == head + self.body + b"not zeros"
 
     def test_what_has_other_bytes_behind_it_is_copied(self) -> None:
         shared = share([self.view[: BIG - 2], *views(bytes((2 - BIG) % PAGE), b"end")], Spare(), self.known)
         assert len(shared.segments) == 1
-        assert bytes(opened(shared).map()).startswith(self.body[:-2] + b"\0\0")
+        assert bytes(opened(shared).map().view).startswith(self.body[:-2] + b"\0\0")
 
     def test_own_memory_and_forgotten_mappings_are_copied(self) -> None:
         assert share(views(b"x" * BIG), Spare(), self.known).segments
@@ -165,8 +170,8 @@ def test_mapping_lays_pieces_one_after_the_other() -> None:
     segment = Segment.make(4 * PAGE)
     segment.write([(0, memoryview(b"a" * PAGE)), (3 * PAGE, memoryview(b"b" * PAGE))])
     mapping = Mapping([(segment.descriptor, 3 * PAGE, PAGE), (segment.descriptor, 0, 10)])
-    assert bytes(mapping) == b"b" * PAGE + b"a" * 10 and address_of(memoryview(mapping)[3:]) == mapping.address + 3
-    assert same(memoryview(mapping)[:2], b"bb") and not same(mapping, b"bb") and not same(b"ab", b"bb")
+    assert bytes(mapping.view) == b"b" * PAGE + b"a" * 10 and address_of(mapping.view[3:]) == mapping.address + 3
+    assert same(mapping.view[:2], b"bb") and not same(mapping.view, b"bb") and not same(b"ab", b"bb")
 
 
 @pytest.mark.parametrize("pieces", [[], [(0, 1, 2)], [(0, 0, 0)], [(0, 0, 5), (0, 0, 5)], [(0, 0, 1 << 60)]])

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,10 @@ def far(client: StorageClient) -> StorageClient:
     client.shares()
     client._links.share = False
     return client
+
+
+def descriptors() -> list[Path]:
+    return list(Path("/proc/self/fd").iterdir())
 
 
 def is_shared(found: memoryview) -> bool:
@@ -154,7 +159,7 @@ def test_nothing_stays_open_in_either(storage: Storage, client: StorageClient) -
     client.release([X], ANN)
     client.statistics()
     storage_client.spare_here.drop_unused(seconds=0)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors())
     for _ in range(20):
         name = new_identity()
         client.put(name, bytes(LARGE), ANN)
@@ -162,4 +167,4 @@ def test_nothing_stays_open_in_either(storage: Storage, client: StorageClient) -
         client.release([name], ANN)
     assert client.statistics().objects == 0
     storage_client.spare_here.drop_unused(seconds=0)
-    assert len(os.listdir("/proc/self/fd")) <= before + 1
+    assert len(descriptors()) <= before + 1
