@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
-SOURCES := $(wildcard scaler/_core/*.pyx scaler/_core/*.pxd scaler/wire/*.pyx) setup.py pyproject.toml
+SOURCES := $(wildcard scaler/_core/*.pyx scaler/_core/*.pxd scaler/wire/*.pyx scaler/storage/*.pyx) setup.py pyproject.toml
 
 .PHONY: run test check sim bench bench-core profile docs clean
 
@@ -18,7 +18,7 @@ check: $(READY)  ## lint, types, import rule, layout, schema comments
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml $(addprefix scaler._core.,$(filter-out columns,$(basename $(notdir $(wildcard scaler/_core/*.pyx))))) scaler.wire.segment scaler.wire.frame_reader
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml $(addprefix scaler._core.,$(filter-out columns,$(basename $(notdir $(wildcard scaler/_core/*.pyx))))) scaler.wire.segment scaler.wire.frame_reader scaler.storage.mapping
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/checks.py
 
@@ -43,7 +43,7 @@ docs: $(READY)  ## checks that links in the documentation lead somewhere
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	rm -f scaler/_core/*.so scaler/_core/*.c scaler/wire/*.so scaler/wire/*.c
+	rm -f scaler/_core/*.so scaler/_core/*.c scaler/wire/*.so scaler/wire/*.c scaler/storage/*.so scaler/storage/*.c
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): $(SOURCES)

@@ -13,6 +13,10 @@
 # Requests carry a number minted by the dialer, never used again on that connection; answers name it. Answers to different
 # requests come in any order.
 #
+# Shared memory: on one host the bytes need not travel. Who has them in a memfd names its descriptor (`Piece`), and the
+# other side opens and maps it; the system lets only processes of the same user do that. Nothing has to be cleaned up: the memory
+# is freed with its last descriptor and mapping, however the processes end.
+#
 # One process may have several connections; each has an identity of its own, and owners are named in the messages.
 #
 # Loss: a put that was not answered did not happen. Objects outlive connections; they end with their owners.
@@ -28,6 +32,7 @@ struct ToStorage {
     releaseOwner @5 :ReleaseOwner;
     statistics @6 :StatisticsRequest;
     abandon @7 :Abandon;
+    probe @8 :Probe;
   }
 }
 
@@ -38,7 +43,27 @@ struct FromStorage {
     chunk @2 :Chunk;
     failed @3 :StorageFailure;
     statistics @4 :Statistics;
+    mapped @5 :Mapped;
+    shared @6 :Shared;
   }
+}
+
+struct Piece {
+  # Whole pages of a file in shared memory: a memfd of Linux, which a process of the same host and user opens as
+  # /proc/<process>/fd/<descriptor>, for reading. It is sealed against growing and shrinking. Who made it does not write as long as
+  # another process has it open or mapped, which the kernel knows: it refuses a lease (F_SETLEASE, F_WRLCK) then.
+  process @0 :UInt32;
+  descriptor @1 :UInt32;
+  name @2 :Text;
+  # The file's, made of random bytes. The link in /proc reads "/memfd:<name> (deleted)"; whatever says something else is
+  # another file, since the one meant is gone, or of another host.
+  generation @3 :UInt64;
+  # The last page of the file begins with it, little-endian. Who finds another one there, after opening it, came too late: the
+  # file is being used for another object.
+  offset @4 :UInt64;
+  # A multiple of the page size, 4096 or what the host has.
+  bytes @5 :UInt64;
+  # The same, but for the last piece of an object.
 }
 
 struct Put {
@@ -50,6 +75,9 @@ struct Put {
   totalBytes @3 :UInt64;
   offset @4 :UInt64;
   # Of the attachment in the object. An empty object is one part without attachment.
+  pieces @5 :List(Piece);
+  # The whole object in shared memory, at most 1,024 pieces one after the other, instead of attachments. Answered by
+  # `stored`, until which they have to exist, or by `failed` with `notShared`, after which the dialer sends attachments.
 }
 
 struct Stored {
@@ -64,6 +92,28 @@ struct Get {
   # Ask for an object, answered by `chunk`s that cover it. If it does not exist yet, the answer waits until it does.
   request @0 :UInt64;
   object @1 :Data;
+  shared @2 :Bool;
+  # The dialer can open pieces of the listener: `mapped` is an answer as well.
+}
+
+struct Mapped {
+  # The object asked for, in shared memory. Its pieces can be opened as long as the object exists; where they cannot, the dialer
+  # asks again without `shared`.
+  request @0 :UInt64;
+  totalBytes @1 :UInt64;
+  pieces @2 :List(Piece);
+}
+
+struct Probe {
+  # Can we share memory? Answered by `shared` when the listener could open the piece, else by `failed` with `notShared`.
+  request @0 :UInt64;
+  piece @1 :Piece;
+}
+
+struct Shared {
+  # The listener could open the probe. If the dialer can open this piece as well, both may use pieces from here on.
+  request @0 :UInt64;
+  piece @1 :Piece;
 }
 
 struct Chunk {
@@ -115,6 +165,8 @@ enum StorageFailureReason {
   # Put: the owner was released.
   tooLarge @4;
   # Put: larger than this server takes.
+  notShared @5;
+  # Put, probe: the pieces cannot be opened or are not sealed; over the connection the object may still be put.
 }
 
 struct StatisticsRequest {

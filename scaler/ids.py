@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from typing_extensions import Buffer
+
 from scaler.errors import AddressError
 
 Column: TypeAlias = "bytes | array[int]"
@@ -31,9 +33,12 @@ def new_identity() -> bytes:
     return os.urandom(IDENTITY_BYTES)
 
 
-def content_object_id(content: bytes | memoryview) -> bytes:
-    """The id of an object named by its bytes: BLAKE2b with a digest of 16 bytes."""
-    return hashlib.blake2b(content, digest_size=OBJECT_ID_BYTES).digest()
+def content_object_id(*content: Buffer) -> bytes:
+    """The id of an object named by its bytes, in parts that follow each other: BLAKE2b with a digest of 16 bytes."""
+    digest = hashlib.blake2b(digest_size=OBJECT_ID_BYTES)
+    for part in content:
+        digest.update(part)
+    return digest.digest()
 
 
 def task_id(client_number: int, sequence: int) -> int:

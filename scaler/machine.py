@@ -94,7 +94,7 @@ class State(Protocol):
     def peer_connected(self, peer: int, who: Peer, now: float) -> None:
         """A handshake is over. ``peer`` is a number that the driver never uses again."""
 
-    def receive(self, peer: int, message: Message, now: float, attachment: bytes = b"") -> None:
+    def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         """A peer said something. A wrong message closes that peer with a reason and harms nobody else."""
 
     def peer_lost(self, peer: int, reason: str, now: float) -> None:

@@ -53,6 +53,7 @@ class StorageFailureReason(IntEnum):
     unknown = 2
     owner_gone = 3
     too_large = 4
+    not_shared = 5
 
 
 # ---- handshake.capnp
@@ -428,12 +429,23 @@ class Tidy:
 
 
 @dataclass(slots=True)
+class Piece:
+    process: int
+    descriptor: int
+    name: str
+    generation: int
+    offset: int
+    bytes: int
+
+
+@dataclass(slots=True)
 class Put:
     request: int
     object: bytes
     owner: bytes
     total_bytes: int
-    offset: int
+    offset: int = 0
+    pieces: list[Piece] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -446,6 +458,26 @@ class Stored:
 class Get:
     request: int
     object: bytes
+    shared: bool = False
+
+
+@dataclass(slots=True)
+class Mapped:
+    request: int
+    total_bytes: int
+    pieces: list[Piece]
+
+
+@dataclass(slots=True)
+class Probe:
+    request: int
+    piece: Piece
+
+
+@dataclass(slots=True)
+class Shared:
+    request: int
+    piece: Piece
 
 
 @dataclass(slots=True)

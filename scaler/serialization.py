@@ -21,7 +21,9 @@ from types import TracebackType
 from typing import Any, Protocol
 
 import cloudpickle
+from typing_extensions import Buffer
 
+from scaler import buffers
 from scaler.errors import ObjectLostError, SerializationError
 from scaler.messages import Failure
 from scaler.wire.codec import struct_codec
@@ -54,18 +56,27 @@ class DefaultSerializer:
 
     @staticmethod
     def serialize(obj: Any) -> bytes:
-        try:
-            data = pickle.dumps(obj, PROTOCOL)
-        except Exception:
-            return bytes(cloudpickle.dumps(obj, PROTOCOL))
-        # A reference into __main__ means another module at the worker.
-        if MAIN_MODULES[0] in data or MAIN_MODULES[1] in data:
-            return bytes(cloudpickle.dumps(obj, PROTOCOL))
-        return data
+        return _pickled(obj)
+
+    @staticmethod
+    def serialize_parts(obj: Any) -> list[Buffer]:
+        """The same in parts that follow each other: large buffers are not copied. Without such there is one part, of bytes."""
+        return buffers.dump(obj, _pickled)
 
     @staticmethod
     def deserialize(data: bytes) -> Any:
-        return pickle.loads(data)
+        return buffers.load(data)
+
+
+def _pickled(obj: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
+    try:
+        data = pickle.dumps(obj, PROTOCOL, buffer_callback=buffer_callback)
+    except Exception:
+        return bytes(cloudpickle.dumps(obj, PROTOCOL, buffer_callback))
+    # A reference into __main__ means another module at the worker.
+    if MAIN_MODULES[0] in data or MAIN_MODULES[1] in data:
+        return bytes(cloudpickle.dumps(obj, PROTOCOL, buffer_callback))
+    return data
 
 
 class Input:
@@ -149,8 +160,20 @@ def write(serializer: Serializer, obj: Any, what: str) -> bytes:
         raise SerializationError(f"{part} cannot be serialized: {_text(error)}") from error
 
 
-def read(serializer: Serializer, data: bytes | bytearray | memoryview, what: str) -> Any:
+def write_parts(serializer: Serializer, obj: Any, what: str) -> list[Buffer]:
+    """As write(), in parts that follow each other: the default serializer copies no large buffers."""
+    if type(serializer) is not DefaultSerializer:
+        return [write(serializer, obj, what)]
+    try:
+        return DefaultSerializer.serialize_parts(obj)
+    except Exception:
+        return [write(serializer, obj, what)]  # which tells what is wrong
+
+
+def read(serializer: Serializer, data: bytes | memoryview, what: str) -> Any:
     """The object. Raises SerializationError that names ``what``, and ObjectLostError for a reference to what was freed."""
+    if type(data) is not bytes and type(serializer) is not DefaultSerializer:
+        data = bytes(data)
     try:
         return serializer.deserialize(data)  # type: ignore[arg-type]
     except ObjectLostError:  # A reference inside: it says which.
@@ -197,18 +220,19 @@ def _filled(cell: Any) -> bool:
     return True
 
 
-def write_function(serializer: Serializer, function: Callable[..., Any]) -> tuple[str, bytes]:
-    """(tag, content) of a function. Raises SerializationError that names it."""
-    what = f"function {name_of(function)}"
-    content = write(serializer, function, what)
+def write_function(serializer: Serializer, function: Callable[..., Any]) -> tuple[str, list[Buffer]]:
+    """(tag, content in parts) of a function. Raises SerializationError that names it."""
+    return tagged(serializer, write_parts(serializer, function, f"function {name_of(function)}"))
+
+
+def tagged(serializer: Serializer, content: list[Buffer]) -> tuple[str, list[Buffer]]:
+    """(tag, content) from which read_function() knows the serializer."""
     if isinstance(serializer, DefaultSerializer):
         return DEFAULT_TAG, content
-    return CUSTOM_TAG, bytes(cloudpickle.dumps((serializer, content), PROTOCOL))
+    return CUSTOM_TAG, [bytes(cloudpickle.dumps((serializer, b"".join(content)), PROTOCOL))]
 
 
-def read_function(
-    tag: str, content: bytes | bytearray | memoryview, name: str
-) -> tuple[Serializer, Callable[..., Any]]:
+def read_function(tag: str, content: bytes | memoryview, name: str) -> tuple[Serializer, Callable[..., Any]]:
     """The serializer and the function. Raises SerializationError that names it."""
     serializer: Serializer = DefaultSerializer()
     if tag == CUSTOM_TAG:
@@ -257,11 +281,11 @@ def read_failure(payload: bytes) -> Failure:
     return failure
 
 
-_fetch: Callable[[bytes], bytes | bytearray] | None = None
+_fetch: Callable[[bytes], memoryview] | None = None
 """How this process gets objects by their ids: set in executors only."""
 
 
-def set_fetch(fetch: Callable[[bytes], bytes | bytearray] | None) -> None:
+def set_fetch(fetch: Callable[[bytes], memoryview] | None) -> None:
     """Say how ObjectReferences are turned into what they stand for, in this process."""
     global _fetch
     _fetch = fetch

@@ -75,12 +75,12 @@ def test_functions_of_main_and_lambdas_are_written_by_value() -> None:
     exec("def work(x): return x + 1", space)
     for function in (space["work"], lambda x: x + 1):
         tag, content = write_function(S, function)
-        assert read_function(tag, content, "f")[1](1) == 2
+        assert read_function(tag, b"".join(content), "f")[1](1) == 2
 
 
 def test_a_custom_serializer_travels_with_the_function() -> None:
     tag, content = write_function(Custom(), len)
-    serializer, function = read_function(tag, content, "len")
+    serializer, function = read_function(tag, b"".join(content), "len")
     assert tag == "custom" and function is len and serializer.serialize(1).startswith(b"custom")
 
 

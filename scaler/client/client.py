@@ -322,7 +322,7 @@ class Client:
         self._service.check_open()
         label = name or type(obj).__name__
         reference = put_content(
-            self._service, serialization.write(self._service.serializer, obj, f"object {label}"), label
+            self._service, serialization.write_parts(self._service.serializer, obj, f"object {label}"), label
         )
         self._service.sent_objects.append(reference.object_id)
         return reference

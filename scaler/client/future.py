@@ -62,7 +62,8 @@ class Outcome:
 
 def read_outcome(outcome: Outcome, service: ClientService, keep: bool = False) -> tuple[Any, BaseException | None]:
     """(result, None) or (None, exception) of a task that ended. What is stored is freed then, unless told to ``keep`` it."""
-    status, payload = outcome.status, outcome.payload
+    status = outcome.status
+    payload: bytes | memoryview = outcome.payload
     try:
         if status == ResultStatus.stored:
             object_id = serialization.REFERENCE.unpack(payload)[0]
@@ -72,9 +73,9 @@ def read_outcome(outcome: Outcome, service: ClientService, keep: bool = False) -
     except Exception as error:
         return None, error
     if status == ResultStatus.failed:
-        return None, _remote_exception(payload, service.serializer)
+        return None, _remote_exception(outcome.payload, service.serializer)
     error_type = _ERRORS.get(ResultStatus(status), TaskLostError)
-    return None, error_type(payload.decode(errors="replace"))
+    return None, error_type(outcome.payload.decode(errors="replace"))
 
 
 def _remote_exception(payload: bytes, serializer: serialization.Serializer) -> BaseException:

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
+from typing_extensions import Buffer
+
 from scaler import serialization
+from scaler.buffers import size_of
 from scaler.client.future import ScalerFuture
 from scaler.client.graph import Node
 from scaler.client.graph_entry import has_any
@@ -67,7 +70,7 @@ class FirstFailure:
 class SharedConstants:
     """Puts large constants of a graph into the object storage once, however many tasks take them."""
 
-    def __init__(self, put: Callable[[bytes, str], ObjectReference], service: ClientService) -> None:
+    def __init__(self, put: Callable[[list[Buffer], str], ObjectReference], service: ClientService) -> None:
         self.references: list[ObjectReference] = []
         self._put = put
         self._service = service
@@ -79,8 +82,8 @@ class SharedConstants:
             return value
         if isinstance(value, str | bytes) and len(value) <= limit // 4:
             return value
-        content = serialization.write(self._service.serializer, value, "a constant of the graph")
-        if len(content) <= limit:
+        content = serialization.write_parts(self._service.serializer, value, "a constant of the graph")
+        if size_of(content) <= limit:
             return value
         self.references.append(self._put(content, type(value).__name__))
         return self.references[-1]

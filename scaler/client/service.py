@@ -13,7 +13,10 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from typing_extensions import Buffer
+
 from scaler import serialization
+from scaler.buffers import size_of
 from scaler.client.arrays import ArrayTask, ItemsEnded
 from scaler.client.future import Outcome
 from scaler.client.large_functions import LARGE_BYTES, warn_of
@@ -29,6 +32,8 @@ from scaler.storage.client import StorageClient
 
 log = logging.getLogger("scaler")
 
+HASHED_BYTES = 1 << 20
+"""Larger objects in shared memory have random names."""
 KNOWN_FUNCTIONS = 1024
 """How many functions are remembered by identity; the one remembered longest ago is forgotten first."""
 
@@ -409,7 +414,7 @@ class ClientService:
         if known is not None and known[0] is function and not reserialize:
             return known[1]
         tag, content = serialization.write_function(self.serializer, function)
-        key = content_object_id(tag.encode() + content)
+        key = content_object_id(tag.encode(), *content)
         with self._lock:
             number = self._by_content.get(key)
         if number is None:
@@ -417,13 +422,15 @@ class ClientService:
         self._remember(function, number)
         return number
 
-    def _define(self, function: Any, tag: str, content: bytes, key: bytes) -> int:
-        definition = Function(0, tag, content, b"", serialization.name_of(function))
-        if len(content) > LARGE_BYTES and definition.name not in self._warned:
+    def _define(self, function: Any, tag: str, content: list[Buffer], key: bytes) -> int:
+        definition, size = Function(0, tag, name=serialization.name_of(function)), size_of(content)
+        if size > LARGE_BYTES and definition.name not in self._warned:
             self._warned.add(definition.name)
-            warn_of(function, len(content), self.serializer)
-        if len(content) > self.inline_limit:
-            definition.object, definition.content = self.put_object(content), b""
+            warn_of(function, size, self.serializer)
+        if size > self.inline_limit:
+            definition.object = self.put_object(content)
+        else:
+            definition.content = b"".join(content)
         with self._lock:
             number = self._by_content.get(key)
             if number is None:
@@ -473,12 +480,12 @@ class ClientService:
         """(payload, object id) of a task's serialized arguments; the id is empty where they travel inline."""
         if len(content) <= self.inline_limit:
             return kind + content, b""
-        object_id = self.put_object(kind + content)
+        object_id = self.put_object([kind, content])
         return serialization.STORED + serialization.REFERENCE.pack(object_id, len(content) + 1), object_id
 
-    def put_object(self, content: bytes) -> bytes:
+    def put_object(self, content: list[Buffer]) -> bytes:
         """Put bytes into the object storage, once more counted for this client; returns their id."""
-        object_id = content_object_id(content)
+        object_id = self._object_id_of(content)
         with self._lock:
             self._objects[object_id] += 1
             if self._objects[object_id] > 1:
@@ -490,6 +497,12 @@ class ClientService:
                 self._objects.pop(object_id, None)
             raise
         return object_id
+
+    def _object_id_of(self, content: list[Buffer]) -> bytes:
+        """By content where that saves sending it twice; in shared memory, naming costs more than that."""
+        if size_of(content) > HASHED_BYTES and self._storage_client().shares():
+            return new_identity()
+        return content_object_id(*content)
 
     def drop_objects(self, object_ids: Iterable[bytes]) -> None:
         """One use less of each of these objects this client put."""
@@ -522,17 +535,17 @@ class ClientService:
             self.sent_objects.remove(object_id)
         self._drop_object(object_id)
 
-    def read_object(self, object_id: bytes) -> bytes:
+    def read_object(self, object_id: bytes) -> memoryview:
         """Fetch an object that stays where it is."""
-        return self._storage_client().get(object_id)  # type: ignore[return-value]
+        return self._storage_client().get(object_id)
 
-    def take_object(self, object_id: bytes) -> bytes:
+    def take_object(self, object_id: bytes) -> memoryview:
         """Fetch a result and free it."""
         storage = self._storage_client()
         content = storage.get(object_id)
         if not self._is_input(object_id):
             storage.release([object_id], self.identity)
-        return content  # type: ignore[return-value]
+        return content
 
     def _is_input(self, object_id: bytes) -> bool:
         """Whether a result has to stay for others of its graph; it is freed with the graph then."""

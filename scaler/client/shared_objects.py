@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import Buffer
+
 from scaler import serialization
+from scaler.buffers import size_of
 from scaler.client.object_reference import ObjectReference
-from scaler.serialization import DefaultSerializer
 
 if TYPE_CHECKING:
     from scaler.client.service import ClientService
@@ -56,8 +58,8 @@ class SharedObjects:
             return None
         if not reserialize and (found := self._find(obj)) is not None:
             return found
-        content = serialization.write(self._service.serializer, obj, what)
-        if len(content) <= self._service.inline_limit:
+        content = serialization.write_parts(self._service.serializer, obj, what)
+        if size_of(content) <= self._service.inline_limit:
             return None
         reference = put_content(self._service, content, type(obj).__name__)
         self._remember(obj, reference)
@@ -118,9 +120,7 @@ class SharedObjects:
         service.soon(lambda: service.drop_objects([object_id]))
 
 
-def put_content(service: ClientService, content: bytes, label: str) -> ObjectReference:
+def put_content(service: ClientService, content: list[Buffer], label: str) -> ObjectReference:
     """Put what the client's serializer wrote into the object storage."""
-    tag = serialization.DEFAULT_TAG
-    if not isinstance(service.serializer, DefaultSerializer):
-        tag, content = serialization.CUSTOM_TAG, DefaultSerializer.serialize((service.serializer, content))
-    return ObjectReference(service.put_object(content), len(content), label, tag)
+    tag, content = serialization.tagged(service.serializer, content)
+    return ObjectReference(service.put_object(content), size_of(content), label, tag)

@@ -239,7 +239,7 @@ class ClientState:
         self._said += [whole.cancellation() for whole in self._arrays if whole.cancelled]
         self._said += said
 
-    def receive(self, peer: int, message: Message, now: float, attachment: bytes = b"") -> None:
+    def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         handler = self._handlers.get(type(message))
         if peer == self._scheduler and handler is not None:
             self._heard = now

@@ -140,7 +140,7 @@ class ManagerState:
         )
         self._out.log(20, f"connected to the scheduler as {options.name}")
 
-    def receive(self, peer: int, message: Message, now: float, attachment: bytes = b"") -> None:
+    def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         if peer != self._scheduler:
             return
         if isinstance(message, ShutdownManager):

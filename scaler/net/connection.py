@@ -49,7 +49,7 @@ class Connection(asyncio.BufferedProtocol):
         side: Dialer | Listener | None,
         codecs: Callable[[Peer], tuple[UnionCodec, UnionCodec]],
         ready: Callable[[Connection, Peer], None],
-        received: Callable[[Connection, Message, bytes], None],
+        received: Callable[[Connection, Message, bytes | bytearray], None],
         lost: Callable[[Connection, str], None],
         paused: Callable[[Connection, bool], None] | None = None,
         read_all: Callable[[], None] | None = None,
@@ -65,6 +65,7 @@ class Connection(asyncio.BufferedProtocol):
         self._read_all = read_all
         self._frames = FrameReader()
         self._buffer = bytearray(READ_BYTES)
+        self._rest: memoryview | None = None
         self._transport: Any = None
         self._incoming = self._outgoing = handshake_codec()
         self._timer: asyncio.TimerHandle | None = None
@@ -100,12 +101,16 @@ class Connection(asyncio.BufferedProtocol):
             self.send(self._side.hello)
             self.flush()
 
-    def get_buffer(self, sizehint: int) -> bytearray:
-        return self._buffer
+    def get_buffer(self, sizehint: int) -> bytearray | memoryview:
+        self._rest = self._frames.rest
+        return self._buffer if self._rest is None else self._rest
 
     def buffer_updated(self, nbytes: int) -> None:
         frames = self._frames
-        frames.feed(self._buffer, nbytes)
+        if self._rest is None:
+            frames.feed(self._buffer, nbytes)
+        else:
+            frames.received(nbytes)
         for message, attachment in iter(frames.take, None):
             if self._closing:
                 break
@@ -247,7 +252,7 @@ class Connection(asyncio.BufferedProtocol):
         if seconds is not None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self.abort, reason)
 
-    def _frame(self, message: Message, attachment: bytes) -> None:
+    def _frame(self, message: Message, attachment: bytes | bytearray) -> None:
         if self.peer is not None:
             self._received(self, message, attachment)
             return

@@ -241,7 +241,7 @@ class Driver:
             self.state.peer_connected(connection.number, peer, time.monotonic())
         self.wake()
 
-    def _received(self, connection: Connection, message: Message, attachment: bytes) -> None:
+    def _received(self, connection: Connection, message: Message, attachment: bytes | bytearray) -> None:
         if connection.number in self.connections:
             with self.lock:
                 self.state.receive(connection.number, message, time.monotonic(), attachment)

@@ -72,7 +72,7 @@ class SchedulerState:
                 self._out.send(peer, message)
             self._owed_to_storage.clear()
 
-    def receive(self, peer: int, message: Message, now: float, attachment: bytes = b"") -> None:
+    def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         who = self._peers.get(peer)
         if who is None:
             return

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, count, repeat
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from typing_extensions import Buffer
 
 from scaler.errors import ClientClosedError, ConnectionLostError, ObjectLostError, ObjectStorageError, ProtocolError
 from scaler.ids import IDENTITY_BYTES, OBJECT_ID_BYTES, Address, new_identity
 from scaler.messages import (
     Chunk,
     Get,
+    Mapped,
     Message,
+    Probe,
     Put,
     RefusalReason,
     Refused,
     Release,
     Role,
+    Shared,
     Statistics,
     StatisticsRequest,
     StorageFailure,
     StorageFailureReason,
     Stored,
 )
+from scaler.storage.segments import Known, Segment, Spare, open_object, share
 from scaler.wire import framing
 from scaler.wire.codec import codec
 from scaler.wire.handshake import NONCE_BYTES, Dialer, handshake_codec
@@ -39,7 +46,16 @@ TRUSTED_BYTES = 1 << 30
 GROWTH_BYTES = 64 << 20
 MAX_IDLE_READERS = 4
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+SHARED_BYTES = 256 << 10
+"""Smaller objects travel over the connection, where that is quicker than a file."""
+MOST_BUFFERS = 512
+"""How many one system call takes; the system's limit is 1,024."""
+_BUFFERS = (bytes, bytearray, memoryview)
 _Answer = TypeVar("_Answer")
+
+log = logging.getLogger("scaler")
+mapped_here = Known()
+spare_here = Spare()
 
 
 class StorageClient:
@@ -64,21 +80,24 @@ class StorageClient:
         self._timeout = timeout_seconds
         self._links = _Links(identity)
 
-    def put(self, object_id: bytes, content: bytes | memoryview, owner: bytes) -> bool:
+    def put(self, object_id: bytes, content: Buffer | Sequence[Buffer], owner: bytes) -> bool:
         """Store an object for an owner (16 bytes each); returns whether the same id was there already.
 
-        ``content`` is one contiguous buffer. Raises ObjectStorageError when the storage does not take it (too large, or
-        the owner was released), ConnectionLostError, and ValueError for ids of another length.
+        ``content`` is one contiguous buffer, or several that follow each other. Where the storage is of this host and
+        user, a large object is written into shared memory, where it stays.
+
+        Raises ObjectStorageError when the storage does not take it (too large, or the owner was released),
+        ConnectionLostError, and ValueError for ids of another length.
         """
         _check_ids(owner, [object_id])
-        view = memoryview(content)
-        view = view.cast("B") if view.nbytes else memoryview(b"")
+        given = content if isinstance(content, Sequence) and not isinstance(content, _BUFFERS) else [content]
+        parts = [view for view in map(_flat, given) if view.nbytes]
         links = self._current()
         with links.writing:
-            return self._attempt(links, links.writers, links.identity, lambda link: link.put(object_id, view, owner))
+            return self._attempt(links, links.writers, links.identity, lambda link: link.put(object_id, parts, owner))
 
-    def get(self, object_id: bytes) -> bytearray:
-        """The bytes of an object; waits without limit for one that does not exist yet.
+    def get(self, object_id: bytes) -> memoryview:
+        """The bytes of an object, read-only; waits without limit for one that does not exist yet.
 
         Raises ObjectLostError when it was freed, ObjectStorageError when it cannot be had for another reason,
         ConnectionLostError, and ValueError for an id that has not 16 bytes.
@@ -86,6 +105,14 @@ class StorageClient:
         _check_ids(bytes(IDENTITY_BYTES), [object_id])
         links = self._current()
         return self._attempt(links, links.readers, new_identity(), lambda link: link.get(object_id))
+
+    def shares(self) -> bool:
+        """Whether large objects travel through shared memory. Raises ConnectionLostError."""
+        links = self._current()
+        if links.share is None:
+            with links.writing:
+                self._attempt(links, links.writers, links.identity, lambda link: link.shares())
+        return bool(links.share)
 
     def release(self, object_ids: list[bytes], owner: bytes) -> None:
         """Say that an owner needs these objects no longer. Not answered: a loss of the connection may lose it too.
@@ -153,7 +180,7 @@ class StorageClient:
         patience = min(HANDSHAKE_SECONDS, max(0.001, self._timeout - tried))
         sock = _connected(self.address, patience)
         try:
-            link = _Link(sock)
+            link = _Link(sock, links)
             link.shake_hands(Dialer(Role.storage_user, identity, self._name, self._secret, os.urandom(NONCE_BYTES)))
             sock.settimeout(self._timeout)
             links.add(link)
@@ -161,6 +188,46 @@ class StorageClient:
             sock.close()
             raise
         return link
+
+
+class _NotShared(ObjectStorageError):
+    """The other side cannot open what is in shared memory here."""
+
+
+_ERRORS: dict[int, type[ObjectStorageError]] = {
+    StorageFailureReason.freed: ObjectLostError,
+    StorageFailureReason.not_shared: _NotShared,
+}
+
+
+def _mapped(answer: Mapped) -> memoryview:
+    """An object that is in shared memory. Raises OSError."""
+    mapping = open_object(answer.pieces, answer.total_bytes).map()
+    mapped_here.add(mapping, answer.pieces)
+    return mapping.view
+
+
+def _chunks(parts: Sequence[memoryview]) -> Iterator[tuple[int, list[memoryview]]]:
+    """(offset, buffers) of attachments; one without bytes for an empty object."""
+    offset = filled = 0
+    chunk: list[memoryview] = []
+    for part in parts:
+        begin = 0
+        while begin < len(part):
+            taken = part[begin : begin + framing.MAX_ATTACHMENT_BYTES - filled]
+            chunk.append(taken)
+            filled += len(taken)
+            begin += len(taken)
+            if filled == framing.MAX_ATTACHMENT_BYTES:
+                yield offset, chunk
+                offset, filled, chunk = offset + filled, 0, []
+    if chunk or not offset:
+        yield offset, chunk
+
+
+def _flat(buffer: Buffer) -> memoryview:
+    view = memoryview(buffer)
+    return view.cast("B") if view.nbytes else memoryview(b"")
 
 
 def _connected(address: Address, patience: float) -> socket.socket:
@@ -204,6 +271,8 @@ class _Links:
         self.writers: list[_Link] = []
         self.readers: list[_Link] = []
         self.closed = threading.Event()
+        self.share: bool | None = None
+        """Whether the storage and this process can use each other's shared memory; None before that was tried."""
         self._lock = threading.Lock()
         self._all: set[_Link] = set()
         if closed:
@@ -267,8 +336,9 @@ class _Links:
 class _Link:
     """One connection, used by one thread at a time. Raises OSError when it is lost, and ProtocolError for nonsense."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, links: _Links) -> None:
         self.sock = sock
+        self._links = links
         self._requests = count(1)
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
@@ -292,33 +362,100 @@ class _Link:
         self._max_message_bytes = framing.MAX_MESSAGE_BYTES
         self._max_attachment_bytes = framing.MAX_ATTACHMENT_BYTES
 
-    def put(self, object_id: bytes, view: memoryview, owner: bytes) -> bool:
+    def put(self, object_id: bytes, parts: Sequence[memoryview], owner: bytes) -> bool:
+        total = sum(part.nbytes for part in parts)
+        if total >= SHARED_BYTES and self.shares():
+            try:
+                return self._put_shared(object_id, parts, owner, total)
+            except _NotShared as error:
+                self._no_more_shared(logging.WARNING, str(error))
         request = next(self._requests)
-        for offset in range(0, view.nbytes or 1, framing.MAX_ATTACHMENT_BYTES):
+        for offset, pieces in _chunks(parts):
             # An answer before the last part says that the rest is not needed, or not wanted.
             if offset and self.readable():
                 break
-            part = view[offset : offset + framing.MAX_ATTACHMENT_BYTES]
-            self.send(Put(request, object_id, owner, view.nbytes, offset), part)
+            self.send(Put(request, object_id, owner, total, offset), pieces)
         return self._answer(request, Stored).already_there
 
-    def get(self, object_id: bytes) -> bytearray:
+    def get(self, object_id: bytes) -> memoryview:
+        answer, attachment_bytes = self._asked(object_id, self.shares())
+        if isinstance(answer, Mapped):
+            try:
+                return _mapped(answer)
+            except OSError:  # Freed meanwhile, or there is nothing left to map it with.
+                answer, attachment_bytes = self._asked(object_id, False)
+        return self._received(answer, attachment_bytes)
+
+    def _asked(self, object_id: bytes, shared: bool) -> tuple[Any, int]:
+        """The first answer to a get."""
         request = next(self._requests)
-        self.send(Get(request, object_id))
+        self.send(Get(request, object_id, shared))
         patience = self.sock.gettimeout()
         # The object may be long in coming; that the peer is alive is left to TCP.
         self.sock.settimeout(None)
         try:
-            first, attachment_bytes = self._answer_and_attachment(request, Chunk)
+            return self._answer_and_attachment(request, (Chunk, Mapped) if shared else (Chunk,))
         finally:
             self.sock.settimeout(patience)
+
+    def _received(self, first: Chunk, attachment_bytes: int) -> memoryview:
         total = first.total_bytes
         content = bytearray(min(total, TRUSTED_BYTES))
         done = self._receive_part(first, attachment_bytes, content, 0, total)
         while done < total:
-            chunk, attachment_bytes = self._answer_and_attachment(request, Chunk)
+            chunk, attachment_bytes = self._answer_and_attachment(first.request, (Chunk,))
             done = self._receive_part(chunk, attachment_bytes, content, done, total)
-        return content
+        return memoryview(content).toreadonly()
+
+    # ---- shared memory
+
+    def shares(self) -> bool:
+        """Whether both sides can open what the other has in shared memory. Asked once."""
+        if self._links.share is None:
+            self._links.share = self._probe()
+        return self._links.share
+
+    def _probe(self) -> bool:
+        try:
+            segment = Segment.make(1)
+        except OSError as error:
+            return self._no_more_shared(logging.WARNING, f"memory cannot be shared here: {error.strerror}")
+        request = next(self._requests)
+        self.send(Probe(request, segment.piece(0, 1)))
+        try:
+            theirs = self._answer(request, Shared).piece
+        except _NotShared as error:
+            return self._no_more_shared(logging.DEBUG, str(error))
+        try:
+            Segment.open(theirs)
+        except OSError as error:
+            return self._no_more_shared(logging.DEBUG, f"what the storage shares cannot be opened: {error.strerror}")
+        return True
+
+    def _no_more_shared(self, level: int, why: str) -> bool:
+        log.log(level, "objects go to the object storage over the connection: %s", why)
+        self._links.share = False
+        return False
+
+    def _put_shared(self, object_id: bytes, parts: Sequence[memoryview], owner: bytes, total: int) -> bool:
+        """Raises _NotShared when it cannot be done this way."""
+        failed = ""
+        for known in (mapped_here, None):
+            try:
+                written = share(parts, spare_here, known)
+            except OSError as error:
+                raise _NotShared(f"shared memory cannot be written: {error.strerror}") from None
+            request = next(self._requests)
+            self.send(Put(request, object_id, owner, total, 0, written.pieces))
+            try:
+                there = self._answer(request, Stored).already_there
+                for segment in written.segments:
+                    spare_here.keep(segment)
+                return there
+            except _NotShared as error:
+                # What it was made of may have been freed: then it is copied.
+                failed = str(error)
+        raise _NotShared(failed)
 
     def statistics(self) -> Statistics:
         request = next(self._requests)
@@ -338,19 +475,20 @@ class _Link:
         return end
 
     def _answer(self, request: int, kind: type[_Answer]) -> _Answer:
-        answer, attachment_bytes = self._answer_and_attachment(request, kind)
+        answer, attachment_bytes = self._answer_and_attachment(request, (kind,))
         if attachment_bytes:
             raise ProtocolError(f"{kind.__name__} with an attachment")
+        assert isinstance(answer, kind)
         return answer
 
-    def _answer_and_attachment(self, request: int, kind: type[_Answer]) -> tuple[_Answer, int]:
+    def _answer_and_attachment(self, request: int, kinds: tuple[type[Any], ...]) -> tuple[Any, int]:
         """The next message, which has to answer this request, and how many bytes of attachment follow it."""
         message, attachment_bytes = self._receive()
-        if getattr(message, "request", None) != request or not isinstance(message, (kind, StorageFailure)):
-            raise ProtocolError(f"{type(message).__name__} is no answer to request {request}; expected {kind.__name__}")
+        if getattr(message, "request", None) != request or not isinstance(message, (*kinds, StorageFailure)):
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            raise ProtocolError(f"{type(message).__name__} is no answer to request {request}; expected {expected}")
         if isinstance(message, StorageFailure):
-            lost = message.reason == StorageFailureReason.freed
-            raise (ObjectLostError if lost else ObjectStorageError)(message.text)
+            raise _ERRORS.get(message.reason, ObjectStorageError)(message.text)
         return message, attachment_bytes
 
     # ---- the connection
@@ -366,11 +504,11 @@ class _Link:
 
     # ---- frames
 
-    def send(self, message: Message, attachment: bytes | memoryview = b"") -> None:
-        frame = self._says.frame(message, len(attachment))
-        rest = [memoryview(part) for part in (frame, attachment)]
+    def send(self, message: Message, attachment: Sequence[memoryview] = ()) -> None:
+        frame = self._says.frame(message, sum(part.nbytes for part in attachment))
+        rest = [memoryview(frame), *attachment]
         while rest:
-            sent = self.sock.sendmsg(rest)
+            sent = self.sock.sendmsg(rest[:MOST_BUFFERS])
             while rest and sent >= len(rest[0]):
                 sent -= len(rest.pop(0))
             if sent:

@@ -18,6 +18,8 @@ from scaler.messages import (
     Get,
     Link,
     Message,
+    Piece,
+    Probe,
     Put,
     Release,
     ReleaseOwner,
@@ -37,17 +39,47 @@ _WARNING = 30
 
 
 @dataclass(slots=True)
-class Transmit:
-    """Send ``data`` as the ``Chunk``s of this request, as fast as the peer reads.
+class Content:
+    """The bytes of an object; where they are is the service's business."""
 
-    Each has at most ``framing.MAX_ATTACHMENT_BYTES``; empty data is one chunk without attachment. The view stays valid
+    view: memoryview
+    shared: Any = field(default=None, compare=False)
+    """What holds them in shared memory, if they are there."""
+
+
+@dataclass(slots=True)
+class Transmit:
+    """Send the content as the ``Chunk``s of this request, as fast as the peer reads.
+
+    Each has at most ``framing.MAX_ATTACHMENT_BYTES``; empty content is one chunk without attachment. The view stays valid
     when the object is freed meanwhile. The transmission ends early when its peer is lost or closed, or with
     ``StopTransmit``.
     """
 
     peer: int
     request: int
-    data: memoryview
+    content: Content
+    shared: bool = False
+    """The peer may be told of shared memory instead."""
+
+
+@dataclass(slots=True)
+class Open:
+    """Get hold of an object in shared memory, then tell ``opened``."""
+
+    peer: int
+    request: int
+    total_bytes: int
+    pieces: list[Piece]
+
+
+@dataclass(slots=True)
+class AnswerProbe:
+    """Answer this request by Shared if the piece can be opened, else by StorageFailure."""
+
+    peer: int
+    request: int
+    piece: Piece
 
 
 @dataclass(slots=True)
@@ -71,6 +103,8 @@ class _Upload:
     total_bytes: int
     received_bytes: int = 0
     content: bytes | bytearray = b""
+    opening: bool = False
+    """It is in shared memory; no parts follow."""
 
 
 @dataclass(slots=True)
@@ -81,13 +115,13 @@ class _User:
     uploads: dict[int, _Upload] = field(default_factory=dict)
     answered: OrderedDict[int, _Upload] = field(default_factory=OrderedDict)
     """Puts that were answered before their last part, whose other parts may still come."""
-    gets: dict[int, bytes] = field(default_factory=dict)
-    """The ids that its unanswered gets wait for."""
+    gets: dict[int, Get] = field(default_factory=dict)
+    """Those that wait for their object."""
 
 
 @dataclass(slots=True)
 class _Object:
-    content: memoryview
+    content: Content
     owners: set[bytes] = field(default_factory=set)
 
 
@@ -154,6 +188,7 @@ class StorageState:
             Release: self._release,
             ReleaseOwner: self._release_owner,
             StatisticsRequest: self._statistics,
+            Probe: self._probe,
         }
 
     # ---- told
@@ -169,7 +204,7 @@ class StorageState:
         self._users[peer] = _User(who)
         self._by_identity[who.identity] = peer
 
-    def receive(self, peer: int, message: Message, now: float, attachment: bytes = b"") -> None:
+    def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         """A user said something. What it may not say closes it, and drops its unfinished puts and its gets only."""
         user = self._users.get(peer)
         if user is None:
@@ -185,6 +220,18 @@ class StorageState:
     def peer_lost(self, peer: int, reason: str, now: float) -> None:
         """Its unfinished puts and its gets are dropped. Objects stay: they end with their owners."""
         self._drop(peer)
+
+    def opened(self, peer: int, request: int, content: Content | None, why: str = "") -> None:
+        """How an ``Open`` ended: with the content, or without and why."""
+        user = self._users.get(peer)
+        upload = user.uploads.get(request) if user is not None else None
+        if upload is None:  # The same object came another way, or the owner went.
+            return
+        if content is None:
+            text = f"the object cannot be read from shared memory: {why}"
+            self._refuse_upload(peer, request, StorageFailureReason.not_shared, text)
+        else:
+            self._complete(peer, request, upload, content)
 
     def tick(self, now: float) -> None:
         """Nothing here depends on time."""
@@ -220,11 +267,11 @@ class StorageState:
         owned = {(owner, name) for owner, names in self._owned.items() for name in names}
         assert owned == {(owner, name) for name, held in self._objects.items() for owner in held.owners}
         assert all(held.owners for held in self._objects.values()) and all(self._owned.values())
-        assert self._bytes == sum(held.content.nbytes for held in self._objects.values())
+        assert self._bytes == sum(held.content.view.nbytes for held in self._objects.values())
         assert not any(name in self._freed_objects for name in self._objects)
         assert not any(owner in self._gone_owners for owner in self._owned)
         assert self._by_identity == {user.who.identity: peer for peer, user in users}
-        gets = {(peer, request): name for peer, user in users for request, name in user.gets.items()}
+        gets = {(peer, request): get.object for peer, user in users for request, get in user.gets.items()}
         assert gets == {key: name for name, keys in self._waiting.items() for key in keys}
         assert self._waiting_gets == len(gets) and all(self._waiting.values())
         uploads = {(peer, request): upload for peer, user in users for request, upload in user.uploads.items()}
@@ -241,7 +288,10 @@ class StorageState:
 
     # ---- puts
 
-    def _put(self, peer: int, user: _User, put: Put, attachment: bytes) -> None:
+    def _put(self, peer: int, user: _User, put: Put, attachment: bytes | bytearray) -> None:
+        if put.pieces:
+            self._put_shared(peer, user, put, len(attachment))
+            return
         upload = user.uploads.get(put.request) or user.answered.get(put.request)
         if upload is None:
             upload = self._begin(peer, user, put, len(attachment))
@@ -254,14 +304,23 @@ class StorageState:
                 del user.answered[put.request]
             return
         if last and not upload.content:
-            upload.content = bytes(attachment)
+            upload.content = attachment
         elif isinstance(upload.content, bytearray):
             upload.content += attachment
         else:
             # It grows with what arrives: a peer that announces much and sends little takes little.
             upload.content = bytearray(attachment)
         if last:
-            self._complete(peer, put.request, upload)
+            self._complete(peer, put.request, upload, Content(memoryview(upload.content).toreadonly()))
+
+    def _put_shared(self, peer: int, user: _User, put: Put, attachment_bytes: int) -> None:
+        """All bytes at once, in shared memory."""
+        if attachment_bytes or put.offset or not put.total_bytes == sum(piece.bytes for piece in put.pieces) > 0:
+            raise _WrongMessage(f"put {put.request} has pieces that are not the whole object, or an attachment besides")
+        upload = self._begin(peer, user, put, put.total_bytes)
+        if user.answered.pop(put.request, None) is None:
+            upload.opening = True
+            self._outbox.add(Open(peer, put.request, put.total_bytes, put.pieces))
 
     def _begin(self, peer: int, user: _User, put: Put, attachment_bytes: int) -> _Upload:
         """Enter the first part of a put, and answer it if its bytes are not needed."""
@@ -281,11 +340,11 @@ class StorageState:
             self._save_upload(peer, put.request)
         return upload
 
-    def _complete(self, peer: int, request: int, upload: _Upload) -> None:
+    def _complete(self, peer: int, request: int, upload: _Upload, content: Content) -> None:
         """All bytes of an object are here: whoever puts or waits for the same one is answered too."""
         name = upload.object
         self._forget_upload(peer, request)
-        self._objects[name] = _Object(memoryview(upload.content).toreadonly())
+        self._objects[name] = _Object(content)
         self._bytes += upload.total_bytes
         self._freed_objects.discard(name)
         self._own(name, upload.owner)
@@ -294,9 +353,9 @@ class StorageState:
         for other in tuple(self._uploads.get(name, ())):
             self._save_upload(*other)
         for waiter, waiting_request in self._waiting.pop(name, ()):
-            del self._users[waiter].gets[waiting_request]
+            shared = self._users[waiter].gets.pop(waiting_request).shared
             self._waiting_gets -= 1
-            self._transmit(waiter, waiting_request, name)
+            self._transmit(waiter, waiting_request, name, shared)
 
     def _save_upload(self, peer: int, request: int) -> None:
         """The object is there without this put."""
@@ -318,6 +377,8 @@ class StorageState:
         """From here on the parts of this put are passed over, up to the last."""
         upload = self._forget_upload(peer, request)
         upload.content = b""
+        if upload.opening:
+            return upload
         answered = self._users[peer].answered
         answered[request] = upload
         # A dialer need not send the parts that are left, so some of these never end.
@@ -337,16 +398,16 @@ class StorageState:
         _check_unused(user, message.request)
         self._gets += 1
         if message.object in self._objects:
-            self._transmit(peer, message.request, message.object)
+            self._transmit(peer, message.request, message.object, message.shared)
         elif message.object in self._freed_objects:
             self._fail(peer, message.request, StorageFailureReason.freed, message.object)
         else:
-            user.gets[message.request] = message.object
+            user.gets[message.request] = message
             self._waiting.setdefault(message.object, {})[peer, message.request] = None
             self._waiting_gets += 1
 
-    def _transmit(self, peer: int, request: int, name: bytes) -> None:
-        self._outbox.add(Transmit(peer, request, self._objects[name].content))
+    def _transmit(self, peer: int, request: int, name: bytes, shared: bool) -> None:
+        self._outbox.add(Transmit(peer, request, self._objects[name].content, shared))
 
     def _abandon(self, peer: int, user: _User, message: Abandon) -> None:
         if message.request in user.gets:
@@ -356,7 +417,7 @@ class StorageState:
             self._outbox.add(StopTransmit(peer, message.request))
 
     def _forget_get(self, peer: int, request: int) -> None:
-        _remove(self._waiting, self._users[peer].gets.pop(request), (peer, request))
+        _remove(self._waiting, self._users[peer].gets.pop(request).object, (peer, request))
         self._waiting_gets -= 1
 
     # ---- owners
@@ -410,13 +471,13 @@ class StorageState:
             del self._owned[owner]
         if not held.owners:
             del self._objects[name]
-            self._bytes -= held.content.nbytes
+            self._bytes -= held.content.view.nbytes
             self._freed += 1
             self._freed_objects.add(name)
 
     # ---- the rest
 
-    def _handle(self, peer: int, user: _User, message: Message, attachment: bytes) -> None:
+    def _handle(self, peer: int, user: _User, message: Message, attachment: bytes | bytearray) -> None:
         handler = self._handlers.get(type(message))
         if handler is None:
             raise _WrongMessage(f"{type(message).__name__} is no message to an object storage")
@@ -425,6 +486,10 @@ class StorageState:
                 f"{type(message).__name__} with an attachment of {len(attachment)} bytes; only put has one"
             )
         handler(peer, user, message)
+
+    def _probe(self, peer: int, user: _User, message: Probe) -> None:
+        _check_unused(user, message.request)
+        self._outbox.add(AnswerProbe(peer, message.request, message.piece))
 
     def _statistics(self, peer: int, user: _User, message: StatisticsRequest) -> None:
         self._outbox.send(peer, Statistics(message.request, **self.snapshot()))

@@ -1,7 +1,7 @@
 """Bytes in, in pieces of any size; whole frames out."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
@@ -11,6 +11,8 @@ from scaler.wire import framing
 cdef enum:
     HEADER_BYTES = 8
     WORTH_THE_MOVE = 1 << 20
+    # Of an attachment that is received where it stays.
+    LARGE = 64 << 10
 
 cdef Py_ssize_t _MAX_HANDSHAKE_BYTES = framing.MAX_HANDSHAKE_BYTES
 
@@ -19,7 +21,7 @@ cdef class FrameReader:
     """What a connection has received. Remembers the first error and returns nothing after it.
 
     What was fed is read where it is, and must stay as it is until take() returns None; only frames that are not whole by then
-    are copied.
+    are copied. Of a large attachment that is not whole, the ``rest`` can be received to where it belongs.
     """
 
     cdef bytearray _kept
@@ -27,6 +29,9 @@ cdef class FrameReader:
     cdef bint _reads_fed
     cdef Py_ssize_t _start  # of what was not handed out, in what was fed or in what is kept
     cdef Py_ssize_t _end  # of what was fed
+    cdef bytes _message  # of the frame whose attachment is being received
+    cdef bytearray _attachment
+    cdef Py_ssize_t _filled
     cdef bint _handshake
     cdef readonly object error
 
@@ -47,6 +52,19 @@ cdef class FrameReader:
         """From here on frames may have their full size, and attachments."""
         self._handshake = False
 
+    @property
+    def rest(self):
+        """Where the next bytes belong, if they are an attachment's; received() has to be told of them."""
+        if self._attachment is None:
+            return None
+        return memoryview(self._attachment)[self._filled:]
+
+    def received(self, Py_ssize_t size):
+        """So many bytes were put into the rest."""
+        if self._attachment is None or size > PyByteArray_GET_SIZE(self._attachment) - self._filled:
+            raise ValueError(f"{size} bytes are more than the rest")
+        self._filled += size
+
     def feed(self, data, Py_ssize_t size=-1):
         """Take what has arrived: the first ``size`` bytes of data, or all of it."""
         if self._reads_fed:
@@ -54,7 +72,12 @@ cdef class FrameReader:
         PyObject_GetBuffer(data, &self._fed, PyBUF_SIMPLE)
         self._reads_fed = True
         self._end = self._fed.len if size < 0 or size > self._fed.len else size
-        if PyByteArray_GET_SIZE(self._kept):
+        if self._attachment is not None:
+            size = min(self._end, PyByteArray_GET_SIZE(self._attachment) - self._filled)
+            memcpy(PyByteArray_AS_STRING(self._attachment) + self._filled, self._fed.buf, size)
+            self._filled += size
+            self._start = size
+        elif PyByteArray_GET_SIZE(self._kept):
             try:
                 self._kept += (<const char*>self._fed.buf)[:self._end]
             finally:
@@ -67,6 +90,14 @@ cdef class FrameReader:
         cdef const char* at
         cdef Py_ssize_t left, message_bytes, attachment_bytes
         cdef uint32_t lengths[2]
+        if self._attachment is not None:
+            if self._filled < PyByteArray_GET_SIZE(self._attachment):
+                if self._reads_fed:
+                    self._release()
+                return None
+            whole = self._message, self._attachment
+            self._message = self._attachment = None
+            return whole
         if self._reads_fed:
             at, left = <const char*>self._fed.buf + self._start, self._end - self._start
         else:
@@ -81,8 +112,25 @@ cdef class FrameReader:
                     PyBytes_FromStringAndSize(at + HEADER_BYTES, message_bytes),
                     PyBytes_FromStringAndSize(at + HEADER_BYTES + message_bytes, attachment_bytes),
                 )
+            if self.error is None and attachment_bytes >= LARGE and left >= HEADER_BYTES + message_bytes:
+                self._receive_attachment(at + HEADER_BYTES, message_bytes, attachment_bytes, left - HEADER_BYTES - message_bytes)
+                return None
         self._keep()
         return None
+
+    cdef int _receive_attachment(
+        self, const char* at, Py_ssize_t message_bytes, Py_ssize_t attachment_bytes, Py_ssize_t there
+    ) except -1:
+        """The last frame's attachment is not whole: what is there goes to where the rest will be received."""
+        self._message = PyBytes_FromStringAndSize(at, message_bytes)
+        attachment = PyByteArray_FromStringAndSize(NULL, attachment_bytes)
+        memcpy(PyByteArray_AS_STRING(attachment), at + message_bytes, there)
+        self._attachment, self._filled = attachment, there
+        if self._reads_fed:
+            self._release()
+        self._kept.clear()
+        self._start = 0
+        return 0
 
     cdef bint _judge(self, Py_ssize_t message_bytes, Py_ssize_t attachment_bytes) except -1:
         if message_bytes < 8 or message_bytes % 8 or attachment_bytes or message_bytes > _MAX_HANDSHAKE_BYTES:

@@ -13,6 +13,7 @@ import io
 import mmap
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -26,6 +27,7 @@ from typing import Any
 
 from scaler import serialization
 from scaler._core.claims import PAGE_BYTES, Claims
+from scaler.buffers import size_of
 from scaler.errors import TaskLostError
 from scaler.ids import Address, new_identity, u32, u64
 from scaler.messages import (
@@ -56,6 +58,9 @@ RESULTS_SIGNAL = signal.SIGURG
 """By which the worker asks for results. Where nobody listens to it, it does nothing."""
 READ_BYTES = 256 << 10
 CACHE_BYTES = 256 << 20
+CACHE_SECONDS = 2.0
+"""How much of objects that were used more than once is kept, and how long while there is nothing to do."""
+REMEMBERED_FETCHES = 1024
 
 current: Executor | None = None
 """The executor that this process is; None in every other process."""
@@ -81,8 +86,9 @@ class Executor:
         self._calling = False
         """Whether a task's function runs, so that nothing here is half done."""
         self._storage: StorageClient | None = None
-        self._cache: OrderedDict[bytes, bytes | bytearray] = OrderedDict()
+        self._cache: OrderedDict[bytes, memoryview] = OrderedDict()
         self._cached_bytes = 0
+        self._fetched: dict[bytes, None] = {}
 
     def preload(self, preload: Preload) -> None:
         """Make the call that comes before all tasks, and tell the worker how it ended."""
@@ -96,11 +102,18 @@ class Executor:
     def serve(self) -> None:
         """Until the worker closes the socket."""
         buffer = bytearray(READ_BYTES)
-        while received := self._link.recv_into(buffer):
+        while received := self._receive(buffer):
             self._frames.feed(buffer, received)
             for message, _ in iter(self._frames.take, None):
                 self._handle(self._incoming.decode(message))
             self._flush()
+
+    def _receive(self, buffer: bytearray) -> int:
+        """As recv_into(). Objects are not kept while there is nothing to do."""
+        if self._cache and not select.select([self._link], [], [], CACHE_SECONDS)[0]:
+            self._cache.clear()
+            self._cached_bytes = 0
+        return self._link.recv_into(buffer)
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, RunTasks):
@@ -196,12 +209,14 @@ class Executor:
             serializer = self._loaded.get(number, (serialization.DefaultSerializer(), None))[0]
             return ResultStatus.failed, serialization.write_failure(serializer, error, skip_frames=2)
 
-    def _call(self, number: int, payload: bytes, inputs: list[tuple[int, bytes]]) -> tuple[ResultStatus, bytes]:
+    def _call(
+        self, number: int, payload: bytes | memoryview, inputs: list[tuple[int, bytes]]
+    ) -> tuple[ResultStatus, bytes]:
         serializer, function = self._function(number)
         name = self._functions[number].name
         kind = payload[:1]
         if kind == serialization.STORED:
-            payload = bytes(self.fetch(serialization.REFERENCE.unpack(payload[1:])[0]))
+            payload = self.fetch(serialization.REFERENCE.unpack(payload[1:])[0])
             kind = payload[:1]
         values = [self._input(serializer, status, data, name) for status, data in inputs]
         args: Sequence[Any] = values
@@ -229,19 +244,19 @@ class Executor:
             self._loaded[number] = loaded
         return loaded
 
-    def _input(self, serializer: serialization.Serializer, status: int, data: bytes, name: str) -> Any:
+    def _input(self, serializer: serialization.Serializer, status: int, data: bytes | memoryview, name: str) -> Any:
         if status == ResultStatus.stored:
-            data = bytes(self.fetch(serialization.REFERENCE.unpack(data)[0]))
+            data = self.fetch(serialization.REFERENCE.unpack(data)[0])
         return serialization.read(serializer, data, f"an input of {name}")
 
     def _written(self, serializer: serialization.Serializer, result: Any, number: int) -> tuple[ResultStatus, bytes]:
         function = self._functions[number]
-        data = serialization.write(serializer, result, f"the result of {function.name}")
-        if len(data) <= self.settings.inline_limit_bytes:
-            return ResultStatus.succeeded, data
+        parts = serialization.write_parts(serializer, result, f"the result of {function.name}")
+        if len(parts) == 1 and size_of(parts) <= self.settings.inline_limit_bytes:
+            return ResultStatus.succeeded, bytes(parts[0])
         object_id = new_identity()
-        self._storage_client().put(object_id, data, function.owner)
-        return ResultStatus.stored, serialization.REFERENCE.pack(object_id, len(data))
+        self._storage_client().put(object_id, parts, function.owner)
+        return ResultStatus.stored, serialization.REFERENCE.pack(object_id, size_of(parts))
 
     # ---- objects
 
@@ -251,14 +266,18 @@ class Executor:
             self._storage = StorageClient(address, new_identity(), f"executor {os.getpid()}")
         return self._storage
 
-    def fetch(self, object_id: bytes) -> bytes | bytearray:
+    def fetch(self, object_id: bytes) -> memoryview:
         """An object's bytes; those used last are kept here."""
         known = self._cache.get(object_id)
         if known is not None:
             self._cache.move_to_end(object_id)
             return known
         content = self._storage_client().get(object_id)
-        if len(content) <= CACHE_BYTES:
+        if object_id not in self._fetched:  # What is used once only need not be kept.
+            self._fetched[object_id] = None
+            if len(self._fetched) > REMEMBERED_FETCHES:
+                self._fetched.pop(next(iter(self._fetched)))
+        elif len(content) <= CACHE_BYTES:
             self._cache[object_id] = content
             self._cached_bytes += len(content)
             while self._cached_bytes > CACHE_BYTES:

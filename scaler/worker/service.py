@@ -183,7 +183,7 @@ class WorkerService:
         process = self._processes[number]
         loop = asyncio.get_running_loop()
 
-        def received(connection: Connection, message: Message, attachment: bytes) -> None:
+        def received(connection: Connection, message: Message, attachment: bytes | bytearray) -> None:
             self.state.executor_said(number, message, time.monotonic())
 
         def make() -> Connection:

@@ -138,7 +138,7 @@ class WorkerState:
         )
         self._out.log(20, f"connected to the scheduler with {options.slots} slots")
 
-    def receive(self, peer: int, message: Message, now: float, attachment: bytes = b"") -> None:
+    def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         handler = self._handlers.get(type(message))
         if peer != self._scheduler or handler is None:
             return

@@ -217,7 +217,7 @@ class StorageNode(Node):
     def get(self, name: bytes) -> bytes | None:
         """The content of an object, None when there is no such object."""
         answer = self._ask(Get(self._request(), name))
-        return bytes(answer.data) if isinstance(answer, Transmit) else None
+        return bytes(answer.content.view) if isinstance(answer, Transmit) else None
 
     def release(self, name: bytes, owner: bytes) -> None:
         self._ask(Release(name, owner))

@@ -25,10 +25,21 @@ from scaler.errors import (
 )
 from scaler.ids import Address, content_object_id, new_identity
 from scaler.machine import Close, Send
-from scaler.messages import Chunk, Message, Put, RefusalReason, Refused, ReleaseOwner, Role, Stored
+from scaler.messages import (
+    Chunk,
+    Message,
+    Put,
+    RefusalReason,
+    Refused,
+    ReleaseOwner,
+    Role,
+    StorageFailure,
+    StorageFailureReason,
+    Stored,
+)
 from scaler.storage import client as storage_client
 from scaler.storage.client import StorageClient
-from scaler.storage.state import StorageState, Transmit
+from scaler.storage.state import AnswerProbe, StorageState, Transmit
 from scaler.wire import framing
 from scaler.wire.codec import codec
 from scaler.wire.frame_reader import FrameReader
@@ -119,10 +130,14 @@ class Server:
             elif isinstance(output, Close):
                 self.sockets[output.peer].shutdown(socket.SHUT_RDWR)
             elif isinstance(output, Transmit):
-                size = output.data.nbytes
+                data = output.content.view
+                size = data.nbytes
                 for offset in range(0, size or 1, framing.MAX_ATTACHMENT_BYTES):
-                    part = output.data[offset : offset + framing.MAX_ATTACHMENT_BYTES]
+                    part = data[offset : offset + framing.MAX_ATTACHMENT_BYTES]
                     self._send(output.peer, Chunk(output.request, size, offset), part)
+
+            elif isinstance(output, AnswerProbe):
+                self._send(output.peer, StorageFailure(output.request, StorageFailureReason.not_shared, "not here"))
 
     def _send(self, peer: int, message: Message, attachment: bytes | memoryview = b"") -> None:
         said = codec("storage", "FromStorage").encode(message)
@@ -199,7 +214,7 @@ def test_same_content_twice_stops_sending(
     # The answer to the first part is awaited before the look for it, so that it is certain to be there.
     link = client._links.writers[0]
     monkeypatch.setattr(link, "readable", lambda: bool(link._poll.poll(5000)))
-    assert link.put(NAME, memoryview(content), BEN) is True
+    assert link.put(NAME, [memoryview(content)], BEN) is True
     assert server.count(Put) == parts + 1
     monkeypatch.undo()
     assert client.get(NAME) == content

@@ -17,6 +17,8 @@ from scaler.messages import (
     Get,
     Hello,
     Link,
+    Piece,
+    Probe,
     Put,
     Release,
     ReleaseOwner,
@@ -28,7 +30,7 @@ from scaler.messages import (
     Stored,
 )
 from scaler.storage import state as storage_state
-from scaler.storage.state import StopTransmit, StorageState, Transmit
+from scaler.storage.state import AnswerProbe, Content, Open, StopTransmit, StorageState, Transmit
 
 ANN, BEN = b"A" * 16, b"B" * 16
 X, Y = b"x" * 16, b"y" * 16
@@ -66,8 +68,8 @@ class Rig:
         return numbers["objects"], numbers["bytes"], numbers["owners"], numbers["waiting_gets"]
 
 
-def transmit(peer: int, request: int, content: bytes) -> Transmit:
-    return Transmit(peer, request, memoryview(content))
+def transmit(peer: int, request: int, content: bytes, shared: bool = False) -> Transmit:
+    return Transmit(peer, request, Content(memoryview(content)), shared)
 
 
 def failure(outputs: list[Output]) -> tuple[int, int, int]:
@@ -82,6 +84,68 @@ def closed(outputs: list[Output], peer: int = 1) -> str:
     close, log = outputs
     assert isinstance(close, Close) and close.peer == peer and isinstance(log, Log) and close.reason in log.text
     return close.reason
+
+
+def piece(size: int, offset: int = 0) -> Piece:
+    return Piece(4711, 5, "scaler-x", 1, offset, size)
+
+
+def test_a_put_in_shared_memory_is_opened_then_stored() -> None:
+    rig = Rig()
+    put = Put(1, X, ANN, 5000, 0, [piece(4096), piece(904, 8192)])
+    rig.say(2, Get(1, X, True))
+    assert rig.say(1, put) == [Open(1, 1, 5000, put.pieces)]
+    assert rig.counts() == (0, 0, 0, 1)
+    rig.state.opened(1, 1, Content(memoryview(b"a" * 5000)))
+    assert rig.after() == [Send(1, Stored(1, False)), transmit(2, 1, b"a" * 5000, shared=True)]
+    assert rig.counts() == (1, 5000, 1, 0)
+
+
+def test_what_cannot_be_opened_may_be_put_over_the_connection() -> None:
+    rig = Rig()
+    rig.say(1, Put(1, X, ANN, 3, 0, [piece(3)]))
+    rig.state.opened(1, 1, None, "no such file")
+    assert failure(rig.after()) == (1, 1, StorageFailureReason.not_shared)
+    assert rig.put(1, 2, b"abc") == [Send(1, Stored(2, False))]
+
+
+def test_what_is_there_already_is_not_opened() -> None:
+    rig = Rig()
+    rig.put(1, 1, b"abc")
+    assert rig.say(2, Put(1, X, BEN, 3, 0, [piece(3)])) == [Send(2, Stored(1, True))]
+    # No parts follow, so the number is free.
+    assert rig.say(2, Get(1, X)) == [transmit(2, 1, b"abc")]
+
+
+@pytest.mark.parametrize("over", ["peer", "owner", "other"])
+def test_what_was_opened_too_late_is_passed_over(over: str) -> None:
+    rig = Rig()
+    rig.say(1, Put(1, X, ANN, 3, 0, [piece(3)]))
+    if over == "peer":
+        assert rig.lose(1) == []
+    elif over == "owner":
+        assert failure(rig.say(2, ReleaseOwner(ANN))) == (1, 1, StorageFailureReason.owner_gone)
+    else:
+        assert rig.put(2, 1, b"abc") == [Send(2, Stored(1, False)), Send(1, Stored(1, True))]
+    rig.state.opened(1, 1, Content(memoryview(b"abc")))
+    assert rig.after() == []
+
+
+def test_a_probe_is_the_services_to_answer() -> None:
+    assert Rig().say(1, Probe(1, piece(1))) == [AnswerProbe(1, 1, piece(1))]
+
+
+@pytest.mark.parametrize(
+    ("put", "attachment"),
+    [
+        (Put(1, X, ANN, 4, 0, [piece(3)]), b""),
+        (Put(1, X, ANN, 0, 0, [piece(0)]), b""),
+        (Put(1, X, ANN, 3, 3, [piece(3)]), b""),
+        (Put(1, X, ANN, 3, 0, [piece(3)]), b"abc"),
+    ],
+)
+def test_pieces_that_are_not_the_object_close_their_peer(put: Put, attachment: bytes) -> None:
+    assert "not the whole object" in closed(Rig().say(1, put, attachment))
 
 
 @pytest.mark.parametrize("content", [b"", b"a", b"abc"])
@@ -106,7 +170,7 @@ def test_objects_cannot_be_written_through_a_transmission() -> None:
     rig.say(1, Put(1, X, ANN, 2, 0), b"a")
     rig.say(1, Put(1, X, ANN, 2, 1), b"b")
     (output,) = rig.say(1, Get(2, X))
-    assert output.data.readonly
+    assert output.content.view.readonly
 
 
 def test_waiting_gets_are_answered_when_the_object_arrives() -> None:
@@ -196,7 +260,7 @@ def test_object_lives_as_long_as_one_owner() -> None:
     (under_way,) = rig.say(1, Get(2, X))
     assert rig.say(2, Release(X, BEN)) == []
     assert rig.counts() == (0, 0, 0, 0)
-    assert bytes(under_way.data) == b"abc"
+    assert bytes(under_way.content.view) == b"abc"
     assert failure(rig.say(1, Get(3, X))) == (1, 3, StorageFailureReason.freed)
     assert failure(rig.say(1, Link(4, X, ANN))) == (1, 4, StorageFailureReason.freed)
 

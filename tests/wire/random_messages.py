@@ -31,7 +31,17 @@ UNIONS = [
     ("worker", "SchedulerToWorker"),
 ]
 CLASSES = {name: c for name, c in vars(messages).items() if is_dataclass(c) and c.__module__ == messages.__name__}
-NESTED = {"Function", "TaskOptions", "Failure", "Inputs", "TaskCounts", "WorkerFacts", "ClientFacts", "ManagerFacts"}
+NESTED = {
+    "Piece",
+    "Function",
+    "TaskOptions",
+    "Failure",
+    "Inputs",
+    "TaskCounts",
+    "WorkerFacts",
+    "ClientFacts",
+    "ManagerFacts",
+}
 
 
 def structs() -> dict[str, Any]:

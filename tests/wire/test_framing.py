@@ -148,3 +148,37 @@ def test_other_protocols_are_no_handshake(data: bytes) -> None:
     frames = reader(handshake=True)
     assert read(frames, data) == []
     assert "does not speak Scaler's protocol" in str(frames.error)
+
+
+@pytest.mark.parametrize("attachment_bytes", [(64 << 10) - 1, 64 << 10, 1 << 20])
+@pytest.mark.parametrize("first", [1, 8, 20, 24, 25, 60_000])
+def test_the_rest_of_a_large_attachment_is_received_where_it_stays(attachment_bytes: int, first: int) -> None:
+    reader = FrameReader()
+    reader.handshake_done()
+    frame = frame_header(16, attachment_bytes) + b"m" * 16 + bytes(range(256)) * (attachment_bytes // 256 + 1)
+    stream = frame[: 24 + attachment_bytes] + frame_header(8) + b"n" * 8
+    reader.feed(stream[:first])
+    assert reader.take() is None
+    done, frames = first, []
+    while done < len(stream):
+        rest = reader.rest
+        if rest is None:
+            piece = stream[done : done + 50_000]
+            reader.feed(piece)
+        else:
+            piece = stream[done : done + min(50_000, len(rest))]
+            rest[: len(piece)] = piece
+            rest.release()
+            reader.received(len(piece))
+        done += len(piece)
+        frames += list(iter(reader.take, None))
+    assert frames == [(b"m" * 16, stream[24 : 24 + attachment_bytes]), (b"n" * 8, b"")] and reader.rest is None
+
+
+def test_more_than_the_rest_is_refused() -> None:
+    reader = FrameReader()
+    reader.handshake_done()
+    reader.feed(frame_header(8, 1 << 20) + b"m" * 8)
+    assert reader.take() is None and reader.rest is not None and len(reader.rest) == 1 << 20
+    with pytest.raises(ValueError):
+        reader.received((1 << 20) + 1)

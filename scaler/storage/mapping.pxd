@@ -1,0 +1,7 @@
+from libc.stdint cimport uint64_t
+
+
+cdef class Mapping:
+    cdef object __weakref__
+    cdef void* _address
+    cdef uint64_t _size

@@ -1,0 +1,170 @@
+"""The real service and the real client in one process: objects over shared memory, and over the connection where it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scaler.errors import ObjectLostError
+from scaler.ids import Address, new_identity
+from scaler.net.daemon import Daemon
+from scaler.storage import client as storage_client
+from scaler.storage.client import SHARED_BYTES, StorageClient
+from scaler.storage.segments import Segment
+from scaler.storage.service import StorageService
+
+ANN, X, Y = b"A" * 16, b"x" * 16, b"y" * 16
+LARGE = SHARED_BYTES + 7
+
+
+class Storage:
+    """A service on a loop and a thread of its own."""
+
+    def __init__(self) -> None:
+        ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(ready)))
+        self._thread.start()
+        ready.wait(10)
+
+    async def _run(self, ready: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.service = StorageService(Address("127.0.0.1", 0))
+        self.daemon = Daemon("storage", self.service)
+        await self.service.start(self.daemon)
+        ready.set()
+        await self.daemon.driver.stopped
+        await self.daemon.driver.close()
+        await self.service.close()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self.daemon.stop, "test over")
+        self._thread.join()
+        self.service.state.check()
+
+
+@pytest.fixture
+def storage() -> Iterator[Storage]:
+    running = Storage()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def client(storage: Storage) -> Iterator[StorageClient]:
+    user = StorageClient(storage.service.address, new_identity(), timeout_seconds=5)
+    yield user
+    user.close()
+
+
+@pytest.fixture
+def far(client: StorageClient) -> StorageClient:
+    """A client that shares no memory."""
+    client.shares()
+    client._links.share = False
+    return client
+
+
+def descriptors() -> list[Path]:
+    return list(Path("/proc/self/fd").iterdir())
+
+
+def is_shared(found: memoryview) -> bool:
+    return type(found.obj).__name__ == "Mapping"
+
+
+def test_large_objects_are_mapped_small_ones_sent(client: StorageClient) -> None:
+    small, large = os.urandom(SHARED_BYTES - 1), os.urandom(LARGE)
+    assert client.shares() and not client.put(X, small, ANN) and not client.put(Y, [large[:100], large[100:]], ANN)
+    found = client.get(X), client.get(Y)
+    assert [is_shared(view) for view in found] == [False, True] and found[0] == small and found[1] == large
+    assert all(view.readonly for view in found)
+
+
+def test_what_came_over_a_connection_is_shared_with_those_who_can(storage: Storage, far: StorageClient) -> None:
+    content = os.urandom(LARGE)
+    far.put(X, content, ANN)
+    near = StorageClient(far.address, new_identity(), timeout_seconds=5)
+    found, again = near.get(X), near.get(X)
+    assert is_shared(found) and found == again == content and far.get(X) == content
+    near.close()
+
+
+def test_a_mapped_object_outlives_its_release(client: StorageClient) -> None:
+    content = os.urandom(LARGE)
+    client.put(X, content, ANN)
+    found = client.get(X)
+    client.release([X], ANN)
+    with pytest.raises(ObjectLostError):
+        client.get(X)
+    client.put(Y, bytes(LARGE), ANN)
+    assert found == content
+
+
+def test_what_was_got_is_put_again_without_a_copy(client: StorageClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = os.urandom(LARGE)
+    client.put(X, content, ANN)
+    found = client.get(X)
+    monkeypatch.setattr(Segment, "write", lambda *_: pytest.fail("it was copied"))
+    client.put(Y, found, ANN)
+    assert client.get(Y) == content
+
+
+def test_what_was_freed_meanwhile_is_copied(client: StorageClient) -> None:
+    content = os.urandom(LARGE)
+    client.put(X, content, ANN)
+    found = client.get(X)
+    client.release([X], ANN)
+    client.put(Y, found, ANN)
+    assert client.get(Y) == content
+
+
+@pytest.mark.parametrize("broken", ["make", "open"])
+def test_where_no_memory_can_be_shared_it_goes_over_the_connection(
+    client: StorageClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    def refuse(*_: object) -> Segment:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(Segment, broken, refuse)
+    content = os.urandom(LARGE)
+    for name in (X, Y):
+        client.put(name, content, ANN)
+        assert client.get(name) == content and not is_shared(client.get(name))
+    assert not client.shares()
+    assert len([line for line in caplog.messages if "Function not implemented" in line]) == (broken == "make")
+
+
+def test_when_memory_is_short_it_goes_over_the_connection(
+    client: StorageClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.shares()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Segment, "write", full)
+    content = os.urandom(LARGE)
+    client.put(X, content, ANN)
+    assert client.get(X) == content
+
+
+def test_nothing_stays_open_in_either(storage: Storage, client: StorageClient) -> None:
+    client.put(X, bytes(LARGE), ANN)
+    assert client.get(X).nbytes == LARGE
+    client.release([X], ANN)
+    client.statistics()
+    storage_client.spare_here.drop_unused(seconds=0)
+    before = len(descriptors())
+    for _ in range(20):
+        name = new_identity()
+        client.put(name, bytes(LARGE), ANN)
+        assert client.get(name).nbytes == LARGE
+        client.release([name], ANN)
+    assert client.statistics().objects == 0
+    storage_client.spare_here.drop_unused(seconds=0)
+    assert len(descriptors()) <= before + 1
