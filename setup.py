@@ -37,7 +37,9 @@ class BuildOrExplain(build_ext):
 
 extensions = [
     Extension(".".join(path.with_suffix("").parts), [str(path)], extra_compile_args=["-O1", "-g"] if DEBUG else ["-O3"])
-    for path in sorted(path for package in ("_core", "wire", "storage") for path in Path("scaler", package).glob("*.pyx"))
+    for path in sorted(
+        path for package in ("_core", "wire", "storage") for path in Path("scaler", package).glob("*.pyx")
+    )
 ]
 setup(
     # The schemas stand at the top of the tree, where no search finds them as a package.

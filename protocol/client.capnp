@@ -39,6 +39,7 @@ struct SchedulerToClient {
     heartbeat @3 :HeartbeatEcho;
     shutdownRefused @4 :ShutdownRefused;
     ending @5 :ClusterEnding;
+    output @6 :Task.TaskOutput;
   }
 }
 

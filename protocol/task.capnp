@@ -33,6 +33,18 @@ struct Function {
   # For people: log lines, monitors, errors.
   owner @5 :Data;
   # To workers and executors: the identity of the client, which owns the objects its tasks make. Empty from a client.
+  streamsOutput @6 :Bool;
+  # What its tasks print goes to the client as `TaskOutput`, instead of where the worker prints.
+}
+
+struct TaskOutput {
+  # What tasks of one client have printed, as whole lines where they come in time. From worker to scheduler to client, before
+  # the results of these tasks. Nothing is answered; it is lost where there is no such client any more.
+  client @0 :Data;
+  # Its identity. Empty to the client itself.
+  toStandardError @1 :Bool;
+  content @2 :Data;
+  # As it was printed, at most 64 KiB. No character of UTF-8 is cut in two.
 }
 
 struct TaskOptions {

@@ -21,6 +21,7 @@ struct WorkerToScheduler {
     deaths @6 :ExecutorDeaths;
     leaving @7 :WorkerLeaving;
     trimmed @8 :Trimmed;
+    output @9 :Task.TaskOutput;
   }
 }
 

@@ -106,6 +106,14 @@ class Function:
     object: bytes = _EMPTY
     name: str = ""
     owner: bytes = _EMPTY
+    streams_output: bool = False
+
+
+@dataclass(slots=True)
+class TaskOutput:
+    client: bytes
+    to_standard_error: bool
+    content: bytes
 
 
 @dataclass(slots=True)

@@ -18,6 +18,8 @@ class Running:
     """Counts the tasks that have begun in this process."""
     worker: bytes = b""
     """Identity of the worker that this process belongs to."""
+    streams_output: bool = False
+    """Whether its client wants to see what it prints."""
 
     def begin(self, task: int) -> None:
         """A task begins."""

@@ -241,6 +241,7 @@ class Batch:
             self._show(progress)
         with self._changed:
             self._changed.wait_for(lambda: not self._left or self._failed is not None)
+        self._service.show_output()
         if self._failed is not None:
             raise failure_of(self._service, self._failed[1])
         values: list[Any] = []

@@ -45,7 +45,7 @@ class Client:
         timeout_seconds: how long a lost scheduler is tried for before every future ends with ConnectionLostError.
         heartbeat_interval_seconds: how often the scheduler is told that this client lives.
         serializer: writes and reads functions, arguments and results.
-        stream_output: accepted for compatibility; tasks print where their worker does.
+        stream_output: what tasks print appears here, on ``sys.stdout`` and ``sys.stderr``, instead of where their workers print.
         object_storage_address: the object storage's, if the one that the scheduler names cannot be reached from here.
         graph_engine: who analyses graphs: ``core``, or ``graphblas``, which needs the extra of that name.
         n_workers: slots of the local cluster, if one is started; as many as this process may use CPUs by default.
@@ -76,6 +76,7 @@ class Client:
             object_storage_address,
             name,
             graph_engine,
+            stream_output,
         )
         self._analysis = analysis_engine(graph_engine)
         self._cluster: LocalCluster | None = None
@@ -86,7 +87,7 @@ class Client:
             self._cluster = LocalCluster(n_workers)
             chosen = self._cluster.address
         try:
-            self._service = _service(chosen, *self._arguments[:5])
+            self._service = _service(chosen, *self._arguments[:5], stream_output)
         except BaseException:
             if self._cluster is not None:
                 self._cluster.shutdown()
@@ -437,17 +438,25 @@ def _leave_at_exit(reference: weakref.ref[Client]) -> None:
 
 
 def _service(
-    address: str, timeout: float, heartbeat: float, serializer: Serializer | None, storage: str | None, name: str | None
+    address: str,
+    timeout: float,
+    heartbeat: float,
+    serializer: Serializer | None,
+    storage: str | None,
+    name: str | None,
+    stream_output: bool,
 ) -> ClientService:
     """A connection of its own, or inside a task a share of the one that its process has."""
     scheduler, serializer = Address.parse(address), serializer or DefaultSerializer()
     storage_address = Address.parse(storage) if storage else None
 
     def make() -> ClientService:
-        return ClientService(scheduler, storage_address, serializer, name or "", heartbeat, timeout)
+        return ClientService(scheduler, storage_address, serializer, name or "", heartbeat, timeout, stream_output)
 
     if running.task:
-        return nested_service(scheduler, storage_address, serializer, make)
+        # What tasks inside of a task print goes the same way as what that one prints.
+        stream_output = stream_output or running.streams_output
+        return nested_service(scheduler, storage_address, serializer, stream_output, make)
     return make()
 
 
@@ -459,6 +468,9 @@ def _again(
     storage: str | None,
     name: str | None,
     graph_engine: str,
+    stream_output: bool,
 ) -> Client:
     """A pickled client, in a task."""
-    return Client(address, False, timeout, heartbeat, serializer, False, storage, name=name, graph_engine=graph_engine)
+    return Client(
+        address, False, timeout, heartbeat, serializer, stream_output, storage, name=name, graph_engine=graph_engine
+    )

@@ -162,6 +162,7 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
     def _outcome(self, timeout: float | None) -> tuple[Any, BaseException | None]:
         if self._read is None:
             outcome = self._wait(timeout)
+            self._service.show_output()
             if isinstance(outcome, BaseException):
                 self._read = None, outcome
             else:

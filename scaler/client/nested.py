@@ -97,6 +97,7 @@ def nested_service(
     address: Address,
     storage_address: Address | None,
     serializer: serialization.Serializer,
+    stream_output: bool,
     make: Callable[[], ClientService],
 ) -> ClientService:
     """The service of a client inside a task: a share of the connection that this process has, or makes now.
@@ -104,7 +105,7 @@ def nested_service(
     Heartbeat and timeout are those of the client that made the connection.
     """
     kind = "" if type(serializer) is serialization.DefaultSerializer else _written(serializer)
-    key = (os.getpid(), address, storage_address, kind)
+    key = (os.getpid(), address, storage_address, kind, stream_output)
     with _lock:
         connection = _connections.get(key)
         if connection is None or connection.service.closed is not None:

@@ -20,12 +20,13 @@ from scaler.buffers import size_of
 from scaler.client.arrays import ArrayTask, ItemsEnded
 from scaler.client.future import Outcome
 from scaler.client.large_functions import LARGE_BYTES, warn_of
+from scaler.client.output import OutputWriter
 from scaler.client.shared_objects import SharedObjects
 from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, Slots, Task
 from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
 from scaler.ids import OBJECT_ID_BYTES, Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
-from scaler.messages import ClientSettings, Function, ResultStatus, Role, RunningInside
+from scaler.messages import ClientSettings, Function, ResultStatus, Role, RunningInside, TaskOutput
 from scaler.nesting import running
 from scaler.net.driver import Driver, new_event_loop
 from scaler.storage.client import StorageClient
@@ -83,8 +84,10 @@ class ClientService:
         name: str,
         heartbeat_seconds: float,
         timeout_seconds: float,
+        stream_output: bool = False,
     ) -> None:
         self.address = address
+        self.output = OutputWriter() if stream_output else None
         self.serializer = serializer
         self.identity = new_identity()
         self.settings: ClientSettings | None = None
@@ -228,6 +231,9 @@ class ClientService:
         elif isinstance(output, Refusal):
             self._refusal = output.text
             self._answer.set()
+        elif isinstance(output, TaskOutput):
+            if self.output is not None:
+                self.output.put(output.to_standard_error, output.content)
         elif isinstance(output, ClusterEnded):
             self._driver.stop(Stop(f"the scheduler at {self.address} ended: {output.text}", 1))
 
@@ -376,6 +382,11 @@ class ClientService:
         self.drop_objects(sent)
         self.shared.forget_all()
 
+    def show_output(self) -> None:
+        """Before the result of a task is seen, what it printed is."""
+        if self.output is not None and threading.current_thread() is not self._thread:
+            self.output.flush()
+
     def ask_for_shutdown(self) -> str | None:
         """Have the cluster stopped; returns why not, None when it stops."""
         self._refusal = None
@@ -392,6 +403,7 @@ class ClientService:
                 if self.closed is None:
                     self._loop.call_soon_threadsafe(self._leave)
             self._thread.join(10)
+            self.show_output()
         if self._storage is not None and os.getpid() == self._pid:
             self._storage.close()
 
@@ -423,7 +435,8 @@ class ClientService:
         return number
 
     def _define(self, function: Any, tag: str, content: list[Buffer], key: bytes) -> int:
-        definition, size = Function(0, tag, name=serialization.name_of(function)), size_of(content)
+        definition = Function(0, tag, name=serialization.name_of(function), streams_output=self.output is not None)
+        size = size_of(content)
         if size > LARGE_BYTES and definition.name not in self._warned:
             self._warned.add(definition.name)
             warn_of(function, size, self.serializer)

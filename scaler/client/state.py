@@ -28,6 +28,7 @@ from scaler.messages import (
     ShutdownRefused,
     Submit,
     TaskOptions,
+    TaskOutput,
     function_runs,
     runs,
 )
@@ -138,6 +139,7 @@ class ClientState:
             HeartbeatEcho: lambda message: self._out.add(Slots(message.slots)),
             ShutdownRefused: lambda message: self._out.add(Refusal(message.text)),
             ClusterEnding: self._ending,
+            TaskOutput: self._out.add,
         }
 
     # ---- told by the user's threads, through the service

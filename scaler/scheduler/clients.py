@@ -31,6 +31,7 @@ from scaler.messages import (
     Submit,
     SubmitArray,
     TaskOptions,
+    TaskOutput,
 )
 from scaler.scheduler.arrays import TaskArray, TaskRange, checked_array, gaps
 from scaler.scheduler.board import Board, End
@@ -61,6 +62,7 @@ class Clients:
         self._hang_up = hang_up
         self._shut_down = shut_down
         self._of_peer: dict[int, ClientSession] = {}
+        self._of_identity: dict[bytes, ClientSession] = {}
         self._numbers = 0
         self._handlers: dict[type, Callable[[ClientSession, Any], None]] = {
             DefineFunctions: self._define,
@@ -79,11 +81,11 @@ class Clients:
 
     def connected(self, peer: int, who: Peer, now: float) -> None:
         """A client is there, for the first time or again."""
-        session = next((s for s in self.sessions.values() if s.identity == who.identity), None)
+        session = self._of_identity.get(who.identity)
         resumed = session is not None
         if session is None:
             session = ClientSession(self._free_client_number(), who.identity, who.name, peer, now)
-            self.sessions[session.number] = session
+            self.sessions[session.number] = self._of_identity[who.identity] = session
             self._out.log(20, f"{session.label} connected")
         else:
             if session.peer is not None:
@@ -126,6 +128,12 @@ class Clients:
             raise ProtocolError("not a message of a client")
         handler(session, message)
 
+    def show(self, output: TaskOutput) -> None:
+        """Pass on what a client's tasks printed, if it is there."""
+        session = self._of_identity.get(output.client)
+        if session is not None and session.peer is not None:
+            self._out.send(session.peer, replace(output, client=b""))
+
     def lost(self, peer: int, reason: str, now: float) -> None:
         """Its connection is gone; what it asked for goes on until its timeout, unless nobody waits for it any more."""
         session = self._of_peer.pop(peer)
@@ -153,7 +161,7 @@ class Clients:
         self._cancel_all(session)
         self._nesting.leave(session)
         self._undefine(session.functions.values())
-        del self.sessions[session.number]
+        del self.sessions[session.number], self._of_identity[session.identity]
         self._board.released_owners.append(session.identity)
         self._out.log(20, f"{session.label} {why}")
 
@@ -185,6 +193,7 @@ class Clients:
     def check(self) -> None:
         self._nesting.check()
         assert all(self.sessions[session.number] is session for session in self._of_peer.values())
+        assert list(self._of_identity.values()) == list(self.sessions.values())
         assert all(self._of_peer[s.peer] is s for s in self.sessions.values() if s.peer is not None)
 
     # ---- from clients

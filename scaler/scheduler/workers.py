@@ -22,6 +22,7 @@ from scaler.messages import (
     Retract,
     Retracted,
     Started,
+    TaskOutput,
     Trimmed,
     WorkerHeartbeat,
     WorkerHeartbeatEcho,
@@ -81,6 +82,7 @@ class Workers:
             Trimmed: self._trimmed,
             ExecutorDeaths: self._executor_deaths,
             WorkerLeaving: self._leaving,
+            TaskOutput: self._output,
         }
 
     # ---- coming and going
@@ -246,6 +248,9 @@ class Workers:
             board.counters.failed += 1
         self._clients.deliver_items(items, message)
         board.ranges.advance(task, count)
+
+    def _output(self, session: WorkerSession, message: TaskOutput) -> None:
+        self._clients.show(message)
 
     def _trimmed(self, session: WorkerSession, message: Trimmed) -> None:
         tasks, stale = self._current(session, message.tasks, message.attempts)

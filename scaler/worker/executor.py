@@ -22,6 +22,7 @@ import traceback as tracebacks
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import Any
 
@@ -47,6 +48,7 @@ from scaler.serialization import LARGEST_TEXT, frames_after
 from scaler.storage.client import StorageClient
 from scaler.wire.codec import codec, struct_codec
 from scaler.wire.frame_reader import FrameReader
+from scaler.worker.output import mark_of
 from scaler.worker.preload import Preload
 
 FLUSH_NS = 300_000
@@ -61,6 +63,8 @@ CACHE_BYTES = 256 << 20
 CACHE_SECONDS = 2.0
 """How much of objects that were used more than once is kept, and how long while there is nothing to do."""
 REMEMBERED_FETCHES = 1024
+
+_libc = ctypes.CDLL(None)
 
 current: Executor | None = None
 """The executor that this process is; None in every other process."""
@@ -83,6 +87,10 @@ class Executor:
         self._items: _Items | None = None
         """Of the range that runs."""
         self._flushed_ns = 0
+        self._streaming = False
+        """Whether a client has wanted to see what its tasks print here."""
+        self._printing_for = b""
+        """That client, if what runs is its."""
         self._calling = False
         """Whether a task's function runs, so that nothing here is half done."""
         self._storage: StorageClient | None = None
@@ -121,6 +129,7 @@ class Executor:
         elif isinstance(message, DefineForExecutor):
             for function in message.functions:
                 self._functions[function.number] = function
+                self._streaming |= function.streams_output
         elif isinstance(message, ForgetForExecutor):
             for number in u32(message.numbers):
                 self._functions.pop(number, None)
@@ -158,12 +167,26 @@ class Executor:
                 if started_ns - self._flushed_ns > FLUSH_NS:
                     self._flush()
                 running.begin(ids[i])
+                if self._streaming:
+                    self._print_for(function)
                 if item_ends and len(item_ends[i]):
                     self._run_range(message.first_position + i, function, payload, u32(item_ends[i]))
                 else:
                     self._run(message.first_position + i, function, payload, inputs, started_ns)
                 running.end()
+                if self._printing_for:
+                    _flush_output()
                 self._claims.rest()
+
+    def _print_for(self, number: int) -> None:
+        """Say in the output itself whose task comes next, so that it is exact."""
+        function = self._functions.get(number)
+        client = function.owner if function is not None and function.streams_output else b""
+        running.streams_output = bool(client)
+        if client != self._printing_for:
+            self._printing_for = client
+            for descriptor in (1, 2):
+                os.write(descriptor, mark_of(self.settings.worker, client))
 
     def _run(
         self, position: int, number: int, payload: bytes, inputs: list[tuple[int, bytes]], started_ns: int
@@ -332,6 +355,14 @@ class _Items:
             cpu_us = (time.process_time_ns() - self._cpu_ns) // 1000
             results.add(self._position, status, b"".join(done), wall_us, cpu_us, _peak_bytes(), len(done), ends)
         self._begin()
+
+
+def _flush_output() -> None:
+    """Also what C code of the task has printed."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    _libc.fflush(None)
 
 
 def _peak_bytes() -> int:

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,18 +20,32 @@ from scaler._core.claims import PAGE_BYTES, Claims
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
 from scaler.machine import Output
-from scaler.messages import ExecutorExited, ExecutorForked, ForkExecutor, ForkServerReady, Message, Role
+from scaler.messages import (
+    DefineForExecutor,
+    ExecutorExited,
+    ExecutorForked,
+    ForkExecutor,
+    ForkServerReady,
+    Message,
+    Role,
+)
 from scaler.net.connection import Connection
 from scaler.net.daemon import Daemon, run_daemon
 from scaler.wire.codec import codec
 from scaler.worker.executor import RESULTS_SIGNAL
 from scaler.worker.executors import AskForResults, KillExecutor, Prepared, StartExecutor, Tell
 from scaler.worker.fork_server import PACKET_BYTES, start_fork_server
+from scaler.worker.output import OutputStream
 from scaler.worker.state import WorkerOptions, WorkerState
 
 TAIL_LINES = 5
 TAIL_CHARACTERS = 600
 READ_BYTES = 64 << 10
+OUTPUT_BYTES_PER_SECOND = 4 << 20
+"""How fast what an executor prints is read, if it goes to a client."""
+UNFINISHED_LINE_SECONDS = 0.2
+"""How long the begin of a line waits for the rest of it."""
+CLOSED = -1
 
 
 @dataclass(slots=True)
@@ -45,6 +59,11 @@ class _Process:
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
     peak_bytes: int = 0
     pipes: list[int] = field(default_factory=list)
+    """Where it prints: standard output, then standard error, as long as they are open."""
+    streams: dict[int, OutputStream] = field(default_factory=dict)
+    """What comes from each."""
+    streaming: bool = False
+    """Whether it was told of functions whose client wants to see what they print."""
 
 
 class WorkerService:
@@ -108,6 +127,8 @@ class WorkerService:
             if process is not None and process.connection is not None:
                 process.connection.send(output.message)
                 self._told.add(output.executor)
+                if type(output.message) is DefineForExecutor and not process.streaming:
+                    process.streaming = any(function.streams_output for function in output.message.functions)
         elif isinstance(output, StartExecutor):
             self._fork(output.executor)
         elif isinstance(output, KillExecutor):
@@ -140,7 +161,10 @@ class WorkerService:
         out_read, out_write = os.pipe()
         error_read, error_write = os.pipe()
         descriptors = [theirs.fileno(), page, out_write, error_write]
-        self._processes[number] = _Process(mmap.mmap(page, PAGE_BYTES), ours, pipes=[out_read, error_read])
+        process = self._processes[number] = _Process(mmap.mmap(page, PAGE_BYTES), ours, pipes=[out_read, error_read])
+        for descriptor in process.pipes:
+            os.set_blocking(descriptor, False)
+            process.streams[descriptor] = OutputStream(self.state.identity)
         try:
             socket.send_fds(self._control, [self._said.encode(ForkExecutor(number))], descriptors)
         except OSError as error:
@@ -184,6 +208,8 @@ class WorkerService:
         loop = asyncio.get_running_loop()
 
         def received(connection: Connection, message: Message, attachment: bytes | bytearray) -> None:
+            if process.streaming:  # What was printed before a result is told before it.
+                self._read_all(process)
             self.state.executor_said(number, message, time.monotonic())
 
         def make() -> Connection:
@@ -191,27 +217,68 @@ class WorkerService:
             return Connection(None, lambda peer: self._codecs, _ignore, received, _ignore, read_all=wake)
 
         _, process.connection = await loop.create_connection(make, sock=process.link)
-        for descriptor, target in zip(process.pipes, (1, 2), strict=True):
-            os.set_blocking(descriptor, False)
-            loop.add_reader(descriptor, self._pass_on, process, descriptor, target)
+        for descriptor in process.streams:
+            loop.add_reader(descriptor, self._read, process, descriptor)
         self.state.executor_started(number, Claims(process.page))
         self._daemon.driver.wake()
 
-    def _pass_on(self, process: _Process, descriptor: int, target: int) -> None:
-        """What a task prints appears where the worker's own output goes; the last lines of errors are remembered."""
+    def _read(self, process: _Process, descriptor: int) -> None:
+        """Some of what an executor printed."""
+        data = self._read_some(process, descriptor)
+        loop = asyncio.get_running_loop()
+        if process.streaming and data and descriptor in process.streams:
+            # A task that prints without end waits, and does not flood scheduler and client.
+            loop.remove_reader(descriptor)
+            loop.call_later(len(data) / OUTPUT_BYTES_PER_SECOND, self._read_again, process, descriptor)
+            if process.streams[descriptor].holds:
+                loop.call_later(UNFINISHED_LINE_SECONDS, self._pass_on_rest, process, descriptor)
+        self._daemon.driver.wake()
+
+    def _read_again(self, process: _Process, descriptor: int) -> None:
+        if descriptor in process.streams:
+            asyncio.get_running_loop().add_reader(descriptor, self._read, process, descriptor)
+
+    def _read_all(self, process: _Process) -> None:
+        """All that an executor has printed so far."""
+        for descriptor in list(process.streams):
+            while self._read_some(process, descriptor):
+                pass
+            if descriptor in process.streams:
+                self._pass_on(process, descriptor, process.streams[descriptor].rest(ended=True))
+
+    def _read_some(self, process: _Process, descriptor: int) -> bytes:
         try:
             data = os.read(descriptor, READ_BYTES)
         except BlockingIOError:
-            return
-        if not data:
+            return b""
+        stream = process.streams[descriptor]
+        if data:
+            self._pass_on(process, descriptor, stream.feed(data))
+        else:
+            self._pass_on(process, descriptor, stream.rest(ended=True))
             asyncio.get_running_loop().remove_reader(descriptor)
             os.close(descriptor)
-            process.pipes.remove(descriptor)
-            return
-        if target == 2:
-            process.tail.extend(line for line in data.decode(errors="replace").splitlines() if line.strip())
-        with contextlib.suppress(OSError):
-            os.write(target, data)
+            process.pipes[process.pipes.index(descriptor)] = CLOSED
+            del process.streams[descriptor]
+        return data
+
+    def _pass_on_rest(self, process: _Process, descriptor: int) -> None:
+        if descriptor in process.streams:
+            self._pass_on(process, descriptor, process.streams[descriptor].rest())
+            self._daemon.driver.wake()
+
+    def _pass_on(self, process: _Process, descriptor: int, pieces: Iterable[tuple[bytes, bytes]]) -> None:
+        """To clients who want it, the rest to where the worker prints; the last lines of errors are remembered."""
+        is_error = process.pipes.index(descriptor) == 1
+        for client, content in pieces:
+            if is_error:
+                lines = content.decode(errors="replace").splitlines()
+                process.tail.extend(line for line in lines if line.strip())
+            if client:
+                self.state.printed(client, is_error, content)
+            else:
+                with contextlib.suppress(OSError):
+                    os.write(2 if is_error else 1, content)
 
     async def _exited(self, message: ExecutorExited) -> None:
         process = self._processes.get(message.executor)
@@ -219,8 +286,7 @@ class WorkerService:
             return
         if process.connection is None:
             await asyncio.sleep(0)
-        for descriptor, target in zip(list(process.pipes), (1, 2), strict=False):
-            self._pass_on(process, descriptor, target)
+        self._read_all(process)
         del self._processes[message.executor]
         self._release(process)
         self.state.executor_exited(message.executor, _story(message.exit_code, process), time.monotonic())
@@ -228,9 +294,11 @@ class WorkerService:
 
     def _release(self, process: _Process) -> None:
         loop = asyncio.get_running_loop()
+        process.streams.clear()
         for descriptor in process.pipes:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
+            if descriptor != CLOSED:
+                loop.remove_reader(descriptor)
+                os.close(descriptor)
         process.pipes.clear()
         if process.connection is not None:
             process.connection.close("the executor ended")

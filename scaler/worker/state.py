@@ -24,6 +24,7 @@ from scaler.messages import (
     Retracted,
     Role,
     ShutdownWorker,
+    TaskOutput,
     WorkerHeartbeat,
     WorkerHeartbeatEcho,
     WorkerLeaving,
@@ -106,6 +107,10 @@ class WorkerState:
     def executor_said(self, number: int, message: Message, now: float) -> None:
         """A message from an executor."""
         self._executors.said(number, message)
+
+    def printed(self, client: bytes, to_standard_error: bool, content: bytes) -> None:
+        """What tasks of a client printed who wants to see it, before their results are heard of."""
+        self._send(TaskOutput(client, to_standard_error, content))
 
     def executor_exited(self, number: int, story: str, now: float) -> None:
         """An executor is gone. ``story`` tells how: signal or exit code, memory, last output."""

@@ -45,6 +45,7 @@ from scaler.messages import (
     Submit,
     Subscribe,
     TaskOptions,
+    TaskOutput,
     Update,
     WorkerHeartbeat,
     WorkerHeartbeatEcho,
@@ -105,6 +106,16 @@ def test_results_go_to_their_clients_as_sequences() -> None:
         (ben.peer, Results(q(9), b"", b"\1", [b"42"], q(77), nothing, nothing)),
     ]
     assert len(rig.state.board) == 0 and rig.state.task_counts().succeeded == 2
+
+
+def test_what_tasks_printed_goes_to_their_client_and_to_nobody_when_it_is_gone() -> None:
+    rig = Rig()
+    ann, ben, worker = rig.client(ANN), rig.client(BEN), rig.worker()
+    printed = TaskOutput(ANN, True, b"careful\n")
+    assert sent(worker.say(printed)) == [(ann.peer, TaskOutput(b"", True, b"careful\n"))]
+    rig.lose(ann.peer)
+    assert sent(worker.say(printed)) == []
+    assert sent(worker.say(TaskOutput(BEN, False, b"x"))) == [(ben.peer, TaskOutput(b"", False, b"x"))]
 
 
 def test_tasks_wait_for_a_worker() -> None:

@@ -18,12 +18,14 @@ from scaler.messages import (
     Function,
     Inputs,
     RegisterWorker,
+    Results,
     ResultStatus,
     Retract,
     Retracted,
     RunTasks,
     ShutdownWorker,
     Started,
+    TaskOutput,
     WorkerHeartbeat,
     WorkerHeartbeatEcho,
     WorkerLeaving,
@@ -446,3 +448,12 @@ def test_an_executor_never_has_more_than_its_page_holds() -> None:
         rig.run(position, wall=0)
         position += 1
     assert position == 3001
+
+
+def test_what_tasks_printed_is_told_before_their_results() -> None:
+    rig = Rig()
+    rig.assign(1)
+    rig.take(0)
+    rig.state.printed(b"A" * 16, True, b"careful\n")
+    sent = [output.message for output in rig.done(0) if isinstance(output, Send)]
+    assert sent[0] == TaskOutput(b"A" * 16, True, b"careful\n") and isinstance(sent[1], Results)
