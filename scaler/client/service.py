@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from scaler import serialization
 from scaler.client.arrays import ArrayTask, ItemsEnded
+from scaler.client.callbacks import Callbacks
 from scaler.client.future import Outcome
 from scaler.client.large_functions import LARGE_BYTES, warn_of
 from scaler.client.shared_objects import SharedObjects
@@ -127,6 +128,7 @@ class ClientService:
         self._loop = new_event_loop()
         self._driver: Driver
         self._thread = threading.Thread(target=self._run, name="scaler-client", daemon=True)
+        self.callbacks = Callbacks(self._thread)
         self._thread.start()
         self._wait_until_connected()
 
@@ -386,7 +388,9 @@ class ClientService:
             with self._lock:
                 if self.closed is None:
                     self._loop.call_soon_threadsafe(self._leave)
-            self._thread.join(10)
+            if self._thread is not threading.current_thread():
+                self._thread.join(10)
+            self.callbacks.close()
         if self._storage is not None and os.getpid() == self._pid:
             self._storage.close()
 
@@ -566,8 +570,3 @@ class ClientService:
                     address, new_identity(), f"client {self._name}", timeout_seconds=self._timeout_seconds
                 )
             return self._storage
-
-    def options(self, **given: Any) -> TaskOptions | None:
-        """The options of a task, None for those of most."""
-        options = TaskOptions(**given)
-        return None if options == TaskOptions() else options
