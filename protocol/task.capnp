@@ -48,6 +48,9 @@ struct TaskOptions {
   # A task that runs longer is stopped (its executor is replaced) and ends as `timedOut`. 0: no limit.
   name @4 :Text;
   # For people. Empty: the name of the function.
+  retryOn @5 :List(Text);
+  # Only errors of these types count for `retries`: qualified names, one of which is `typeName` or in `types` of the Failure.
+  # Empty: all errors.
 }
 
 enum ResultStatus {
@@ -82,6 +85,8 @@ struct Failure {
   # As the language prints it, several lines.
   exception @3 :Data;
   # The exception itself, written by the task's serializer. Empty when it cannot be written.
+  types @4 :List(Text);
+  # Qualified names of all types that the exception is an instance of. May be empty where a language has no such thing.
 }
 
 struct Results {

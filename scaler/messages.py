@@ -113,6 +113,7 @@ class TaskOptions:
     retries: int = 0
     timeout_milliseconds: int = 0
     name: str = ""
+    retry_on: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -121,6 +122,7 @@ class Failure:
     message: str
     traceback: str
     exception: bytes = _EMPTY
+    types: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

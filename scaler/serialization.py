@@ -134,6 +134,11 @@ def name_of(function: Any) -> str:
     )
 
 
+def type_name(kind: type) -> str:
+    """The qualified name of a type, by which client, scheduler and executors know it."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def write(serializer: Serializer, obj: Any, what: str) -> bytes:
     """The object as bytes. Raises SerializationError that names ``what`` and, where it can be found, the offending part."""
     try:
@@ -218,13 +223,14 @@ def write_failure(serializer: Serializer, error: BaseException, skip_frames: int
     for _ in range(skip_frames):
         trace = trace.tb_next if trace is not None and trace.tb_next is not None else trace
     text = "".join(tracebacks.format_exception(type(error), error, trace))
-    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    types = [type_name(kind) for kind in type(error).__mro__]
     try:
         message = str(error)
     except Exception:
         message = "<its text cannot be shown>"
     written = _write_exception(serializer, error) or _write_exception(DefaultSerializer(), error)
-    return struct_codec("task", "Failure").encode(Failure(name, message[:LARGEST_TEXT], text[-LARGEST_TEXT:], written))
+    failure = Failure(types[0], message[:LARGEST_TEXT], text[-LARGEST_TEXT:], written, types)
+    return struct_codec("task", "Failure").encode(failure)
 
 
 def _write_exception(serializer: Serializer, error: BaseException) -> bytes:

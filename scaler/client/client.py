@@ -18,6 +18,7 @@ from scaler.client.graph_tasks import FirstFailure, SharedConstants, submit_grap
 from scaler.client.nested import nested_service
 from scaler.client.nested_keys import as_graph, flat, nested
 from scaler.client.object_reference import ObjectReference
+from scaler.client.options import ExceptionType, task_options
 from scaler.client.service import ClientService
 from scaler.client.shared_objects import put_content
 from scaler.client.state import Task
@@ -118,7 +119,8 @@ class Client:
         *,
         priority: int = 0,
         retries: int = 0,
-        timeout: float = 0,
+        retry_on: ExceptionType | Iterable[ExceptionType] | None = None,
+        timeout: float | None = 0,
         name: str = "",
     ) -> ScalerFuture:
         """As submit(), with options.
@@ -128,16 +130,15 @@ class Client:
             reserialize: serialize the function and large arguments anew, though they are known by identity.
             priority: greater goes first.
             retries: how often the task is run again when it raises.
-            timeout: seconds after which it is stopped and ends with TaskTimeoutError; 0 for no limit.
+            retry_on: only when it raises one of these: types, or their names (``"package.module.Name"``), subclasses
+                included. Any exception by default.
+            timeout: seconds after which it is stopped and ends with TaskTimeoutError; 0 for the workers' own limit, if they
+                have one.
             name: for people; the function's name by default.
+
+        Raises TypeError or ValueError, naming the option, for what it cannot be; and what submit() raises.
         """
-        options = self._service.options(
-            capabilities=sorted(capabilities or ()),
-            priority=priority,
-            retries=retries,
-            timeout_milliseconds=int(timeout * 1000),
-            name=name,
-        )
+        options = task_options(capabilities, priority, retries, retry_on, timeout, name)
         return self._submit(fn, tuple(args), dict(kwargs), options, reserialize)
 
     def _submit(
@@ -192,7 +193,7 @@ class Client:
         """``[fn(*args) for args in iterable]``, each call a task. As map() otherwise."""
         service = self._service
         service.check_open()
-        options = service.options(capabilities=sorted(capabilities or ()))
+        options = task_options(capabilities)
         with service.making_tasks:
             batch = Batch(service, Packer(service, fn, options, reserialize))
             try:
@@ -241,7 +242,7 @@ class Client:
             raise ValueError(f"buffersize must be at least 1, not {buffersize}")
         service = self._service
         service.check_open()
-        options = service.options(capabilities=sorted(capabilities or ()))
+        options = task_options(capabilities)
         with service.making_tasks:
             packer = Packer(service, fn, options, False)
             return stream(service, packer, zip(*iterables, strict=False), ordered, buffersize)
@@ -269,7 +270,7 @@ class Client:
         service.check_open()
         keys = keys if isinstance(keys, str | bytes | tuple) else list(keys)
         shared = SharedConstants(functools.partial(put_content, service), service)
-        options = service.options(capabilities=sorted(capabilities or ()))
+        options = task_options(capabilities)
         try:
             with uncollected(), service.making_tasks:
                 planned = plan(graph, keys, shared.share, self._analysis)

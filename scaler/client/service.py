@@ -23,7 +23,7 @@ from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Gro
 from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
 from scaler.ids import OBJECT_ID_BYTES, Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
-from scaler.messages import ClientSettings, Function, ResultStatus, Role, RunningInside, TaskOptions
+from scaler.messages import ClientSettings, Function, ResultStatus, Role, RunningInside
 from scaler.nesting import running
 from scaler.net.driver import Driver, new_event_loop
 from scaler.storage.client import StorageClient

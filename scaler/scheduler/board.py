@@ -27,6 +27,7 @@ from scaler.scheduler.functions import Functions
 from scaler.scheduler.life import TaskEvent, TaskState, table
 from scaler.scheduler.ranges import Ranges
 from scaler.scheduler.requirements import Requirements
+from scaler.scheduler.retries import is_retried
 
 TARGET_US = 10_000
 """How much measured work a worker holds at most, for each slot."""
@@ -305,9 +306,12 @@ class Board:
             placement.item_ends = item_ends
 
     def _timeout(self, task: int) -> int:
-        found, special = self.ranges.get(task), self._special.get(task)
-        options = found.whole.options if found is not None else special.options if special else None
+        options = self._options(task)
         return options.timeout_milliseconds if options else 0
+
+    def _options(self, task: int) -> TaskOptions | None:
+        found, special = self.ranges.get(task), self._special.get(task)
+        return found.whole.options if found is not None else special.options if special else None
 
     def _inputs(self, tasks: array[int]) -> Inputs:
         ends = array("I")
@@ -379,10 +383,13 @@ class Board:
         """(status, payload) of a task that succeeded and is kept for dependents."""
         return self._results.get(task)
 
-    def retry(self, task: int) -> bool:
-        """Whether a task that failed is run again; it is queued if so."""
+    def retry(self, task: int, failure: bytes) -> bool:
+        """Whether a task that failed is run again; it is queued if so. Raises ProtocolError for what is no Failure."""
         found, special = self.ranges.get(task), self._special.get(task)
-        if found is not None and found.whole.options.retries:
+        options = self._options(task)
+        if options is None or not options.retries or not is_retried(options, failure):
+            return False
+        if found is not None:
             # The first item of a range failed: it is tried again alone.
             task = task if len(found) == 1 else self.ranges.first_alone(task)
             special = self._special_of(task)
@@ -553,11 +560,8 @@ class Board:
 
     def label(self, task: int) -> str:
         """What to call a task to people."""
-        found, special = self.ranges.get(task), self._special.get(task)
-        options = found.whole.options if found is not None else special.options if special else None
-        if options and options.name:
-            return options.name
-        return self.functions.name(self._function[task])
+        options = self._options(task)
+        return options.name if options and options.name else self.functions.name(self._function[task])
 
     def explain(self, task: int) -> str:
         """Why a task is where it is, in one sentence."""

@@ -232,7 +232,7 @@ class Workers:
         good = status in (ResultStatus.succeeded, ResultStatus.stored)
         if not 1 <= count <= (len(items) if good else 1):
             raise ProtocolError(f"{count} results of a range that has {len(items)} items left")
-        if status == ResultStatus.failed and board.retry(task):
+        if status == ResultStatus.failed and board.retry(task, message.payloads[0]):
             return
         if not good and status not in (ResultStatus.failed, ResultStatus.timed_out, ResultStatus.lost):
             raise ProtocolError(f"a worker cannot end an item as {status.name}")
@@ -264,7 +264,7 @@ class Workers:
     def _end_badly(self, task: int, status: ResultStatus, payload: bytes) -> None:
         if status == ResultStatus.unspecified or status in (ResultStatus.rejected, ResultStatus.crashed):
             raise ProtocolError(f"a worker cannot end a task as {status.name}")
-        if status == ResultStatus.failed and self._board.retry(task):
+        if status == ResultStatus.failed and self._board.retry(task, payload):
             return
         if status == ResultStatus.timed_out:
             self._clients.parents_gone(self._board.slots.ids(array("I", [task])))

@@ -105,10 +105,10 @@ def test_retries_are_used_up() -> None:
     (plain,) = enter(b, 2)
     worker(b, slots=2)
     b.place()
-    assert (b.retry(task), b.retry(plain)) == (True, False)
+    assert (b.retry(task, b""), b.retry(plain, b"")) == (True, False)
     assert b.life.state(task) == TaskState.READY
     b.place()
-    assert b.retry(task) is False
+    assert b.retry(task, b"") is False
 
 
 def test_names_are_of_the_task_or_of_its_function() -> None:
@@ -204,7 +204,7 @@ class Boards(RuleBasedStateMachine):
         if what in ("succeed", "stored"):
             self.tell([id])
             b.succeed(column, bytes([OK if what == "succeed" else ResultStatus.stored]), [b"r"])
-        elif what == "fail" and not b.retry(task):
+        elif what == "fail" and not b.retry(task, b""):
             self.tell([end.id for end in b.end(task, FAILED, b"why")])
         elif what == "die":
             self.tell([end.id for end in b.die(task, "story")])

@@ -160,7 +160,13 @@ def _submit(
     at: session.Session, body: _Body, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> ScalerFuture:
     return at.client.submit_verbose(
-        body, args, kwargs, options.capabilities, retries=options.retries, name=options.name
+        body,
+        args,
+        kwargs,
+        options.capabilities,
+        retries=options.retries,
+        retry_on=options.retry_on,
+        name=options.name,
     )
 
 

@@ -29,6 +29,8 @@ class CallOptions:
     name: str = ""
     retries: int = 0
     """How often it is run again when it raises."""
+    retry_on: tuple[type[BaseException], ...] | None = None
+    """Only when it raises one of these; None for any exception."""
     capabilities: tuple[str, ...] = ()
 
 
@@ -42,7 +44,8 @@ def call_options(given: Mapping[str, Any]) -> CallOptions:
             raise ValueError(f"{option!r} is no option of remote functions")
     for reader in _READ.values():
         reader(given)
-    return CallOptions(_num_returns(given), given.get("name") or "", _retries(given), _capabilities(given))
+    retries, retry_on = _retries(given)
+    return CallOptions(_num_returns(given), given.get("name") or "", retries, retry_on, _capabilities(given))
 
 
 def _num_returns(given: Mapping[str, Any]) -> int:
@@ -56,16 +59,19 @@ def _num_returns(given: Mapping[str, Any]) -> int:
     return number
 
 
-def _retries(given: Mapping[str, Any]) -> int:
+def _retries(given: Mapping[str, Any]) -> tuple[int, tuple[type[BaseException], ...] | None]:
     retried = given.get("retry_exceptions", False)
-    if not isinstance(retried, bool | None):
-        raise UnsupportedError("retry_exceptions=[types] is not supported; give True, for any exception")
+    types = None if isinstance(retried, bool | None) else retried
+    if types is not None and not (
+        isinstance(types, list | tuple) and all(isinstance(t, type) and issubclass(t, BaseException) for t in types)
+    ):
+        raise ValueError(f"retry_exceptions has to be True, False or a list of exception types, not {retried!r}")
     number = given.get("max_retries", 3)
     if not isinstance(number, int) or number < -1:
         raise ValueError(f"max_retries has to be a number of -1 or more, not {number!r}")
     if not retried:
-        return 0  # A task whose executor dies is run again by Scaler's own rule.
-    return number if number >= 0 else 1_000_000
+        return 0, None  # A task whose executor dies is run again by Scaler's own rule.
+    return (number if number >= 0 else 1_000_000), None if types is None else tuple(types)
 
 
 def _capabilities(given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -110,7 +110,6 @@ class TestRefused:
             {"runtime_env": {"pip": ["x"]}},
             {"num_returns": "streaming"},
             {"scheduling_strategy": object()},
-            {"retry_exceptions": [ValueError]},
         ],
         ids=lambda options: next(iter(options)),
     )
@@ -118,7 +117,16 @@ class TestRefused:
         with pytest.raises(ray.UnsupportedError, match=next(iter(options))):
             square.options(**options)
 
-    @pytest.mark.parametrize("options", [{"num_return": 2}, {"num_returns": -1}, {"max_retries": "many"}])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"num_return": 2},
+            {"num_returns": -1},
+            {"max_retries": "many"},
+            {"retry_exceptions": "ValueError"},
+            {"retry_exceptions": [ValueError, 3]},
+        ],
+    )
     def test_wrong_options(self, options):
         with pytest.raises(ValueError, match=next(iter(options))):
             ray.remote(**options)(abs)

@@ -242,6 +242,17 @@ class TestRetries:
 
         assert ray.get(at_the_third.remote(str(tmp_path))) == 2
 
+    def test_only_some_exceptions(self, tmp_path):
+        @ray.remote(retry_exceptions=[LookupError])
+        def fail(directory):
+            tries = len(list(Path(directory).iterdir()))
+            Path(directory, str(tries)).touch()
+            raise KeyError if tries < 2 else ValueError
+
+        with pytest.raises(ValueError):
+            ray.get(fail.remote(str(tmp_path)))
+        assert len(list(tmp_path.iterdir())) == 3
+
 
 class TestWait:
     def test_one_of_several(self, tmp_path):
