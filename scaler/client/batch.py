@@ -252,7 +252,7 @@ class Batch:
 
     def _show(self, label: str) -> None:
         """A progress bar until all have ended or one has failed."""
-        from tqdm import tqdm
+        from tqdm.auto import tqdm  # a widget in notebooks, a line in terminals
 
         total = self._submitted
         self._watched = True

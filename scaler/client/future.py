@@ -215,7 +215,9 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
                     waiter.release()
                 else:
                     self._waiters.append(waiter)
-            if not waiter.lock.acquire(timeout=-1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)):
+            if not waiter.lock.acquire(
+                timeout=-1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)
+            ):
                 with self._condition:
                     if waiter in self._waiters:
                         self._waiters.remove(waiter)
@@ -340,7 +342,9 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         return self._read is None and isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored
 
     def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("a future cannot be sent to a task or pickled: pass its result(), or make a graph, see Client.get()")
+        raise TypeError(
+            "a future cannot be sent to a task or pickled: pass its result(), or make a graph, see Client.get()"
+        )
 
     def __repr__(self) -> str:
         return f"<ScalerFuture {self._sequence} {self._name} {self._described()}>"
