@@ -442,3 +442,9 @@ def test_a_scheduler_waits_for_workers(start):
         assert not future.done() and "running" in repr(scheduler)
         start("scaler_cluster", "-n", "1", scheduler.get_address())
         assert future.result(30) == 9
+
+
+def test_what_is_no_function_is_refused_at_the_call(client):
+    for call in (client.submit, lambda it: client.map(it, [1]), lambda it: client.starmap(it, [(1,)])):
+        with pytest.raises(TypeError, match="a function is expected, not 'print'"):
+            call("print")
