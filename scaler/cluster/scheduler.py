@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from scaler.cluster.local import LocalCluster
 from scaler.cluster.stack import LocalStack
 from scaler.display import html_table
 
-_ANY = "tcp://127.0.0.1:0"
+ANY_PORT = "tcp://127.0.0.1:0"
 
 
 class Scheduler:
@@ -40,9 +42,9 @@ class Scheduler:
     ) -> None:
         stack = LocalStack(
             slots=0,
-            address=address or _ANY,
-            object_storage_address=object_storage_address or _ANY,
-            monitor_address=monitor_address or (None if address else _ANY),
+            address=address or ANY_PORT,
+            object_storage_address=object_storage_address or ANY_PORT,
+            monitor_address=monitor_address or (None if address else ANY_PORT),
             max_waiting_tasks=max_number_of_tasks_waiting,
             heartbeat_seconds=heartbeat_interval_seconds,
             client_timeout_seconds=client_timeout_seconds,
@@ -63,18 +65,18 @@ class Scheduler:
         return self._cluster.monitor_address
 
     def shutdown(self) -> None:
-        """End both; returns when they have ended."""
+        """End all its processes; returns when they have ended."""
         self._cluster.shutdown()
 
-    def __enter__(self) -> Scheduler:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.shutdown()
 
     def __repr__(self) -> str:
-        return f"<Scheduler {self.get_address()}, {self._cluster.described()['state']}>"
+        return f"<{type(self).__name__} {', '.join(str(value) for value in self._cluster.described().values())}>"
 
     def _repr_html_(self) -> str:
         rows = {"object storage": self.get_object_storage_address(), "monitor": self.get_monitor_address()}
-        return html_table("Scheduler", {**self._cluster.described(), **rows})
+        return html_table(type(self).__name__, {**self._cluster.described(), **rows})
