@@ -28,8 +28,13 @@ _HEAD = struct.Struct("<B3xIQ")
 _PLACE = struct.Struct("<QQ")
 
 
-def dump(obj: Any, pickled: Callable[[Any, Callable[[pickle.PickleBuffer], bool]], bytes]) -> list[Buffer]:
-    """The object as bytes, in parts that follow each other; ``pickled(obj, buffer_callback)`` makes the pickle."""
+def dump(
+    obj: Any, pickled: Callable[[Any, Callable[[pickle.PickleBuffer], bool], Callable[[], None]], bytes]
+) -> list[Buffer]:
+    """The object as bytes, in parts that follow each other; ``pickled(obj, buffer_callback, start_again)`` makes the pickle.
+
+    It calls ``start_again`` before it pickles another time: the buffers of the time before are no part of it.
+    """
     large: list[memoryview] = []
 
     def beside(buffer: pickle.PickleBuffer) -> bool:
@@ -41,7 +46,7 @@ def dump(obj: Any, pickled: Callable[[Any, Callable[[pickle.PickleBuffer], bool]
 
     if type(obj) in (bytes, bytearray) and len(obj) >= LARGE_BYTES:
         obj = _Bytes(obj)
-    content = pickled(obj, beside)
+    content = pickled(obj, beside, large.clear)
     return [content] if not large else _laid_out(content, large)
 
 

@@ -68,17 +68,22 @@ class DefaultSerializer:
         return buffers.load(data)
 
 
-def _pickled(obj: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
+def _pickled(
+    obj: Any,
+    buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+    start_again: Callable[[], None] = lambda: None,
+) -> bytes:
     try:
         data = pickle.dumps(obj, PROTOCOL, buffer_callback=buffer_callback)
+        # A reference into __main__ means another module at the worker.
+        if not (MAIN_MODULES[0] in data or MAIN_MODULES[1] in data):
+            return data
     except buffers.LargeBufferError:
         raise
     except Exception:
-        return bytes(cloudpickle.dumps(obj, PROTOCOL, buffer_callback))
-    # A reference into __main__ means another module at the worker.
-    if MAIN_MODULES[0] in data or MAIN_MODULES[1] in data:
-        return bytes(cloudpickle.dumps(obj, PROTOCOL, buffer_callback))
-    return data
+        pass  # cloudpickle writes more, and tells what it cannot.
+    start_again()
+    return bytes(cloudpickle.dumps(obj, PROTOCOL, buffer_callback))
 
 
 class Input:

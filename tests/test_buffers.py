@@ -13,7 +13,7 @@ from scaler.buffers import ALIGNMENT, LARGE_BYTES, dump, load, size_of
 SMALL, LARGE = LARGE_BYTES - 8, LARGE_BYTES
 
 
-def pickled(obj: Any, callback: Any) -> bytes:
+def pickled(obj: Any, callback: Any, start_again: Any) -> bytes:
     return pickle.dumps(obj, 5, buffer_callback=callback)
 
 
@@ -56,3 +56,15 @@ def test_buffers_that_are_not_contiguous_and_empty_ones() -> None:
     grid = np.arange(1 << 20).reshape(1024, 1024)
     for obj in (grid[:, ::2], grid.T, np.empty((0, 5))):
         assert np.array_equal(load(joined(obj)), obj)
+
+
+def test_only_the_buffers_of_the_last_attempt_count() -> None:
+    first, second = np.zeros(LARGE // 8), np.ones(LARGE // 8)
+
+    def twice(obj: Any, callback: Any, start_again: Any) -> bytes:
+        pickle.dumps(obj[:1], 5, buffer_callback=callback)
+        start_again()
+        return pickle.dumps(obj, 5, buffer_callback=callback)
+
+    content = b"".join(dump([first, second], twice))
+    assert np.array_equal(load(content), [first, second]) and len(content) < 2 * LARGE + 3 * ALIGNMENT

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scaler import serialization
@@ -122,3 +123,19 @@ def test_names() -> None:
 
     assert (name_of(len), name_of(partial(len)), name_of(Holder)) == ("len", "len", "Holder")
     assert name_of(Custom()) == "Custom" and serialization.PROTOCOL == 5
+
+
+class OfMain:
+    """Looks as if the script that runs had defined it."""
+
+
+OfMain.__module__ = "__main__"
+
+
+@pytest.mark.parametrize("between", [lambda: 1, OfMain()], ids=["lambda", "main"])
+def test_large_arrays_around_what_pickle_cannot_write(between: object) -> None:
+    arrays = [np.full(20_000, n) for n in range(3)]
+    parts = S.serialize_parts([arrays[0], between, arrays[1], arrays[2]])
+    found = S.deserialize(b"".join(parts))
+    assert all(map(np.array_equal, [found[0], *found[2:]], arrays))
+    assert sum(memoryview(part).nbytes for part in parts) < 4 * arrays[0].nbytes

@@ -35,7 +35,7 @@ from scaler.messages import (
     StorageFailureReason,
     Stored,
 )
-from scaler.storage.segments import Known, Segment, Spare, open_object, share
+from scaler.storage.segments import SHARED_BYTES, Known, Segment, Spare, open_object, share
 from scaler.wire import framing
 from scaler.wire.codec import codec
 from scaler.wire.handshake import NONCE_BYTES, Dialer, handshake_codec
@@ -46,8 +46,6 @@ TRUSTED_BYTES = 1 << 30
 GROWTH_BYTES = 64 << 20
 MAX_IDLE_READERS = 4
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-SHARED_BYTES = 256 << 10
-"""Smaller objects travel over the connection, where that is quicker than a file."""
 MOST_BUFFERS = 512
 """How many one system call takes; the system's limit is 1,024."""
 _BUFFERS = (bytes, bytearray, memoryview)

@@ -17,11 +17,14 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from operator import itemgetter
 
 from scaler.messages import Piece
 from scaler.storage.mapping import PAGE, Mapping, address_of
 
+SHARED_BYTES = 256 << 10
+"""Smaller objects travel over the connection, where that is quicker than a file."""
 MAX_PIECES = 1024
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 FOREIGN_BYTES = 64 << 10
@@ -194,16 +197,23 @@ class Spare:
     def _leases_work(self) -> bool:
         """Whether this system knows who reads a segment, as it should. Tried once."""
         if self._works is None:
-            segment = Segment.make(1)
-            alone = segment.is_alone()
-            reader = Segment.open(segment.piece(0, 1))
-            opened = not segment.is_alone()
-            mapping = Mapping([(reader.descriptor, 0, 1)])
-            del reader
-            mapped = not segment.is_alone()
-            del mapping
-            self._works = alone and opened and mapped
+            try:
+                self._works = _leases_tell_readers()
+            except OSError:
+                self._works = False
         return self._works
+
+
+def _leases_tell_readers() -> bool:
+    segment = Segment.make(1)
+    alone = segment.is_alone()
+    reader = Segment.open(segment.piece(0, 1))
+    opened = not segment.is_alone()
+    mapping = Mapping([(reader.descriptor, 0, 1)])
+    del reader
+    mapped = not segment.is_alone()
+    del mapping
+    return alone and opened and mapped
 
 
 @dataclass(eq=False)
@@ -273,8 +283,7 @@ class Known:
         end = offset + part.nbytes
         if mapping is None or offset % PAGE or end > len(mapping):
             return None
-        behind = mapping.view[end : end + padding]
-        if behind != _ZEROS[: len(behind)]:
+        if mapping.view[end : end + padding] != _ZEROS[:padding]:
             return None
         for piece in pieces:
             if offset < piece.bytes:
@@ -289,8 +298,8 @@ class Known:
             del self._begins[bisect.bisect_left(self._begins, address)], self._mapped[address]
 
 
-def share(parts: Sequence[memoryview], spare: Spare, known: Known | None = None) -> SharedObject:
-    """Put the bytes of an object, the parts one after the other, into shared memory.
+def share(parts: Sequence[memoryview], spare: Spare | None = None, known: Known | None = None) -> SharedObject:
+    """Put the bytes of an object, the parts one after the other, into shared memory: a spare segment, if there are any.
 
     Large parts that begin with a page, and end with one or are followed by zeros up to its end, are not copied when
     ``known`` has them. Raises OSError.
@@ -305,9 +314,14 @@ def share(parts: Sequence[memoryview], spare: Spare, known: Known | None = None)
     ]
     if not gaps:
         return SharedObject([piece for _, piece in foreign], [])
-    own = spare.take(total)
+    # All but the last gap end with a page, so that they lie one after the other in whole pages.
+    size = sum(end - begin for begin, end in gaps)
+    own = spare.take(size) if spare is not None else Segment.make(size)
     own.write(_within(parts, gaps))
-    places = foreign + [(begin, own.piece(begin, end - begin)) for begin, end in gaps]
+    offsets = accumulate((end - begin for begin, end in gaps), initial=0)
+    places = foreign + [
+        (begin, own.piece(offset, end - begin)) for (begin, end), offset in zip(gaps, offsets, strict=False)
+    ]
     return SharedObject([piece for _, piece in sorted(places, key=itemgetter(0))], [own])
 
 
@@ -326,11 +340,13 @@ def _foreign(parts: Sequence[memoryview], total: int, known: Known) -> Iterator[
 
 
 def _within(parts: Sequence[memoryview], ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, memoryview]]:
-    """(place, bytes) of what lies in these ranges of the object."""
+    """(offset, bytes) of what lies in these ranges of the object, as if they followed each other."""
     place = 0
     for part in parts:
         end = place + part.nbytes
+        before = 0
         for first, last in ranges:
             if max(first, place) < min(last, end):
-                yield max(first, place), part[max(first - place, 0) : last - place]
+                yield before + max(place - first, 0), part[max(first - place, 0) : last - place]
+            before += last - first
         place = end

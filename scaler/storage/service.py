@@ -10,16 +10,12 @@ from scaler.ids import Address
 from scaler.machine import Output
 from scaler.messages import Chunk, Mapped, Message, Role, Shared, StorageFailure, StorageFailureReason
 from scaler.net.daemon import Daemon, log
-from scaler.storage.segments import Segment, SharedObject, Spare, open_object, share
+from scaler.storage.segments import SHARED_BYTES, Segment, SharedObject, open_object, share
 from scaler.storage.state import AnswerProbe, Content, Open, StopTransmit, StorageState, Transmit
 from scaler.wire.framing import MAX_ATTACHMENT_BYTES
 
 AT_ONCE_BYTES = 256 << 10
 """Smaller objects are answered at once, larger ones by a task of their own that waits for the reader."""
-
-
-SHARED_BYTES = 256 << 10
-"""Smaller objects travel over the connection, where that is quicker than a file."""
 
 
 class StorageService:
@@ -31,7 +27,6 @@ class StorageService:
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._readable: dict[int, asyncio.Event] = {}
         self._probe: Segment | None = None
-        self._spare = Spare(0)
         self._daemon: Daemon
 
     async def start(self, daemon: Daemon) -> None:
@@ -107,7 +102,7 @@ class StorageService:
     async def _copy_and_tell(self, output: Transmit) -> None:
         content = output.content
         try:
-            shared = await asyncio.to_thread(share, [content.view], self._spare)
+            shared = await asyncio.to_thread(share, [content.view])
             content.view, content.shared = shared.map().view, shared
         except OSError as error:
             log.debug("an object cannot be put into shared memory: %s", error.strerror)

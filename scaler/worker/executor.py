@@ -6,7 +6,6 @@ worker that is gone closes the socket, and with that the executor ends.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import io
@@ -330,8 +329,8 @@ def tidy(trim: bool) -> None:
     """Collect garbage; with ``trim`` also have the allocator give free memory back, where it can be told to (glibc)."""
     gc.collect()
     if trim:
-        with contextlib.suppress(AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+        with suppress(AttributeError):
+            _libc.malloc_trim(0)
 
 
 class _Items:

@@ -20,7 +20,8 @@ def _begin(worker: bytes) -> bytes:
 class OutputStream:
     """Standard output or standard error of one executor."""
 
-    def __init__(self, worker: bytes) -> None:
+    def __init__(self, worker: bytes, is_error: bool = False) -> None:
+        self.is_error = is_error
         self._mark = _begin(worker)
         self._client = b""
         self._held = b""

@@ -45,7 +45,6 @@ OUTPUT_BYTES_PER_SECOND = 4 << 20
 """How fast what an executor prints is read, if it goes to a client."""
 UNFINISHED_LINE_SECONDS = 0.2
 """How long the begin of a line waits for the rest of it."""
-CLOSED = -1
 
 
 @dataclass(slots=True)
@@ -59,10 +58,8 @@ class _Process:
     adopted: asyncio.Task[None] | None = None
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
     peak_bytes: int = 0
-    pipes: list[int] = field(default_factory=list)
-    """Where it prints: standard output, then standard error, as long as they are open."""
     streams: dict[int, OutputStream] = field(default_factory=dict)
-    """What comes from each."""
+    """Where it prints, by the descriptors of our ends, as long as they are open."""
     streaming: bool = False
     """Whether it was told of functions whose client wants to see what they print."""
 
@@ -122,7 +119,7 @@ class WorkerService:
             os.waitpid(self._fork_pid, 0)
 
     def carry_out(self, output: Output) -> None:
-        """StartExecutor, KillExecutor, AskForResults and Tell."""
+        """StartExecutor, KillExecutor, AskForResults, Tell and Prepared."""
         if isinstance(output, Tell):
             process = self._processes.get(output.executor)
             if process is not None and process.connection is not None:
@@ -162,10 +159,10 @@ class WorkerService:
         out_read, out_write = os.pipe()
         error_read, error_write = os.pipe()
         descriptors = [theirs.fileno(), page, out_write, error_write]
-        process = self._processes[number] = _Process(mmap.mmap(page, PAGE_BYTES), ours, pipes=[out_read, error_read])
-        for descriptor in process.pipes:
+        process = self._processes[number] = _Process(mmap.mmap(page, PAGE_BYTES), ours)
+        for descriptor, is_error in ((out_read, False), (error_read, True)):
             os.set_blocking(descriptor, False)
-            process.streams[descriptor] = OutputStream(self.state.identity)
+            process.streams[descriptor] = OutputStream(self.state.identity, is_error)
         try:
             socket.send_fds(self._control, [self._said.encode(ForkExecutor(number))], descriptors)
         except OSError as error:
@@ -246,8 +243,7 @@ class WorkerService:
         for descriptor in list(process.streams):
             while self._read_some(process, descriptor):
                 pass
-            if descriptor in process.streams:
-                self._pass_on(process, descriptor, process.streams[descriptor].rest(ended=True))
+            self._pass_on_rest(process, descriptor, ended=True)
 
     def _read_some(self, process: _Process, descriptor: int) -> bytes:
         try:
@@ -256,32 +252,31 @@ class WorkerService:
             return b""
         stream = process.streams[descriptor]
         if data:
-            self._pass_on(process, descriptor, stream.feed(data))
+            self._pass_on(process, stream, stream.feed(data))
         else:
-            self._pass_on(process, descriptor, stream.rest(ended=True))
+            self._pass_on(process, stream, stream.rest(ended=True))
             asyncio.get_running_loop().remove_reader(descriptor)
             os.close(descriptor)
-            process.pipes[process.pipes.index(descriptor)] = CLOSED
             del process.streams[descriptor]
         return data
 
-    def _pass_on_rest(self, process: _Process, descriptor: int) -> None:
-        if descriptor in process.streams:
-            self._pass_on(process, descriptor, process.streams[descriptor].rest())
+    def _pass_on_rest(self, process: _Process, descriptor: int, ended: bool = False) -> None:
+        stream = process.streams.get(descriptor)
+        if stream is not None:
+            self._pass_on(process, stream, stream.rest(ended))
             self._daemon.driver.wake()
 
-    def _pass_on(self, process: _Process, descriptor: int, pieces: Iterable[tuple[bytes, bytes]]) -> None:
+    def _pass_on(self, process: _Process, stream: OutputStream, pieces: Iterable[tuple[bytes, bytes]]) -> None:
         """To clients who want it, the rest to where the worker prints; the last lines of errors are remembered."""
-        is_error = process.pipes.index(descriptor) == 1
         for client, content in pieces:
-            if is_error:
+            if stream.is_error:
                 lines = content.decode(errors="replace").splitlines()
                 process.tail.extend(line for line in lines if line.strip())
             if client:
-                self.state.printed(client, is_error, content)
+                self.state.printed(client, stream.is_error, content)
             else:
                 with contextlib.suppress(OSError):
-                    os.write(2 if is_error else 1, content)
+                    os.write(2 if stream.is_error else 1, content)
 
     async def _exited(self, message: ExecutorExited) -> None:
         process = self._processes.get(message.executor)
@@ -297,12 +292,10 @@ class WorkerService:
 
     def _release(self, process: _Process) -> None:
         loop = asyncio.get_running_loop()
+        for descriptor in process.streams:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
         process.streams.clear()
-        for descriptor in process.pipes:
-            if descriptor != CLOSED:
-                loop.remove_reader(descriptor)
-                os.close(descriptor)
-        process.pipes.clear()
         if process.connection is not None:
             process.connection.close("the executor ended")
         else:

@@ -30,7 +30,7 @@ def opened(shared: SharedObject) -> SharedObject:
 
 def test_what_is_shared_is_mapped_without_a_copy() -> None:
     parts = views(b"head", os.urandom(3 * PAGE), b"", b"tail")
-    shared = share(parts, Spare())
+    shared = share(parts)
     mapping = opened(shared).map()
     assert bytes(mapping.view) == b"".join(parts) and mapping.view.readonly and len(mapping) == 3 * PAGE + 8
     del shared  # The pages live as long as they are mapped.
@@ -39,13 +39,13 @@ def test_what_is_shared_is_mapped_without_a_copy() -> None:
 
 def test_another_process_maps_it_and_it_outlives_the_writer() -> None:
     program = (
-        "import sys; from scaler.storage.segments import *; s = share([memoryview(b'abc' * 5000)], Spare());"
+        "import sys; from scaler.storage.segments import *; s = share([memoryview(b'abc' * 5000)]);"
         "print(s.pieces[0].process, s.pieces[0].descriptor, s.pieces[0].name, flush=True); sys.stdin.read()"
     )
     writer = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert writer.stdin is not None and writer.stdout is not None
     process, descriptor, name = writer.stdout.readline().decode().split()
-    piece = replace(share(views(b"x"), Spare()).pieces[0], process=int(process), descriptor=int(descriptor), name=name)
+    piece = replace(share(views(b"x")).pieces[0], process=int(process), descriptor=int(descriptor), name=name)
     mapping = open_object([replace(piece, bytes=15_000)], 15_000).map()
     writer.kill()
     writer.communicate()
@@ -55,7 +55,7 @@ def test_another_process_maps_it_and_it_outlives_the_writer() -> None:
 
 
 def test_what_is_not_the_file_meant_is_not_opened() -> None:
-    shared = share(views(b"x" * PAGE * 2), Spare())
+    shared = share(views(b"x" * PAGE * 2))
     (piece,) = shared.pieces
     for wrong in (
         replace(piece, name="scaler-other"),
@@ -75,7 +75,7 @@ def test_what_is_not_the_file_meant_is_not_opened() -> None:
 def test_to_be_told_of_a_pipe_is_no_reason_to_wait() -> None:
     read, write = os.pipe()
     os.close(write)
-    (piece,) = share(views(b"x"), Spare()).pieces
+    (piece,) = share(views(b"x")).pieces
     with pytest.raises(OSError, match="another file"):
         Segment.open(replace(piece, descriptor=read))
     os.close(read)
@@ -84,7 +84,7 @@ def test_to_be_told_of_a_pipe_is_no_reason_to_wait() -> None:
 def test_a_file_that_may_shrink_is_not_opened() -> None:
     descriptor = os.memfd_create("scaler-bare")
     os.ftruncate(descriptor, 2 * PAGE)
-    (piece,) = share(views(b"x"), Spare()).pieces
+    (piece,) = share(views(b"x")).pieces
     with pytest.raises(OSError, match="shrink"):
         Segment.open(replace(piece, descriptor=descriptor, name="scaler-bare"))
     os.close(descriptor)
@@ -92,7 +92,7 @@ def test_a_file_that_may_shrink_is_not_opened() -> None:
 
 def test_no_descriptor_is_left() -> None:
     before = len(descriptors())
-    mapping = opened(share(views(b"x" * BIG), Spare())).map()
+    mapping = opened(share(views(b"x" * BIG))).map()
     assert len(descriptors()) == before
     del mapping
 
@@ -116,6 +116,17 @@ def test_a_segment_is_written_again_when_nobody_reads_it() -> None:
     assert bytes(opened(third).map().view) == b"c" * (BIG - 1)
 
 
+def test_without_leases_nothing_is_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Segment:
+        raise OSError(24, "Too many open files")
+
+    spare, segment = Spare(), Segment.make(BIG)
+    with monkeypatch.context() as patched:
+        patched.setattr(Segment, "open", refuse)
+        spare.keep(segment)
+    assert spare.take(BIG).name != segment.name
+
+
 def test_spare_segments_are_limited_and_dropped() -> None:
     spare = Spare(limit=3 * BIG + 3 * PAGE)
     before = len(descriptors())
@@ -137,38 +148,55 @@ class TestForeign:
 
     def setup_method(self) -> None:
         self.body = os.urandom(BIG)
-        source = share(views(b"h" * PAGE, self.body, bytes(-BIG % PAGE), b"t" * BIG), Spare())
+        source = share(views(b"h" * PAGE, self.body, bytes(-BIG % PAGE), b"t" * BIG))
         self.source, self.known = source, Known()
         self.mapping = opened(source).map()
         self.known.add(self.mapping, source.pieces)
         self.view = self.mapping.view[PAGE : PAGE + BIG]
 
     def test_whole_pages_stay_where_they_are(self) -> None:
-        shared = share([*views(b"H" * PAGE), self.view, *views(bytes(-BIG % PAGE), b"end")], Spare(), self.known)
+        shared = share([*views(b"H" * PAGE), self.view, *views(bytes(-BIG % PAGE), b"end")], known=self.known)
         assert [piece.name == self.source.pieces[0].name for piece in shared.pieces] == [False, True, False]
         assert bytes(opened(shared).map().view) == b"H" * PAGE + self.body + bytes(-BIG % PAGE) + b"end"
 
+    def test_no_memory_is_taken_for_what_is_elsewhere(self) -> None:
+        body = [self.view, *views(bytes(-BIG % PAGE))]
+        parts = [*views(b"H" * PAGE), *body, *views(b"T" * PAGE), *body, *views(b"e")]
+        shared = share(parts, known=self.known)
+        assert shared.segments[0].size == 3 * PAGE
+        assert bytes(opened(shared).map().view) == b"".join(parts)
+
+    def test_what_an_older_object_left_behind_the_end_is_no_padding(self) -> None:
+        spare, padding = Spare(), bytes(-(2 * BIG - 9) % PAGE)
+        spare.keep(share(views(b"o" * 2 * BIG)).segments[0])
+        source = share(views(b"n" * (2 * BIG - 9)), spare)
+        assert source.segments[0].generation == 2
+        mapping = opened(source).map()
+        self.known.add(mapping, source.pieces)
+        shared = share([mapping.view, *views(padding, b"end")], known=self.known)
+        assert bytes(opened(shared).map().view) == b"n" * (2 * BIG - 9) + padding + b"end"
+
     def test_a_part_of_a_part_again(self) -> None:
-        shared = share([self.view], Spare(), self.known)
+        shared = share([self.view], known=self.known)
         assert not shared.segments
         again = opened(shared).map()
         self.known.add(again, shared.pieces)
-        third = share([*views(b"x" * PAGE), again.view], Spare(), self.known)
+        third = share([*views(b"x" * PAGE), again.view], known=self.known)
         assert bytes(opened(third).map().view)[PAGE:] == self.body
 
     @pytest.mark.parametrize("head", [b"", b"x", b"x" * 100])
     def test_what_does_not_fill_its_pages_is_copied(self, head: bytes) -> None:
-        shared = share([*views(head), self.view, *views(b"not zeros")], Spare(), self.known)
+        shared = share([*views(head), self.view, *views(b"not zeros")], known=self.known)
         assert len(shared.segments) == len(shared.pieces) == 1
         assert bytes(opened(shared).map().view) == head + self.body + b"not zeros"
 
     def test_what_has_other_bytes_behind_it_is_copied(self) -> None:
-        shared = share([self.view[: BIG - 2], *views(bytes((2 - BIG) % PAGE), b"end")], Spare(), self.known)
+        shared = share([self.view[: BIG - 2], *views(bytes((2 - BIG) % PAGE), b"end")], known=self.known)
         assert len(shared.segments) == 1
         assert bytes(opened(shared).map().view).startswith(self.body[:-2] + b"\0\0")
 
     def test_own_memory_and_forgotten_mappings_are_copied(self) -> None:
-        assert share(views(b"x" * BIG), Spare(), self.known).segments
+        assert share(views(b"x" * BIG), known=self.known).segments
         self.view.release()
         address = self.mapping.address
         del self.mapping
