@@ -45,6 +45,7 @@ class ResultStatus(IntEnum):
     rejected = 7
     lost = 8
     out_of_memory = 9
+    object_lost = 10
 
 
 class StorageFailureReason(IntEnum):
@@ -207,6 +208,17 @@ class Cancel:
 @dataclass(slots=True)
 class ClearTasks:
     pass
+
+
+@dataclass(slots=True)
+class Restore:
+    objects: bytes
+
+
+@dataclass(slots=True)
+class Restored:
+    objects: bytes
+    failures: list[str]
 
 
 @dataclass(slots=True)
