@@ -15,6 +15,7 @@ from scaler import serialization
 from scaler.client.object_reference import ObjectReference
 from scaler.display import duration, html_table
 from scaler.errors import (
+    ObjectLostError,
     RemoteError,
     RemoteTraceback,
     SchedulerFullError,
@@ -34,6 +35,7 @@ _ERRORS = {
     ResultStatus.rejected: SchedulerFullError,
     ResultStatus.lost: TaskLostError,
     ResultStatus.out_of_memory: TaskMemoryError,
+    ResultStatus.object_lost: ObjectLostError,
 }
 
 

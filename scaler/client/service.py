@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from typing_extensions import Buffer
@@ -19,12 +19,24 @@ from scaler import serialization
 from scaler.buffers import size_of
 from scaler.client.arrays import ArrayTask, ItemsEnded
 from scaler.client.future import Outcome
+from scaler.client.kept_content import KeptContent, each_id
 from scaler.client.large_functions import LARGE_BYTES, warn_of
+from scaler.client.lineage import Lineage, restore_all
 from scaler.client.output import OutputWriter
 from scaler.client.shared_objects import SharedObjects
-from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, Slots, Task
-from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
-from scaler.ids import OBJECT_ID_BYTES, Address, content_object_id, new_identity, u64
+from scaler.client.state import (
+    ClientState,
+    ClusterEnded,
+    Connected,
+    Ended,
+    Group,
+    Refusal,
+    RestoreAsked,
+    Slots,
+    Task,
+)
+from scaler.errors import ClientClosedError, ConnectionLostError, ObjectLostError, ObjectMissingError, ScalerError
+from scaler.ids import Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
 from scaler.messages import ClientSettings, Function, ResultStatus, Role, RunningInside, TaskOutput
 from scaler.nesting import running
@@ -123,7 +135,12 @@ class ClientService:
         self.making_tasks = _Making(self._lock, self._retire_nameless)
         """``with`` this: functions asked for inside are not retired before the tasks that name them are sent."""
         self._function_numbers = itertools.count()
-        self._objects: Counter[bytes] = Counter()
+        self.objects: Counter[bytes] = Counter()
+        """How often each object is used that this client put."""
+        self._uploads: dict[bytes, threading.Event] = {}
+        """Those among them that are being put for the first time."""
+        self.kept = KeptContent(self._lock)
+        self.lineage = Lineage(self)
         self._inputs: dict[bytes, Group] = {}
         """Stored results that tasks of their graphs may still take as input."""
         self._storage: StorageClient | None = None
@@ -234,6 +251,8 @@ class ClientService:
         elif isinstance(output, TaskOutput):
             if self.output is not None:
                 self.output.put(output.to_standard_error, output.content)
+        elif isinstance(output, RestoreAsked):
+            threading.Thread(target=self._restore, args=(output.objects,), name="scaler-restore", daemon=True).start()
         elif isinstance(output, ClusterEnded):
             self._driver.stop(Stop(f"the scheduler at {self.address} ended: {output.text}", 1))
 
@@ -252,10 +271,9 @@ class ClientService:
         ):
             if task is None:
                 continue
-            if status == ResultStatus.stored and task.group is not None:
-                with self._lock:
-                    self._inputs[serialization.REFERENCE.unpack(payload)[0]] = task.group
             waiter = waiters.pop(sequence, None)
+            if status == ResultStatus.stored:
+                self._stored(serialization.REFERENCE.unpack(payload)[0], task, waiter is not None)
             if waiter is not None:
                 waiter.finish_task(sequence, Outcome(status, payload, wall, cpu, peak))
             if task.object_id and task.group is None:
@@ -265,10 +283,20 @@ class ClientService:
         for group in output.closed:
             self._release_group(group)
 
+    def _stored(self, object_id: bytes, task: Task, wanted: bool) -> None:
+        """A task's result is in the object storage."""
+        if task.group is not None:
+            with self._lock:
+                self._inputs[object_id] = task.group
+        if wanted:
+            self.lineage.remember(object_id, task)
+
     def _items_ended(self, ended: ItemsEnded) -> None:
         whole = ended.whole
         whole.untold -= ended.end - ended.begin
         if whole.first in self._arrays:
+            if ended.status == ResultStatus.stored:
+                self.lineage.remember_item(serialization.REFERENCE.unpack(ended.payload)[0], whole, ended.begin)
             whole.owner.finish_items(ended)
         elif ended.status == ResultStatus.stored:
             self.release_object(serialization.REFERENCE.unpack(ended.payload)[0])
@@ -499,17 +527,41 @@ class ClientService:
     def put_object(self, content: list[Buffer]) -> bytes:
         """Put bytes into the object storage, once more counted for this client; returns their id."""
         object_id = self._object_id_of(content)
+        while not self._put_first(object_id, content):
+            pass
+        return object_id
+
+    def _put_first(self, object_id: bytes, content: list[Buffer]) -> bool:
+        """Count one use more, and put what was not used before; False where another thread tried that, and failed."""
         with self._lock:
-            self._objects[object_id] += 1
-            if self._objects[object_id] > 1:
-                return object_id
+            self.objects[object_id] += 1
+            under_way = self._uploads.get(object_id)
+            if under_way is None and self.objects[object_id] > 1:
+                return True
+            if under_way is None:
+                self._uploads[object_id] = threading.Event()
+        if under_way is not None:
+            under_way.wait()
+            return object_id in self.objects
         try:
-            self._storage_client().put(object_id, content, self.identity)
+            self.put_content(object_id, content)
         except ScalerError:
             with self._lock:
-                self._objects.pop(object_id, None)
+                self.objects.pop(object_id, None)
             raise
-        return object_id
+        finally:
+            with self._lock:
+                self._uploads.pop(object_id).set()
+        return True
+
+    def put_content(self, object_id: bytes, content: Sequence[Buffer]) -> None:
+        """Put an object under this id, and keep its content as far as that can be."""
+        shared: list[memoryview] = []
+        self._storage_client().put(object_id, content, self.identity, shared.append)
+        if shared:
+            self.kept.keep_view(object_id, shared[0])
+        else:
+            self.kept.keep(object_id, content)
 
     def _object_id_of(self, content: list[Buffer]) -> bytes:
         """By content where that saves sending it twice; in shared memory, naming costs more than that."""
@@ -525,19 +577,20 @@ class ClientService:
     def use_object(self, object_id: bytes) -> None:
         """One use more of an object this client put, and still uses."""
         with self._lock:
-            self._objects[object_id] += 1
+            self.objects[object_id] += 1
 
     def _drop_object(self, object_ids: bytes) -> None:
         """One use less of objects this client put; their ids, one after the other."""
-        for begin in range(0, len(object_ids), OBJECT_ID_BYTES):
-            self._drop_one(object_ids[begin : begin + OBJECT_ID_BYTES])
+        for object_id in each_id(object_ids):
+            self._drop_one(object_id)
 
     def _drop_one(self, object_id: bytes) -> None:
         with self._lock:
-            self._objects[object_id] -= 1
-            if self._objects[object_id] > 0:
+            self.objects[object_id] -= 1
+            if self.objects[object_id] > 0:
                 return
-            self._objects.pop(object_id, None)
+            self.objects.pop(object_id, None)
+            self.kept.unused(object_id)
         self.release_object(object_id)
 
     def free_sent(self, object_id: bytes) -> None:
@@ -549,16 +602,102 @@ class ClientService:
         self._drop_object(object_id)
 
     def read_object(self, object_id: bytes) -> memoryview:
-        """Fetch an object that stays where it is."""
-        return self._storage_client().get(object_id)
-
-    def take_object(self, object_id: bytes) -> memoryview:
-        """Fetch a result and free it."""
+        """Fetch an object that stays where it is; one that was lost is there again then, if that can be."""
         storage = self._storage_client()
-        content = storage.get(object_id)
-        if not self._is_input(object_id):
-            storage.release([object_id], self.identity)
+        try:
+            return storage.get(object_id, existed=True)
+        except ObjectMissingError as error:
+            self.lineage.restore(object_id, error)
+            return storage.get(object_id, existed=True)
+
+    def take_object(self, object_id: bytes) -> bytes | memoryview:
+        """Fetch a result and free it. One that was lost is made again."""
+        try:
+            content: bytes | memoryview = self._storage_client().get(object_id, existed=True)
+        except ObjectMissingError as error:
+            try:
+                content = self.lineage.take_again(object_id, error)
+            except BaseException:
+                self.lineage.forget(object_id)
+                raise
+        self.release_object(object_id)
         return content
+
+    # ---- what was lost
+
+    def _restore(self, objects: bytes) -> None:
+        """The scheduler asks for objects that tasks take, and that are lost."""
+        failures = restore_all(self, objects)
+        self.soon(lambda: self._state.restored(objects, failures))
+
+    def put_again(self, object_ids: bytes) -> None:
+        """One use more of each of these (one after the other), which are put again as far as they were freed.
+
+        Raises ObjectLostError, and uses none of them, where the content of one was not kept.
+        """
+        done: list[bytes] = []
+        try:
+            for object_id in each_id(object_ids):
+                content = self.kept.get(object_id)
+                if content is not None:
+                    while not self._put_first(object_id, content):
+                        pass
+                elif object_id in self.objects:
+                    self.use_object(object_id)
+                else:
+                    raise ObjectLostError(f"object {object_id.hex()}, an argument, is gone: {self.why_not_kept(object_id)}")
+                done.append(object_id)
+        except ScalerError:
+            self.drop_objects(done)
+            raise
+
+    def kept_content(self, object_id: bytes) -> list[Buffer] | None:
+        """What this client put under this id and keeps, once it has been put for the first time."""
+        upload = self._uploads.get(object_id)
+        if upload is not None:
+            upload.wait()
+        return self.kept.get(object_id)
+
+    def has(self, object_id: bytes) -> bool:
+        """Whether the object storage has it, since another put it there. Raises ObjectLostError when it was freed."""
+        try:
+            self._storage_client().get(object_id, existed=True)
+        except ObjectMissingError:
+            return False
+        return True
+
+    def why_not_kept(self, object_id: bytes) -> str:
+        """For people."""
+        if object_id not in self.objects:
+            return "its client has freed it, or has left"
+        return f"of what its client put, only {self.kept.limit >> 20} MiB are kept, and it is not among that"
+
+    @property
+    def storages(self) -> int:
+        """How many object storages there have been, one after the other."""
+        return 0 if self._storage is None else self._storage.instances
+
+    def in_own_thread(self) -> bool:
+        """Whether this is the client's thread, which must not wait for tasks."""
+        return threading.current_thread() is self._thread
+
+    def hold_functions(self, numbers: Iterable[int]) -> bool:
+        """Retire none of these before let_go_functions(); False, and nothing happens, where one was retired already."""
+        with self._lock:
+            if any(number not in self._content_of for number in numbers):
+                return False
+            self._names.update(numbers)
+            return True
+
+    def let_go_functions(self, numbers: Iterable[int]) -> None:
+        """The opposite of hold_functions()."""
+        with self._lock:
+            for number in numbers:
+                self._names[number] -= 1
+                if not self._names[number]:
+                    self._nameless.add(number)
+
+    # ---- results that are not wanted
 
     def _is_input(self, object_id: bytes) -> bool:
         """Whether a result has to stay for others of its graph; it is freed with the graph then."""
@@ -571,6 +710,7 @@ class ClientService:
 
     def release_object(self, object_id: bytes) -> None:
         """Free a result that nobody wants."""
+        self.lineage.forget(object_id)
         if self._is_input(object_id):
             return
         if self.closed is None and self._storage_known():

@@ -133,6 +133,11 @@ class StorageClient:
                 self._attempt(links, links.writers, links.identity, lambda link: link.shares())
         return bool(links.share)
 
+    @property
+    def instances(self) -> int:
+        """How many object storages have been at the address, as far as this process noticed: one more with each restart."""
+        return len(self._current().instances)
+
     def release(self, object_ids: list[bytes], owner: bytes) -> None:
         """Say that an owner needs these objects no longer. Not answered: a loss of the connection may lose it too.
 

@@ -1,0 +1,236 @@
+"""How the client gets back what the object storage has lost: what it put, it puts again; results are made again by their tasks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from typing_extensions import Buffer
+
+from scaler import serialization
+from scaler.client.arrays import ArrayTask
+from scaler.client.future import Outcome, read_outcome
+from scaler.client.kept_content import each_id
+from scaler.client.state import Group, Task
+from scaler.errors import ObjectLostError, ObjectMissingError, ScalerError
+from scaler.messages import ResultStatus
+
+if TYPE_CHECKING:
+    from scaler.client.service import ClientService
+
+MAX_LOSSES = 3
+"""A result that is lost more often than this is not made again."""
+
+
+@dataclass(slots=True, eq=False)
+class _Again:
+    """A result that is being made again: a Waiter."""
+
+    sequence: int
+    ended: threading.Event = field(default_factory=threading.Event)
+    outcome: Outcome | BaseException | None = None
+
+    def finish_task(self, sequence: int, outcome: Outcome | BaseException) -> None:
+        self.outcome = outcome
+        self.ended.set()
+
+
+@dataclass(slots=True, eq=False)
+class _Origin:
+    """Where a stored result came from."""
+
+    tasks: list[Task]
+    """What made it, last, and what made its inputs, in the order in which they were submitted."""
+    shared: list[bytes]
+    """More objects that arguments of theirs refer to."""
+    storages: int
+    """How many object storages had been here when it was made, one after the other."""
+    losses: int = 0
+    again: _Again | None = None
+
+    @property
+    def objects(self) -> bytes:
+        """The objects that their arguments are in, one after the other."""
+        return b"".join([*(task.object_id for task in self.tasks), *self.shared])
+
+    @property
+    def functions(self) -> set[int]:
+        return {task.function for task in self.tasks}
+
+
+class Lineage:
+    """Of results in the object storage that were not fetched yet: how to make them again. By their object ids.
+
+    Safe for use from several threads.
+    """
+
+    def __init__(self, service: ClientService) -> None:
+        self._service = service
+        self._lock = service.lock
+        self._origins: dict[bytes, _Origin] = {}
+
+    def __len__(self) -> int:
+        return len(self._origins)
+
+    # ---- told by the client's thread
+
+    def remember(self, object_id: bytes, task: Task) -> None:
+        """This task made this result."""
+        self._enter(object_id, ancestry(task), [] if task.group is None else task.group.shared)
+
+    def remember_item(self, object_id: bytes, whole: ArrayTask, item: int) -> None:
+        """The same for an item of an array, before its objects are dropped."""
+        begin = whole.ends[item - 1] if item else 0
+        payload = whole.items[begin : whole.ends[item]]
+        task = Task(whole.first + item, whole.function, payload, whole.options, object_id=whole.objects.get(item, b""))
+        self._enter(object_id, [task], [])
+
+    def _enter(self, object_id: bytes, tasks: list[Task], shared: list[bytes]) -> None:
+        service = self._service
+        origin = _Origin(tasks, shared, service.storages)
+        with self._lock:
+            if not service.hold_functions(origin.functions):
+                return  # One was forgotten meanwhile.
+            service.kept.hold(origin.objects)
+            self._origins[object_id] = origin
+
+    def forget(self, object_id: bytes) -> None:
+        """This result was fetched, or nobody wants it."""
+        with self._lock:
+            origin = self._origins.pop(object_id, None)
+            if origin is None:
+                return
+            self._service.kept.let_go(origin.objects, self._service.objects)
+            self._service.let_go_functions(origin.functions)
+        if origin.again is not None:
+            self._abandon(origin.again)
+
+    def _abandon(self, again: _Again) -> None:
+        """What was made again is not wanted, or was taken."""
+        self._service.cancel([again.sequence])
+        if isinstance(again.outcome, Outcome) and again.outcome.status == ResultStatus.stored:
+            self._service.release_object(serialization.REFERENCE.unpack(again.outcome.payload)[0])
+
+    # ---- for users' threads
+
+    def take_again(self, object_id: bytes, error: ObjectMissingError) -> bytes | memoryview:
+        """The content of a lost result, which is made again for it.
+
+        Raises ObjectLostError where that cannot be, and what its task raises or ends with now.
+        """
+        origin = self._origins.get(object_id)
+        if origin is None:
+            raise ObjectLostError(f"{error}; what made it is not known any more") from None
+        if origin.losses >= MAX_LOSSES:
+            raise ObjectLostError(f"{error}; that happened {MAX_LOSSES + 1} times") from None
+        if self._service.in_own_thread():
+            text = "it cannot be made again while the callback of a future waits for it"
+            raise ObjectLostError(f"{error}; {text}") from None
+        self._begin_all()
+        again = self._begin(origin)
+        again.ended.wait()
+        with self._lock:
+            origin.again = None
+        return self._taken(again.outcome, origin)
+
+    def _taken(self, outcome: Outcome | BaseException | None, origin: _Origin) -> bytes | memoryview:
+        if isinstance(outcome, Outcome) and outcome.status == ResultStatus.succeeded:
+            return outcome.payload
+        if isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored:
+            object_id = serialization.REFERENCE.unpack(outcome.payload)[0]
+            with self._lock:
+                if object_id in self._origins:
+                    self._origins[object_id].losses = origin.losses + 1
+            return self._service.take_object(object_id)
+        error = read_outcome(outcome, self._service)[1] if isinstance(outcome, Outcome) else outcome
+        raise error or ScalerError("a task failed")
+
+    def _begin_all(self) -> None:
+        """Everything that was in a storage of which this client knows that it is gone will be missed: begin at once."""
+        with self._lock:
+            lost = [o for o in self._origins.values() if o.storages < self._service.storages and o.losses < MAX_LOSSES]
+        for origin in lost:
+            try:
+                self._begin(origin)
+            except ScalerError:
+                continue  # Whoever wants it hears of that.
+
+    def _begin(self, origin: _Origin) -> _Again:
+        """Submit what makes it, unless that was done already. Raises ObjectLostError when an argument is gone, too."""
+        service = self._service
+        with self._lock:
+            if origin.again is not None:
+                return origin.again
+            first = service.sequences(len(origin.tasks))[0]
+            again = origin.again = _Again(first + len(origin.tasks) - 1)
+        try:
+            service.put_again(origin.objects)
+        except ScalerError as error:
+            with self._lock:
+                origin.again = None
+            again.finish_task(again.sequence, error)
+            raise
+        service.submit(copies(origin.tasks, first, origin.shared), [(again.sequence, again)])
+        return again
+
+    def restore(self, object_id: bytes, error: ObjectMissingError) -> None:
+        """Have an object in the storage again, under the same id. Raises ObjectLostError where that cannot be."""
+        service = self._service
+        if object_id in self._origins:
+            content: Sequence[Buffer] | None = [self.take_again(object_id, error)]
+        else:
+            content = service.kept_content(object_id)
+        if content is not None:
+            service.put_content(object_id, content)
+        elif not service.has(object_id):
+            raise ObjectLostError(f"{error}; {service.why_not_kept(object_id)}")
+
+
+def ancestry(task: Task) -> list[Task]:
+    """A task, last, after all that it depends on, directly or not."""
+    if task.group is None or not task.dependencies:
+        return [task]
+    members = task.group.tasks
+    found, pending = {task.sequence: task}, [task]
+    while pending:
+        for sequence in pending.pop().dependencies:
+            if sequence not in found:
+                found[sequence] = members[sequence - members[0].sequence]
+                pending.append(found[sequence])
+    return [found[sequence] for sequence in sorted(found)]
+
+
+def copies(tasks: list[Task], first: int, shared: list[bytes]) -> list[Task]:
+    """The same tasks under new sequences. Only the result of the last one is wanted."""
+    if len(tasks) == 1 and not shared:
+        return [replace(tasks[0], sequence=first, dependencies=(), wanted=True, group=None, cancelled=False)]
+    names = {task.sequence: first + i for i, task in enumerate(tasks)}
+    group = Group(1, list(names.values()), arguments=list(shared), shared=shared)
+    group.tasks = [
+        replace(
+            task,
+            sequence=names[task.sequence],
+            dependencies=tuple(names[sequence] for sequence in task.dependencies),
+            wanted=task is tasks[-1],
+            group=group,
+            cancelled=False,
+        )
+        for task in tasks
+    ]
+    return group.tasks
+
+
+def restore_all(service: ClientService, names: bytes) -> list[str]:
+    """Have these objects (ids one after the other) in the storage again; returns for each why not, empty where it is."""
+    failures: list[str] = []
+    for object_id in each_id(names):
+        try:
+            service.lineage.restore(object_id, ObjectMissingError(f"object {object_id.hex()} is lost"))
+            failures.append("")
+        except ScalerError as error:
+            failures.append(str(error) or type(error).__name__)
+        except Exception as error:
+            failures.append(f"it was to be made again, and its task failed: {type(error).__name__}: {error}")
+    return failures
