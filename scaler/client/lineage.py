@@ -1,4 +1,4 @@
-"""How the client gets back what the object storage has lost: what it put, it puts again; results are made again by their tasks."""
+"""How a client gets back what the object storage lost: what it put, it puts again; results are made again by their tasks."""
 
 from __future__ import annotations
 

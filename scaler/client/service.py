@@ -645,7 +645,9 @@ class ClientService:
                 elif object_id in self.objects:
                     self.use_object(object_id)
                 else:
-                    raise ObjectLostError(f"object {object_id.hex()}, an argument, is gone: {self.why_not_kept(object_id)}")
+                    raise ObjectLostError(
+                        f"object {object_id.hex()}, an argument, is gone: {self.why_not_kept(object_id)}"
+                    )
                 done.append(object_id)
         except ScalerError:
             self.drop_objects(done)

@@ -58,17 +58,18 @@ class Lineage:
         losses = self._losses.setdefault(task, Counter())
         ends: list[End] = []
         for place, name in lost:
-            losses[name if place == NO_INPUT else place] += 1
-            if place == NO_INPUT:
+            if board.life.state(task) != TaskState.WAITING:
+                break  # It has ended with what it waits for.
+            key = name if place == NO_INPUT else place
+            losses[key] += 1
+            if losses[key] > MAX_LOSSES:
+                ends += self._give_up(task, place, name, f"that happened {losses[key]} times")
+            elif place == NO_INPUT:
                 self._park(task, name)
             elif self._made(inputs[place], name):
                 ends += self._lose(inputs[place])
-        often = next(((place, name) for place, name in lost if losses[name if place == NO_INPUT else place] > MAX_LOSSES), None)
-        if often is not None:
-            ends += self._give_up(task, *often, f"that happened {MAX_LOSSES + 1} times")
-        failed = next(((place, name) for place, name in lost if self._cannot_be_made(inputs, place)), None)
-        if failed is not None:
-            ends += self._give_up(task, *failed, "it could not be made again")
+            if place != NO_INPUT and self.useless(inputs[place]):
+                ends += self._give_up(task, place, name, "it could not be made again")
         self._wake(task)
         return ends
 
@@ -174,9 +175,6 @@ class Lineage:
 
     def _is_ready(self, task: int) -> bool:
         return self._board.life.state(task) == TaskState.READY
-
-    def _cannot_be_made(self, inputs: array[int], place: int) -> bool:
-        return place != NO_INPUT and self.useless(inputs[place])
 
     def _park(self, task: int, name: bytes) -> None:
         """Wait until its client has put an object again."""

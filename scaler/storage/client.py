@@ -108,13 +108,15 @@ class StorageClient:
         parts = [view for view in map(_flat, given) if view.nbytes]
         links = self._current()
         with links.writing:
-            return self._attempt(links, links.writers, links.identity, lambda link: link.put(object_id, parts, owner, kept))
+            return self._attempt(
+                links, links.writers, links.identity, lambda link: link.put(object_id, parts, owner, kept)
+            )
 
     def get(self, object_id: bytes, existed: bool = False) -> memoryview:
         """The bytes of an object, read-only; waits without limit for one that does not exist yet, unless it ``existed``.
 
-        Raises ObjectLostError when it was freed, ObjectMissingError when it existed and is lost, ObjectStorageError when it cannot be had for another reason,
-        ConnectionLostError, and ValueError for an id that has not 16 bytes.
+        Raises ObjectLostError when it was freed, ObjectMissingError when it existed and is lost, ObjectStorageError when it
+        cannot be had for another reason, ConnectionLostError, and ValueError for an id that has not 16 bytes.
         """
         _check_ids(bytes(IDENTITY_BYTES), [object_id])
         links = self._current()

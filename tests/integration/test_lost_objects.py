@@ -54,7 +54,7 @@ def grown(data, number):
 
 def noted(path, data):
     """Says in a file that it ran, so that a test knows how often."""
-    with open(path, "a") as file:
+    with path.open("a") as file:
         file.write("x")
     return data
 
@@ -102,7 +102,6 @@ def test_results_that_nobody_has_fetched_are_made_again_once(client, cluster, tm
     cluster.replace_storage()
     assert all(np.array_equal(future.result(30), data) for future in futures)
     assert path.read_text() == "x" * 8
-    del futures
     assert len(client._service.lineage) == 0
 
 
@@ -144,9 +143,10 @@ def test_references(client, cluster):
     assert client.submit(grown, reference, 1).result(20)[0] == 1
     cluster.replace_storage()
     assert client.map(len, [[reference, small]] * 4) == [2] * 4
-    assert client.map(lambda parts: int(parts[0].sum()) + len(parts[1]), [[reference, small]] * 4) == [
-        int(data.sum()) + 100_000
-    ] * 4
+    assert (
+        client.map(lambda parts: int(parts[0].sum()) + len(parts[1]), [[reference, small]] * 4)
+        == [int(data.sum()) + 100_000] * 4
+    )
     freed = client.send_object(b"y" * 100_000)
     cluster.replace_storage()
     assert np.array_equal(client.fetch_object(reference), data)
