@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import reprlib
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
-from concurrent.futures._base import PENDING
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +113,18 @@ class _Waiter:
     add_result = add_exception = add_cancelled = release
 
 
+class _Teller:
+    """Has a function called when a future ends; futures tell it as they tell concurrent.futures.wait."""
+
+    __slots__ = ("add_cancelled", "add_exception", "add_result")
+
+    def __init__(self, tell: Callable[[Any], None]) -> None:
+        self.add_result = self.add_exception = self.add_cancelled = tell
+
+
+_CANCELLED = Outcome(ResultStatus.cancelled, b"")
+
+
 class ScalerFuture(Future):  # type: ignore[type-arg]
     """The result of one task. ``concurrent.futures.wait`` and ``as_completed`` take it; ``await`` works too."""
 
@@ -140,6 +152,8 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         """Whether the task has ended without a result, or was cancelled. Fetches nothing."""
         if not self.done() or self.cancelled():
             return self.cancelled()
+        if self._read is not None:
+            return self._read[1] is not None
         outcome = self._result
         return not isinstance(outcome, Outcome) or outcome.status not in (
             ResultStatus.succeeded,
@@ -203,7 +217,7 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
                     waiter.release()
                 else:
                     self._waiters.append(waiter)
-            if not waiter.lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+            if not waiter.lock.acquire(timeout=-1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)):
                 with self._condition:
                     if waiter in self._waiters:
                         self._waiters.remove(waiter)
@@ -212,23 +226,39 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
             raise CancelledError
         return self._result
 
+    def running(self) -> bool:
+        """Whether it has not ended: what was submitted counts as running, also while it waits for a slot."""
+        return not self.done()
+
     def cancel(self, timeout: float | None = None) -> bool:
         """Cancel the task, also a running one (its executor is replaced). False when it has ended already.
 
         ``timeout`` is accepted for compatibility: the future is cancelled at once.
         """
-        if not super().cancel():
-            return False
-        self.set_running_or_notify_cancel()
-        self._service.cancel([self._sequence])
-        return True
+        if self._end(_CANCELLED):
+            self._service.cancel([self._sequence])
+        return self.cancelled()
 
     def profiling_info(self) -> ProfileResult:
-        """What the task took; waits for it. Raises CancelledError for a cancelled task."""
+        """What the task took. Raises ValueError before its end, CancelledError for a cancelled task."""
+        if not self.done():
+            raise ValueError(f"{self!r} has not ended: what it took is known afterwards")
         outcome = self._wait()
-        if isinstance(outcome, BaseException):
+        if not isinstance(outcome, Outcome):
             return ProfileResult(0.0, 0, 0.0)
         return ProfileResult(outcome.wall_us / 1e6, outcome.peak_bytes, outcome.cpu_us / 1e6)
+
+    def set_result(self, result: Any) -> None:
+        """For tests of users: end the future with this, whatever its task does. Raises InvalidStateError when it has ended."""
+        with self._condition:
+            super().set_result(result)
+            self._read = result, None
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """As set_result()."""
+        with self._condition:
+            super().set_exception(exception)
+            self._read = None, exception
 
     def finish_task(self, sequence: int, outcome: Outcome | BaseException) -> None:
         """As the client's service calls it: a future has one task."""
@@ -236,17 +266,36 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
 
     def finish(self, outcome: Outcome | BaseException) -> None:
         """The task ended. Called by the client; nothing happens if it was cancelled before."""
-        if self.done():
+        if not self._end(outcome):
             self._discard(outcome)
-            return
-        if isinstance(outcome, Outcome) and outcome.status == ResultStatus.cancelled:
-            if super().cancel():
-                self.set_running_or_notify_cancel()
-            return
-        try:
-            self.set_result(outcome)
-        except Exception:  # cancelled by another thread in this moment
-            self._discard(outcome)
+
+    def _end(self, outcome: Outcome | BaseException) -> bool:
+        """Whether this is what ends it."""
+        with self._condition:
+            if self.done():
+                return False
+            if isinstance(outcome, Outcome) and outcome.status == ResultStatus.cancelled:
+                self._state, told = CANCELLED_AND_NOTIFIED, "add_cancelled"
+            else:
+                self._result, self._state = outcome, FINISHED
+                told = "add_exception" if self.failed else "add_result"
+            for waiter in self._waiters:
+                getattr(waiter, told)(self)
+        self._invoke_callbacks()
+        return True
+
+    def _invoke_callbacks(self) -> None:
+        # They are users' functions, which may wait for other futures: the client's thread has to go on meanwhile.
+        if self._done_callbacks:
+            self._service.callbacks.run(super()._invoke_callbacks)  # type: ignore[misc]
+
+    def when_done(self, tell: Callable[[Any], None]) -> None:
+        """As add_done_callback(), for what never waits: the client's thread itself calls it, with a lock held."""
+        with self._condition:
+            if not self.done():
+                self._waiters.append(_Teller(tell))
+                return
+        tell(self)
 
     def _discard(self, outcome: Any) -> None:
         if isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored:
@@ -275,7 +324,7 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
             except RuntimeError:
                 pass  # The loop was closed meanwhile: nobody waits any more.
 
-        self.add_done_callback(tell)
+        self.when_done(tell)
         try:
             await ended.wait()
         except asyncio.CancelledError:
@@ -291,6 +340,9 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         """Whether reading the result means fetching it from the object storage."""
         outcome = self._result
         return self._read is None and isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a future cannot be sent to a task or pickled: pass its result(), or make a graph, see Client.get()")
 
     def __repr__(self) -> str:
         return f"<ScalerFuture {self._sequence} {self._name} {self._described()}>"

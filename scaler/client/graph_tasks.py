@@ -53,7 +53,7 @@ class FirstFailure:
         if not self._futures:
             return
         for future in self._futures:
-            future.add_done_callback(self._ended)
+            future.when_done(self._ended)
         self._over.wait()
         if self._failed is not None:
             self._failed.result()

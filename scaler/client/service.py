@@ -18,6 +18,7 @@ from typing_extensions import Buffer
 from scaler import serialization
 from scaler.buffers import size_of
 from scaler.client.arrays import ArrayTask, ItemsEnded
+from scaler.client.callbacks import Callbacks
 from scaler.client.future import Outcome
 from scaler.client.kept_content import KeptContent, each_id
 from scaler.client.large_functions import LARGE_BYTES, warn_of
@@ -152,6 +153,7 @@ class ClientService:
         self._loop = new_event_loop()
         self._driver: Driver
         self._thread = threading.Thread(target=self._run, name="scaler-client", daemon=True)
+        self.callbacks = Callbacks(self._thread)
         self._thread.start()
         self._wait_until_connected()
 
@@ -430,8 +432,10 @@ class ClientService:
             with self._lock:
                 if self.closed is None:
                     self._loop.call_soon_threadsafe(self._leave)
-            self._thread.join(10)
+            if self._thread is not threading.current_thread():
+                self._thread.join(10)
             self.show_output()
+            self.callbacks.close()
         if self._storage is not None and os.getpid() == self._pid:
             self._storage.close()
 

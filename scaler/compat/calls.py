@@ -46,7 +46,7 @@ class Calls:
             self._open.add(future)
             if self._owned:
                 self._living.add(future)
-        future.add_done_callback(self._ended)
+        future.when_done(self._ended)
         return future
 
     def _ended(self, future: Any) -> None:

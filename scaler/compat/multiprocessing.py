@@ -235,7 +235,7 @@ class AsyncResult:
         self._lock = threading.Lock()
         self._open = len(futures)
         for future in futures:
-            future.add_done_callback(self._one_ended)
+            future.when_done(self._one_ended)
         if not futures:
             self._all_ended()
 

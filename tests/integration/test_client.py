@@ -229,7 +229,11 @@ class TestFutures:
         assert future.result(20) == "there"
 
     def test_profile(self, client):
-        profile = client.submit(time.sleep, 0.05).profiling_info()
+        future = client.submit(time.sleep, 0.05)
+        with pytest.raises(ValueError, match="has not ended"):
+            future.profiling_info()
+        future.result()
+        profile = future.profiling_info()
         assert 0.05 <= profile.duration_s < 5
         assert profile.memory_peak > 1 << 20
         assert profile.cpu_time_s < profile.duration_s
