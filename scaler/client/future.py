@@ -69,7 +69,7 @@ def read_outcome(outcome: Outcome, service: ClientService, keep: bool = False) -
     try:
         if status == ResultStatus.stored:
             object_id = serialization.REFERENCE.unpack(payload)[0]
-            payload = service.read_object(object_id) if keep else service.take_object(object_id)
+            payload = service.objects.read(object_id) if keep else service.objects.take(object_id)
         if status in (ResultStatus.succeeded, ResultStatus.stored):
             return serialization.read(service.serializer, payload, "the result"), None
     except Exception as error:
@@ -217,7 +217,9 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
                     waiter.release()
                 else:
                     self._waiters.append(waiter)
-            if not waiter.lock.acquire(timeout=-1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)):
+            if not waiter.lock.acquire(
+                timeout=-1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)
+            ):
                 with self._condition:
                     if waiter in self._waiters:
                         self._waiters.remove(waiter)
@@ -299,7 +301,7 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
 
     def _discard(self, outcome: Any) -> None:
         if isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored:
-            self._service.release_object(serialization.REFERENCE.unpack(outcome.payload)[0])
+            self._service.objects.release(serialization.REFERENCE.unpack(outcome.payload)[0])
 
     def __del__(self) -> None:
         # A large result that nobody fetched is freed with its last future.
@@ -342,7 +344,9 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         return self._read is None and isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored
 
     def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("a future cannot be sent to a task or pickled: pass its result(), or make a graph, see Client.get()")
+        raise TypeError(
+            "a future cannot be sent to a task or pickled: pass its result(), or make a graph, see Client.get()"
+        )
 
     def __repr__(self) -> str:
         return f"<ScalerFuture {self._sequence} {self._name} {self._described()}>"

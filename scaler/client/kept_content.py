@@ -44,6 +44,10 @@ class KeptContent:
         with self._lock:
             return self._contents.get(object_id)
 
+    def holds(self, object_id: bytes) -> bool:
+        """Whether hold() was called for it."""
+        return object_id in self._held
+
     def hold(self, object_ids: bytes) -> None:
         """Keep these (ids one after the other), though no task may use them meanwhile."""
         with self._lock:

@@ -18,6 +18,7 @@ from scaler.errors import ObjectLostError, ObjectMissingError, ScalerError
 from scaler.messages import ResultStatus
 
 if TYPE_CHECKING:
+    from scaler.client.objects import ClientObjects
     from scaler.client.service import ClientService
 
 MAX_LOSSES = 3
@@ -66,8 +67,9 @@ class Lineage:
     Safe for use from several threads.
     """
 
-    def __init__(self, service: ClientService) -> None:
+    def __init__(self, service: ClientService, objects: ClientObjects) -> None:
         self._service = service
+        self._objects = objects
         self._lock = service.lock
         self._origins: dict[bytes, _Origin] = {}
 
@@ -88,12 +90,11 @@ class Lineage:
         self._enter(object_id, [task], [])
 
     def _enter(self, object_id: bytes, tasks: list[Task], shared: list[bytes]) -> None:
-        service = self._service
-        origin = _Origin(tasks, shared, service.storages)
+        origin = _Origin(tasks, shared, self._objects.storages)
         with self._lock:
-            if not service.hold_functions(origin.functions):
+            if not self._service.hold_functions(origin.functions):
                 return  # One was forgotten meanwhile.
-            service.kept.hold(origin.objects)
+            self._objects.kept.hold(origin.objects)
             self._origins[object_id] = origin
 
     def forget(self, object_id: bytes) -> None:
@@ -102,7 +103,7 @@ class Lineage:
             origin = self._origins.pop(object_id, None)
             if origin is None:
                 return
-            self._service.kept.let_go(origin.objects, self._service.objects)
+            self._objects.kept.let_go(origin.objects, self._objects.uses)
             self._service.let_go_functions(origin.functions)
         if origin.again is not None:
             self._abandon(origin.again)
@@ -111,7 +112,7 @@ class Lineage:
         """What was made again is not wanted, or was taken."""
         self._service.cancel([again.sequence])
         if isinstance(again.outcome, Outcome) and again.outcome.status == ResultStatus.stored:
-            self._service.release_object(serialization.REFERENCE.unpack(again.outcome.payload)[0])
+            self._objects.release(serialization.REFERENCE.unpack(again.outcome.payload)[0])
 
     # ---- for users' threads
 
@@ -143,14 +144,15 @@ class Lineage:
             with self._lock:
                 if object_id in self._origins:
                     self._origins[object_id].losses = origin.losses + 1
-            return self._service.take_object(object_id)
+            return self._objects.take(object_id)
         error = read_outcome(outcome, self._service)[1] if isinstance(outcome, Outcome) else outcome
         raise error or ScalerError("a task failed")
 
     def _begin_all(self) -> None:
         """Everything that was in a storage of which this client knows that it is gone will be missed: begin at once."""
         with self._lock:
-            lost = [o for o in self._origins.values() if o.storages < self._service.storages and o.losses < MAX_LOSSES]
+            now = self._objects.storages
+            lost = [o for o in self._origins.values() if o.storages < now and o.losses < MAX_LOSSES]
         for origin in lost:
             try:
                 self._begin(origin)
@@ -166,7 +168,7 @@ class Lineage:
             first = service.sequences(len(origin.tasks))[0]
             again = origin.again = _Again(first + len(origin.tasks) - 1)
         try:
-            service.put_again(origin.objects)
+            self._objects.put_again(origin.objects)
         except ScalerError as error:
             with self._lock:
                 origin.again = None
@@ -177,15 +179,15 @@ class Lineage:
 
     def restore(self, object_id: bytes, error: ObjectMissingError) -> None:
         """Have an object in the storage again, under the same id. Raises ObjectLostError where that cannot be."""
-        service = self._service
+        objects = self._objects
         if object_id in self._origins:
             content: Sequence[Buffer] | None = [self.take_again(object_id, error)]
         else:
-            content = service.kept_content(object_id)
+            content = objects.content(object_id)
         if content is not None:
-            service.put_content(object_id, content)
-        elif not service.has(object_id):
-            raise ObjectLostError(f"{error}; {service.why_not_kept(object_id)}")
+            objects.put_as(object_id, content)
+        elif not objects.has(object_id):
+            raise ObjectLostError(f"{error}; {objects.why_not_kept(object_id)}")
 
 
 def ancestry(task: Task) -> list[Task]:
@@ -222,12 +224,12 @@ def copies(tasks: list[Task], first: int, shared: list[bytes]) -> list[Task]:
     return group.tasks
 
 
-def restore_all(service: ClientService, names: bytes) -> list[str]:
+def restore_all(objects: ClientObjects, names: bytes) -> list[str]:
     """Have these objects (ids one after the other) in the storage again; returns for each why not, empty where it is."""
     failures: list[str] = []
     for object_id in each_id(names):
         try:
-            service.lineage.restore(object_id, ObjectMissingError(f"object {object_id.hex()} is lost"))
+            objects.lineage.restore(object_id, ObjectMissingError(f"object {object_id.hex()} is lost"))
             failures.append("")
         except ScalerError as error:
             failures.append(str(error) or type(error).__name__)

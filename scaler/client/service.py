@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from typing_extensions import Buffer
@@ -20,9 +20,10 @@ from scaler.buffers import size_of
 from scaler.client.arrays import ArrayTask, ItemsEnded
 from scaler.client.callbacks import Callbacks
 from scaler.client.future import Outcome
-from scaler.client.kept_content import KeptContent, each_id
+from scaler.client.kept_content import each_id
 from scaler.client.large_functions import LARGE_BYTES, warn_of
-from scaler.client.lineage import Lineage, restore_all
+from scaler.client.lineage import restore_all
+from scaler.client.objects import ClientObjects
 from scaler.client.output import OutputWriter
 from scaler.client.shared_objects import SharedObjects
 from scaler.client.state import (
@@ -30,24 +31,20 @@ from scaler.client.state import (
     ClusterEnded,
     Connected,
     Ended,
-    Group,
     Refusal,
     RestoreAsked,
     Slots,
     Task,
 )
-from scaler.errors import ClientClosedError, ConnectionLostError, ObjectLostError, ObjectMissingError, ScalerError
+from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
 from scaler.messages import ClientSettings, Function, ResultStatus, Role, RunningInside, TaskOutput
 from scaler.nesting import running
 from scaler.net.driver import Driver, new_event_loop
-from scaler.storage.client import StorageClient
 
 log = logging.getLogger("scaler")
 
-HASHED_BYTES = 1 << 20
-"""Larger objects in shared memory have random names."""
 KNOWN_FUNCTIONS = 1024
 """How many functions are remembered by identity; the one remembered longest ago is forgotten first."""
 
@@ -107,7 +104,6 @@ class ClientService:
         self.closed: BaseException | None = None
         self._name = name
         self._timeout_seconds = timeout_seconds
-        self._storage_address = storage_address
         self._state = ClientState(heartbeat_seconds, timeout_seconds)
         self._next_sequence = 0
         self._told_run = 0
@@ -136,15 +132,7 @@ class ClientService:
         self.making_tasks = _Making(self._lock, self._retire_nameless)
         """``with`` this: functions asked for inside are not retired before the tasks that name them are sent."""
         self._function_numbers = itertools.count()
-        self.objects: Counter[bytes] = Counter()
-        """How often each object is used that this client put."""
-        self._uploads: dict[bytes, threading.Event] = {}
-        """Those among them that are being put for the first time."""
-        self.kept = KeptContent(self._lock)
-        self.lineage = Lineage(self)
-        self._inputs: dict[bytes, Group] = {}
-        """Stored results that tasks of their graphs may still take as input."""
-        self._storage: StorageClient | None = None
+        self.objects = ClientObjects(self, storage_address, name, timeout_seconds)
         self.sent_objects: list[bytes] = []
         """What send_object() put."""
         self._connected = threading.Event()
@@ -279,44 +267,34 @@ class ClientService:
             if waiter is not None:
                 waiter.finish_task(sequence, Outcome(status, payload, wall, cpu, peak))
             if task.object_id and task.group is None:
-                self._drop_object(task.object_id)
+                self.objects.drop(each_id(task.object_id))
         for ended in output.items:
             self._items_ended(ended)
         for group in output.closed:
-            self._release_group(group)
+            self.objects.release_group(group)
 
     def _stored(self, object_id: bytes, task: Task, wanted: bool) -> None:
         """A task's result is in the object storage."""
         if task.group is not None:
-            with self._lock:
-                self._inputs[object_id] = task.group
+            self.objects.is_input_of(object_id, task.group)
         if wanted:
-            self.lineage.remember(object_id, task)
+            self.objects.lineage.remember(object_id, task)
 
     def _items_ended(self, ended: ItemsEnded) -> None:
         whole = ended.whole
         whole.untold -= ended.end - ended.begin
         if whole.first in self._arrays:
             if ended.status == ResultStatus.stored:
-                self.lineage.remember_item(serialization.REFERENCE.unpack(ended.payload)[0], whole, ended.begin)
+                self.objects.lineage.remember_item(serialization.REFERENCE.unpack(ended.payload)[0], whole, ended.begin)
             whole.owner.finish_items(ended)
         elif ended.status == ResultStatus.stored:
-            self.release_object(serialization.REFERENCE.unpack(ended.payload)[0])
+            self.objects.release(serialization.REFERENCE.unpack(ended.payload)[0])
         for item in range(ended.begin, ended.end) if whole.objects else ():
             object_id = whole.objects.pop(item, None)
             if object_id is not None:
-                self._drop_object(object_id)
+                self.objects.drop(each_id(object_id))
         if not whole.untold:
             self._arrays.pop(whole.first, None)
-
-    def _release_group(self, group: Group) -> None:
-        """Nothing of a graph will run any more: free what its tasks took as arguments and inputs."""
-        with self._lock:
-            results, group.results = group.results, []
-        for object_id in group.arguments:
-            self._drop_object(object_id)
-        for object_id in results:
-            self.release_object(object_id)
 
     # ---- for users' threads
 
@@ -409,7 +387,7 @@ class ClientService:
         self.soon(self._state.clear)
         self._end_all(Outcome(ResultStatus.cancelled, b""))
         sent, self.sent_objects = self.sent_objects, []
-        self.drop_objects(sent)
+        self.objects.drop(sent)
         self.shared.forget_all()
 
     def show_output(self) -> None:
@@ -436,8 +414,7 @@ class ClientService:
                 self._thread.join(10)
             self.show_output()
             self.callbacks.close()
-        if self._storage is not None and os.getpid() == self._pid:
-            self._storage.close()
+        self.objects.close()
 
     def _leave(self) -> None:
         with self._driver.lock:
@@ -473,7 +450,7 @@ class ClientService:
             self._warned.add(definition.name)
             warn_of(function, size, self.serializer)
         if size > self.inline_limit:
-            definition.object = self.put_object(content)
+            definition.object = self.objects.put(content)
         else:
             definition.content = b"".join(content)
         with self._lock:
@@ -485,7 +462,7 @@ class ClientService:
                 self._inbox.append(lambda: self._state.define(definition))
                 return number
         if definition.object:  # another thread was faster
-            self._drop_object(definition.object)
+            self.objects.drop([definition.object])
         return number
 
     def _remember(self, function: Any, number: int) -> None:
@@ -513,7 +490,7 @@ class ClientService:
         del self._by_content[key], self._names[number]
         self._inbox.append(lambda: self._state.retire(number))
         if object_id:
-            self._inbox.append(lambda: self._drop_object(object_id))
+            self._inbox.append(lambda: self.objects.drop([object_id]))
 
     @property
     def inline_limit(self) -> int:
@@ -525,77 +502,8 @@ class ClientService:
         """(payload, object id) of a task's serialized arguments; the id is empty where they travel inline."""
         if len(content) <= self.inline_limit:
             return kind + content, b""
-        object_id = self.put_object([kind, content])
+        object_id = self.objects.put([kind, content])
         return serialization.STORED + serialization.REFERENCE.pack(object_id, len(content) + 1), object_id
-
-    def put_object(self, content: list[Buffer]) -> bytes:
-        """Put bytes into the object storage, once more counted for this client; returns their id."""
-        object_id = self._object_id_of(content)
-        while not self._put_first(object_id, content):
-            pass
-        return object_id
-
-    def _put_first(self, object_id: bytes, content: list[Buffer]) -> bool:
-        """Count one use more, and put what was not used before; False where another thread tried that, and failed."""
-        with self._lock:
-            self.objects[object_id] += 1
-            under_way = self._uploads.get(object_id)
-            if under_way is None and self.objects[object_id] > 1:
-                return True
-            if under_way is None:
-                self._uploads[object_id] = threading.Event()
-        if under_way is not None:
-            under_way.wait()
-            return object_id in self.objects
-        try:
-            self.put_content(object_id, content)
-        except ScalerError:
-            with self._lock:
-                self.objects.pop(object_id, None)
-            raise
-        finally:
-            with self._lock:
-                self._uploads.pop(object_id).set()
-        return True
-
-    def put_content(self, object_id: bytes, content: Sequence[Buffer]) -> None:
-        """Put an object under this id, and keep its content as far as that can be."""
-        shared: list[memoryview] = []
-        self._storage_client().put(object_id, content, self.identity, shared.append)
-        if shared:
-            self.kept.keep_view(object_id, shared[0])
-        else:
-            self.kept.keep(object_id, content)
-
-    def _object_id_of(self, content: list[Buffer]) -> bytes:
-        """By content where that saves sending it twice; in shared memory, naming costs more than that."""
-        if size_of(content) > HASHED_BYTES and self._storage_client().shares():
-            return new_identity()
-        return content_object_id(*content)
-
-    def drop_objects(self, object_ids: Iterable[bytes]) -> None:
-        """One use less of each of these objects this client put."""
-        for object_id in object_ids:
-            self._drop_object(object_id)
-
-    def use_object(self, object_id: bytes) -> None:
-        """One use more of an object this client put, and still uses."""
-        with self._lock:
-            self.objects[object_id] += 1
-
-    def _drop_object(self, object_ids: bytes) -> None:
-        """One use less of objects this client put; their ids, one after the other."""
-        for object_id in each_id(object_ids):
-            self._drop_one(object_id)
-
-    def _drop_one(self, object_id: bytes) -> None:
-        with self._lock:
-            self.objects[object_id] -= 1
-            if self.objects[object_id] > 0:
-                return
-            self.objects.pop(object_id, None)
-            self.kept.unused(object_id)
-        self.release_object(object_id)
 
     def free_sent(self, object_id: bytes) -> None:
         """One use less of what send_object() put, if it did."""
@@ -603,85 +511,14 @@ class ClientService:
             if object_id not in self.sent_objects:
                 return
             self.sent_objects.remove(object_id)
-        self._drop_object(object_id)
-
-    def read_object(self, object_id: bytes) -> memoryview:
-        """Fetch an object that stays where it is; one that was lost is there again then, if that can be."""
-        storage = self._storage_client()
-        try:
-            return storage.get(object_id, existed=True)
-        except ObjectMissingError as error:
-            self.lineage.restore(object_id, error)
-            return storage.get(object_id, existed=True)
-
-    def take_object(self, object_id: bytes) -> bytes | memoryview:
-        """Fetch a result and free it. One that was lost is made again."""
-        try:
-            content: bytes | memoryview = self._storage_client().get(object_id, existed=True)
-        except ObjectMissingError as error:
-            try:
-                content = self.lineage.take_again(object_id, error)
-            except BaseException:
-                self.lineage.forget(object_id)
-                raise
-        self.release_object(object_id)
-        return content
+        self.objects.drop([object_id])
 
     # ---- what was lost
 
     def _restore(self, objects: bytes) -> None:
         """The scheduler asks for objects that tasks take, and that are lost."""
-        failures = restore_all(self, objects)
+        failures = restore_all(self.objects, objects)
         self.soon(lambda: self._state.restored(objects, failures))
-
-    def put_again(self, object_ids: bytes) -> None:
-        """One use more of each of these (one after the other), which are put again as far as they were freed.
-
-        Raises ObjectLostError, and uses none of them, where the content of one was not kept.
-        """
-        done: list[bytes] = []
-        try:
-            for object_id in each_id(object_ids):
-                content = self.kept.get(object_id)
-                if content is not None:
-                    while not self._put_first(object_id, content):
-                        pass
-                elif object_id in self.objects:
-                    self.use_object(object_id)
-                else:
-                    raise ObjectLostError(
-                        f"object {object_id.hex()}, an argument, is gone: {self.why_not_kept(object_id)}"
-                    )
-                done.append(object_id)
-        except ScalerError:
-            self.drop_objects(done)
-            raise
-
-    def kept_content(self, object_id: bytes) -> list[Buffer] | None:
-        """What this client put under this id and keeps, once it has been put for the first time."""
-        upload = self._uploads.get(object_id)
-        if upload is not None:
-            upload.wait()
-        return self.kept.get(object_id)
-
-    def has(self, object_id: bytes) -> bool:
-        """Whether the object storage has it, since another put it there. Raises ObjectLostError when it was freed."""
-        try:
-            self._storage_client().get(object_id, existed=True)
-        except ObjectMissingError:
-            return False
-        return True
-
-    def why_not_kept(self, object_id: bytes) -> str:
-        """For people."""
-        if object_id not in self.objects:
-            return "its client has freed it, or has left"
-        return f"of what its client put, only {self.kept.limit >> 20} MiB are kept, and it is not among that"
-
-    @property
-    def storages(self) -> int:
-        """How many object storages there have been, one after the other."""
-        return 0 if self._storage is None else self._storage.instances
 
     def in_own_thread(self) -> bool:
         """Whether this is the client's thread, which must not wait for tasks."""
@@ -702,39 +539,3 @@ class ClientService:
                 self._names[number] -= 1
                 if not self._names[number]:
                     self._nameless.add(number)
-
-    # ---- results that are not wanted
-
-    def _is_input(self, object_id: bytes) -> bool:
-        """Whether a result has to stay for others of its graph; it is freed with the graph then."""
-        with self._lock:
-            group = self._inputs.pop(object_id, None)
-            if group is None or group.closed:
-                return False
-            group.results.append(object_id)
-            return True
-
-    def release_object(self, object_id: bytes) -> None:
-        """Free a result that nobody wants."""
-        self.lineage.forget(object_id)
-        if self._is_input(object_id):
-            return
-        if self.closed is None and self._storage_known():
-            try:
-                self._storage_client().release([object_id], self.identity)
-            except ScalerError as error:
-                log.debug("an object could not be released: %s", error)
-
-    def _storage_known(self) -> bool:
-        return self.settings is not None
-
-    def _storage_client(self) -> StorageClient:
-        self.check_open()
-        with self._lock:
-            if self._storage is None:
-                assert self.settings is not None
-                address = self._storage_address or Address.parse(self.settings.object_storage_address)
-                self._storage = StorageClient(
-                    address, new_identity(), f"client {self._name}", timeout_seconds=self._timeout_seconds
-                )
-            return self._storage

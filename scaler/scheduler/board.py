@@ -187,17 +187,6 @@ class Board:
             self._special_of(task).unwanted = True
             self.any_unwanted = True
 
-    def mark_wanted(self, task: int) -> None:
-        """Its client wants this result, too."""
-        special = self._special.get(task)
-        if special is not None:
-            special.unwanted = False
-
-    def any_useless(self, tasks: Iterable[int]) -> bool:
-        """Whether one of these has failed, and is kept for what used a first result of it that is lost."""
-        ended_badly = self.life.count(TaskState.FAILED) or self.life.count(TaskState.CANCELLED)
-        return bool(ended_badly) and any(map(self.lineage.useless, tasks))
-
     def depend(self, task: int, dependencies: array[int]) -> None:
         """``task`` takes these results (indexes of known tasks) as input, in this order."""
         for dependency in dependencies:

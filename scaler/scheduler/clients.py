@@ -285,7 +285,7 @@ class Clients:
                 if kept is not None:
                     session.singles.append((sequence, *kept, 1))
                 else:
-                    self._board.mark_wanted(task)
+                    self._board.lineage.want(task)
         for place in needed(message, chosen, spared) if spared else ():
             chosen.append(place)
             wanted[place] = 0
@@ -348,7 +348,7 @@ class Clients:
         for task, end in zip(tasks, ends, strict=True):
             dependencies = found[begin:end]
             begin = end
-            if NONE in dependencies or self._board.any_useless(dependencies):
+            if NONE in dependencies or self._board.lineage.any_useless(dependencies):
                 lost.append(task)
             elif dependencies:
                 self._board.depend(task, dependencies)

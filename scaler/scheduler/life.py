@@ -10,9 +10,9 @@
     that takes one goes back to waiting, and so does the one that made it.
 
 *Waiting*: a dependency has not succeeded yet, or an object is not there; in no queue. *Ready*: in the queue of its class.
-*Assigned*: with a worker, begun or not. *Running*: its worker reported that it has run for a while. *Retracting*: its worker was asked to give it
-back. *Succeeded*: ended, and kept while dependents need its result. *Failed* and *cancelled* tasks are forgotten within
-the pass that ended them.
+*Assigned*: with a worker, begun or not. *Running*: its worker reported that it has run for a while. *Retracting*: its worker
+was asked to give it back. *Succeeded*: ended, and kept while dependents need its result. *Failed* and *cancelled* tasks are
+forgotten within the pass that ended them, unless something still needs what made its inputs.
 """
 
 from __future__ import annotations

@@ -96,6 +96,12 @@ class Lineage:
                     self._wake(task)
         return ends
 
+    def want(self, task: int) -> None:
+        """Its client has not heard of its end, and wants the result, too."""
+        special = self._board._special.get(task)
+        if special is not None:
+            special.unwanted = False
+
     def forget_client(self, client: int) -> None:
         """It is gone, and with it what it was asked for."""
         for key in [key for key in self._parked if key[0] == client]:
@@ -135,6 +141,11 @@ class Lineage:
                 if user not in seen and self._board.life.state(user) == TaskState.WAITING:
                     seen.add(user)
                     found.append(user)
+
+    def any_useless(self, tasks: Iterable[int]) -> bool:
+        """Whether useless() holds for one of these."""
+        ended_badly = self._board.life.count(TaskState.FAILED) or self._board.life.count(TaskState.CANCELLED)
+        return bool(ended_badly) and any(map(self.useless, tasks))
 
     def useless(self, task: int) -> bool:
         """Whether it failed or was cancelled when it was to be made again, and is kept for what used its first result."""

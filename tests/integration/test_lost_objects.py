@@ -77,7 +77,7 @@ def test_map_with_large_arguments_and_results(client, cluster, tmp_path):
     cluster.replace_storage()
     for number, future in enumerate(futures):
         assert np.array_equal(future.result(60), shared + number)
-    assert len(client._service.lineage) == 0
+    assert len(client._service.objects.lineage) == 0
 
 
 def test_map_as_one_array(client, cluster, tmp_path):
@@ -102,7 +102,7 @@ def test_results_that_nobody_has_fetched_are_made_again_once(client, cluster, tm
     cluster.replace_storage()
     assert all(np.array_equal(future.result(30), data) for future in futures)
     assert path.read_text() == "x" * 8
-    assert len(client._service.lineage) == 0
+    assert len(client._service.objects.lineage) == 0
 
 
 def test_graph_with_large_intermediates(client, cluster, tmp_path):
@@ -167,7 +167,7 @@ def test_large_functions(client, cluster):
 
 
 def test_what_is_not_kept_ends_with_an_error_that_says_so(client, cluster):
-    client._service.kept.limit = SIZE // 2
+    client._service.objects.kept.limit = SIZE // 2
     reference = client.send_object(np.ones(SIZE), name="table")
     cluster.replace_storage()
     with pytest.raises(ObjectLostError) as caught:
