@@ -431,11 +431,7 @@ class Board:
         """A task ends without a result, and so does what depends on it; returns all these ends."""
         if not self.life.state(task) or self.life.state(task) in _ENDED:
             return []
-        if self.lineage:
-            doomed = array("I", self.lineage.doomed(task))
-        else:
-            doomed = array("I", [task])
-            doomed.extend(self.graph.descendants(task))
+        doomed = array("I", [task, *(self.lineage.waiting_for(task) if self.lineage else self.graph.descendants(task))])
         ids = self.slots.ids(doomed)
         ends = [self._ended(t, i, status, payload) for t, i in zip(doomed, ids, strict=True) if self.wanted(t)]
         self._stop(doomed, status)
@@ -628,9 +624,8 @@ class Board:
             assert (task in self.queues) == (state == TaskState.READY), task
             assert (self.loads.worker_of(task) != NONE) == held, task
             blocked = self.graph.missing(task) > 0 or task in self._held
-            assert blocked or state != TaskState.WAITING, task
             # What has begun or ended does not mind that an input is lost meanwhile.
-            assert not blocked or state == TaskState.WAITING or (self.lineage and state != TaskState.READY), task
+            assert state != (TaskState.READY if blocked else TaskState.WAITING), task
             assert (task in self._results) == (state == TaskState.SUCCEEDED), task
             assert state not in (TaskState.FAILED, TaskState.CANCELLED) or self.graph.users(task), task
         assert self._held <= set(alive)

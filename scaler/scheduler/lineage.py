@@ -115,7 +115,8 @@ class Lineage:
 
     def succeeded(self, tasks: Iterable[int]) -> None:
         """Their results are there, again or for the first time."""
-        self._remade.difference_update(tasks)
+        if self._remade:
+            self._remade.difference_update(tasks)
 
     # ---- asked
 
@@ -132,15 +133,15 @@ class Lineage:
         missing = array("I", [task for task in tasks if self._board.graph.missing(task)])
         return self._board.life.apply(TaskEvent.BLOCK, missing)
 
-    def doomed(self, task: int) -> Iterator[int]:
-        """The task and all that waits for it, directly or not; what has begun or ended does not need it any more."""
+    def waiting_for(self, task: int) -> Iterator[int]:
+        """All that waits for a task, directly or not; what has begun or ended does not need it any more."""
         found, seen = [task], {task}
         for one in found:
-            yield one
             for user in self._board.graph.dependents(one):
                 if user not in seen and self._board.life.state(user) == TaskState.WAITING:
                     seen.add(user)
                     found.append(user)
+                    yield user
 
     def any_useless(self, tasks: Iterable[int]) -> bool:
         """Whether useless() holds for one of these."""
