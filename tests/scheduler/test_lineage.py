@@ -6,10 +6,10 @@ import pytest
 
 from scaler.ids import LOST_OBJECT, NO_INPUT
 from scaler.machine import Log, Output
-from scaler.messages import Assign, Cancel, Release, Restore, Restored, ResultStatus, Role, RunningInside
+from scaler.messages import Assign, Cancel, Release, Restore, Restored, Results, ResultStatus, Role, RunningInside
 from scaler.scheduler.lineage import MAX_LOSSES
 
-from .builders import ANN, BEN, Rig, Worker, closed, of, q, results, tasks
+from .builders import ANN, BEN, Rig, Worker, closed, i, of, q, results, tasks
 from .test_arrays import ends as end_items
 from .test_arrays import given_out, submit
 
@@ -174,6 +174,26 @@ def test_what_made_a_lost_input_takes_one_that_could_not_be_made_again() -> None
     ((sequence, status, text),) = results(worker.ends((ann.id(3), 1), status=LOST, payload=gone((0, Y))))
     assert (sequence, status) == (3, LOST) and b"the result of f0 cannot be made again" in text
     assert len(rig.state.board) == 0
+
+
+def test_one_that_makes_an_input_again_ends_with_the_last_that_needs_it_in_the_same_message() -> None:
+    rig = Rig()
+    ann, worker = rig.client(), rig.worker(2)
+    ann.submit(1, 2, 3, needs={2: [1], 3: [1]}, unwanted=[1])
+    worker.ends((ann.id(1), 1), status=STORED, payload=where(X))
+    worker.ends((ann.id(3), 1), status=LOST, payload=gone((0, X)))
+    ann.say(Cancel(q(3)))
+    outputs = worker.say(
+        Results(
+            q(ann.id(2), ann.id(1)),
+            i(1, 2),
+            bytes([FAILED, LOST]),
+            [b"why", gone((NO_INPUT, Y))],
+            *[q(0, 0)] * 3,
+        )
+    )
+    assert results(outputs) == [(2, FAILED, b"why")] and of(outputs, Restore) == []
+    assert len(rig.state.board) == 0 and not rig.state.board.lineage
 
 
 def test_an_object_that_is_lost_again_and_again() -> None:

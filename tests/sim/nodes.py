@@ -344,7 +344,9 @@ class ClientNode(Node):
             self.books.delivered(self.identity + original.to_bytes(8, "little"), ResultStatus.object_lost, b"")
             return
         first = self.numbers(len(tasks))
-        self.clock.tell(f"{self.name}: the result of {original} is lost; {first} to {first + len(tasks) - 1} make it again")
+        self.clock.tell(
+            f"{self.name}: the result of {original} is lost; {first} to {first + len(tasks) - 1} make it again"
+        )
         self._originals[first + len(tasks) - 1] = original
         self.state.submit(copies(tasks, first, []))
         self.wake()
