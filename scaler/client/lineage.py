@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -39,26 +39,31 @@ class _Again:
 
 
 @dataclass(slots=True, eq=False)
+class _Source:
+    """What is kept so that results can be made again: of a graph once for all of its results."""
+
+    functions: set[int]
+    objects: bytes
+    """The ids of the objects that arguments are in, one after the other."""
+    tasks: list[Task] = field(default_factory=list)
+    """Of a graph all, by sequence."""
+    shared: list[bytes] = field(default_factory=list)
+    """Those among the objects that are of no single task."""
+    results: int = 0
+    """How many results need it."""
+
+
+@dataclass(slots=True, eq=False)
 class _Origin:
     """Where a stored result came from."""
 
-    tasks: list[Task]
-    """What made it, last, and what made its inputs, in the order in which they were submitted."""
-    shared: list[bytes]
-    """More objects that arguments of theirs refer to."""
+    make: Callable[[], list[Task]]
+    """The task that made it, last, after those that made its inputs, in the order in which they were submitted."""
+    source: _Source
     storages: int
     """How many object storages had been here when it was made, one after the other."""
     losses: int = 0
     again: _Again | None = None
-
-    @property
-    def objects(self) -> bytes:
-        """The objects that their arguments are in, one after the other."""
-        return b"".join([*(task.object_id for task in self.tasks), *self.shared])
-
-    @property
-    def functions(self) -> set[int]:
-        return {task.function for task in self.tasks}
 
 
 class Lineage:
@@ -72,6 +77,8 @@ class Lineage:
         self._objects = objects
         self._lock = service.lock
         self._origins: dict[bytes, _Origin] = {}
+        self._graphs: dict[int, _Source] = {}
+        """By the first sequence of a graph."""
 
     def __len__(self) -> int:
         return len(self._origins)
@@ -80,22 +87,28 @@ class Lineage:
 
     def remember(self, object_id: bytes, task: Task) -> None:
         """This task made this result."""
-        self._enter(object_id, ancestry(task), [] if task.group is None else task.group.shared)
+        if task.group is None:
+            self._enter(object_id, lambda: [task], _Source({task.function}, task.object_id))
+            return
+        with self._lock:
+            source = self._graphs.get(task.group.members[0]) or _graph_source(task.group)
+            if self._enter(object_id, lambda: ancestry(task, source.tasks), source):
+                self._graphs[task.group.members[0]] = source
 
     def remember_item(self, object_id: bytes, whole: ArrayTask, item: int) -> None:
         """The same for an item of an array, before its objects are dropped."""
-        begin = whole.ends[item - 1] if item else 0
-        payload = whole.items[begin : whole.ends[item]]
-        task = Task(whole.first + item, whole.function, payload, whole.options, object_id=whole.objects.get(item, b""))
-        self._enter(object_id, [task], [])
+        objects = whole.objects.get(item, b"")
+        self._enter(object_id, lambda: [_item_task(whole, item, objects)], _Source({whole.function}, objects))
 
-    def _enter(self, object_id: bytes, tasks: list[Task], shared: list[bytes]) -> None:
-        origin = _Origin(tasks, shared, self._objects.storages)
+    def _enter(self, object_id: bytes, make: Callable[[], list[Task]], source: _Source) -> bool:
         with self._lock:
-            if not self._service.hold_functions(origin.functions):
-                return  # One was forgotten meanwhile.
-            self._objects.kept.hold(origin.objects)
-            self._origins[object_id] = origin
+            if not source.results:
+                if not self._service.hold_functions(source.functions):
+                    return False  # One was forgotten meanwhile.
+                self._objects.kept.hold(source.objects)
+            source.results += 1
+            self._origins[object_id] = _Origin(make, source, self._objects.storages)
+            return True
 
     def forget(self, object_id: bytes) -> None:
         """This result was fetched, or nobody wants it."""
@@ -103,8 +116,13 @@ class Lineage:
             origin = self._origins.pop(object_id, None)
             if origin is None:
                 return
-            self._objects.kept.let_go(origin.objects, self._objects.uses)
-            self._service.let_go_functions(origin.functions)
+            source = origin.source
+            source.results -= 1
+            if not source.results:
+                self._objects.kept.let_go(source.objects, self._objects.uses)
+                self._service.let_go_functions(source.functions)
+                if source.tasks:
+                    del self._graphs[source.tasks[0].sequence]
         if origin.again is not None:
             self._abandon(origin.again)
 
@@ -161,20 +179,21 @@ class Lineage:
 
     def _begin(self, origin: _Origin) -> _Again:
         """Submit what makes it, unless that was done already. Raises ObjectLostError when an argument is gone, too."""
-        service = self._service
+        service, shared = self._service, origin.source.shared
         with self._lock:
             if origin.again is not None:
                 return origin.again
-            first = service.sequences(len(origin.tasks))[0]
-            again = origin.again = _Again(first + len(origin.tasks) - 1)
+            tasks = origin.make()
+            first = service.sequences(len(tasks))[0]
+            again = origin.again = _Again(first + len(tasks) - 1)
         try:
-            self._objects.put_again(origin.objects)
+            self._objects.put_again(b"".join([*(task.object_id for task in tasks), *shared]))
         except ScalerError as error:
             with self._lock:
                 origin.again = None
             again.finish_task(again.sequence, error)
             raise
-        service.submit(copies(origin.tasks, first, origin.shared), [(again.sequence, again)])
+        service.submit(copies(tasks, first, shared), [(again.sequence, again)])
         return again
 
     def restore(self, object_id: bytes, error: ObjectMissingError) -> None:
@@ -190,11 +209,20 @@ class Lineage:
             raise ObjectLostError(f"{error}; {objects.why_not_kept(object_id)}")
 
 
-def ancestry(task: Task) -> list[Task]:
-    """A task, last, after all that it depends on, directly or not."""
-    if task.group is None or not task.dependencies:
-        return [task]
-    members = task.group.tasks
+def _graph_source(group: Group) -> _Source:
+    tasks = group.tasks
+    objects = b"".join([*(task.object_id for task in tasks), *group.shared])
+    return _Source({task.function for task in tasks}, objects, tasks, group.shared)
+
+
+def _item_task(whole: ArrayTask, item: int, objects: bytes) -> Task:
+    """An item as a task of its own."""
+    payload = whole.items[whole.ends[item - 1] if item else 0 : whole.ends[item]]
+    return Task(whole.first + item, whole.function, payload, whole.options, object_id=objects)
+
+
+def ancestry(task: Task, members: list[Task]) -> list[Task]:
+    """A task, last, after all that it depends on, directly or not. ``members`` are by sequence, without gaps."""
     found, pending = {task.sequence: task}, [task]
     while pending:
         for sequence in pending.pop().dependencies:

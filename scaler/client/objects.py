@@ -191,6 +191,7 @@ class ClientObjects:
         """Nothing of a graph will run any more: free what its tasks took as arguments and inputs."""
         with self._lock:
             results, group.results = group.results, []
+        group.tasks = []  # They refer to their group.
         for together in group.arguments:
             self.drop(each_id(together))
         for object_id in results:

@@ -338,7 +338,7 @@ class ClientNode(Node):
 
     def _make_again(self, sequence: int, task: Task) -> None:
         """A result was lost before it was fetched: what made it runs again, under new sequences."""
-        tasks = ancestry(task)
+        tasks = ancestry(task, task.group.tasks) if task.group is not None else [task]
         original = self._originals.pop(sequence, sequence)
         if any(one.function in self.retired for one in tasks):
             self.books.delivered(self.identity + original.to_bytes(8, "little"), ResultStatus.object_lost, b"")
