@@ -199,12 +199,16 @@ class Lineage:
     def restore(self, object_id: bytes, error: ObjectMissingError) -> None:
         """Have an object in the storage again, under the same id. Raises ObjectLostError where that cannot be."""
         objects = self._objects
-        if object_id in self._origins:
+        origin = self._origins.get(object_id)
+        if origin is not None:
             content: Sequence[Buffer] | None = [self.take_again(object_id, error)]
+            origin.storages, origin.losses = objects.storages, origin.losses + 1
         else:
             content = objects.content(object_id)
         if content is not None:
             objects.put_as(object_id, content)
+            if object_id not in self._origins and object_id not in objects.uses:
+                objects.release(object_id)  # It was freed meanwhile.
         elif not objects.has(object_id):
             raise ObjectLostError(f"{error}; {objects.why_not_kept(object_id)}")
 

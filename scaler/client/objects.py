@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import Counter
@@ -15,6 +14,7 @@ from typing_extensions import Buffer
 from scaler.buffers import size_of
 from scaler.client.kept_content import KeptContent, each_id
 from scaler.client.lineage import Lineage
+from scaler.client.releases import Releases
 from scaler.client.state import Group
 from scaler.errors import ObjectLostError, ObjectMissingError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 HASHED_BYTES = 1 << 20
 """Larger objects in shared memory have random names."""
-
-log = logging.getLogger("scaler")
 
 
 @dataclass(slots=True, eq=False)
@@ -52,11 +50,13 @@ class ClientObjects:
         self._timeout_seconds = timeout_seconds
         self._process = os.getpid()
         self._storage: StorageClient | None = None
+        self._releases = Releases(lambda names: self._client().release(names, service.identity))
         self._uploads: dict[bytes, _Upload] = {}
         self._inputs: dict[bytes, Group] = {}
         """Stored results that tasks of their graphs may still take as input."""
 
     def close(self) -> None:
+        self._releases.close()
         if self._storage is not None and os.getpid() == self._process:
             self._storage.close()
 
@@ -109,6 +109,7 @@ class ClientObjects:
     def put_as(self, object_id: bytes, content: Sequence[Buffer]) -> None:
         """Put an object under this id, and keep its content as far as that can be."""
         shared: list[memoryview] = []
+        self._releases.take_back(object_id)
         self._client().put(object_id, content, self._service.identity, shared.append)
         if shared:
             self.kept.keep_view(object_id, shared[0])
@@ -128,7 +129,6 @@ class ClientObjects:
                 if self.uses[object_id] > 0:
                     continue
                 self.uses.pop(object_id, None)
-                self.kept.unused(object_id)
             self.release(object_id)
 
     # ---- results, and whatever has an id
@@ -179,13 +179,12 @@ class ClientObjects:
     def release(self, object_id: bytes) -> None:
         """Free what nobody wants."""
         self.lineage.forget(object_id)
+        self.kept.unused(object_id)
         if self._is_input(object_id):
             return
-        if self._service.closed is None and self._service.settings is not None:
-            try:
-                self._client().release([object_id], self._service.identity)
-            except ScalerError as error:
-                log.debug("an object could not be released: %s", error)
+        storage, identity = self._storage, self._service.identity
+        if self._service.closed is None and storage is not None and not storage.try_release([object_id], identity):
+            self._releases.add(object_id)
 
     def release_group(self, group: Group) -> None:
         """Nothing of a graph will run any more: free what its tasks took as arguments and inputs."""

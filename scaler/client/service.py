@@ -279,6 +279,8 @@ class ClientService:
             self.objects.is_input_of(object_id, task.group)
         if wanted:
             self.objects.lineage.remember(object_id, task)
+        elif task.wanted:  # Whoever waited for it does not any more.
+            self.objects.release(object_id)
 
     def _items_ended(self, ended: ItemsEnded) -> None:
         whole = ended.whole

@@ -50,8 +50,6 @@ class Lineage:
         It is with a worker, or an item that has just become a task of its own. Raises ProtocolError for another payload.
         """
         board = self._board
-        if not board.life.state(task):
-            return []  # The end of another one ended it just now.
         inputs = board.graph.dependencies(task)
         lost = list(_entries(payload, len(inputs)))
         if board.life.state(task) != TaskState.WAITING:

@@ -276,6 +276,8 @@ class Workers:
     def _end_badly(self, task: int, status: ResultStatus, payload: bytes) -> None:
         if status == ResultStatus.unspecified or status in (ResultStatus.rejected, ResultStatus.crashed):
             raise ProtocolError(f"a worker cannot end a task as {status.name}")
+        if not self._board.life.state(task):
+            return  # The end of another one in the same message ended it just now.
         if status == ResultStatus.failed and self._board.retry(task, payload):
             return
         if status == ResultStatus.object_lost:

@@ -151,6 +151,21 @@ class StorageClient:
         with links.writing:
             self._attempt(links, links.writers, links.identity, lambda link: link.send(message))
 
+    def try_release(self, object_ids: list[bytes], owner: bytes) -> bool:
+        """As release(), if that can be done at once; False, and nothing happens, where it would have to wait."""
+        links = self._current()
+        if not links.writing.acquire(blocking=False):
+            return False
+        try:
+            link = links.take(links.writers)
+            if link is not None:
+                _use(links, links.writers, link, lambda link: link.send(Release(b"".join(object_ids), owner)))
+            return link is not None
+        except OSError:
+            return False
+        finally:
+            links.writing.release()
+
     def statistics(self) -> Statistics:
         """What the storage holds and did. Raises ConnectionLostError."""
         links = self._current()
