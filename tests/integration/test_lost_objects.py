@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from scaler import Client
+from scaler import Client, ObjectReference
 from scaler.errors import ObjectLostError
 
 pytestmark = pytest.mark.integration
@@ -21,7 +21,12 @@ class Cluster:
     """Real processes, whose storage can be replaced by an empty one."""
 
     address: str
-    replace_storage: Callable[[], None]
+    kill_storage: Callable[[], None]
+    start_storage: Callable[[], None]
+
+    def replace_storage(self) -> None:
+        self.kill_storage()
+        self.start_storage()
 
 
 @pytest.fixture
@@ -31,13 +36,15 @@ def cluster(free_addresses, start) -> Iterator[Cluster]:
     start("scaler_scheduler", scheduler, "-osa", storage)
     start("scaler_cluster", "-n", "2", scheduler)
 
-    def replace_storage() -> None:
+    def kill_storage() -> None:
         running[-1].kill()
         running[-1].wait()
+
+    def start_storage() -> None:
         running.append(start("scaler_object_storage_server", storage))
         running[-1].wait_for_line("listen to object storage address")
 
-    yield Cluster(scheduler, replace_storage)
+    yield Cluster(scheduler, kill_storage, start_storage)
 
 
 @pytest.fixture
@@ -164,6 +171,64 @@ def test_large_functions(client, cluster):
     assert client.submit(carrying, 1).result(20) == 300_001
     cluster.replace_storage()
     assert client.map(carrying, range(4)) == [300_000 + i for i in range(4)]
+
+
+def test_a_result_that_others_take_as_argument(client, cluster):
+    data = np.arange(SIZE // 8)
+    future = client.submit(grown, data, 1)
+    wait_for(future.done)
+    reference = future.as_argument()
+    cluster.replace_storage()
+    later = [client.submit(grown, reference, number) for number in range(4)]
+    assert all(np.array_equal(one.result(30), data + 1 + number) for number, one in enumerate(later))
+    assert np.array_equal(future.result(30), data + 1)
+
+
+def test_tasks_inside_tasks(client, cluster, tmp_path):
+    """The inner tasks take what the client around their parent has sent, and what their own has put."""
+    path, release = tmp_path / "started", tmp_path / "release"
+
+    def parent(inner, reference):
+        with inner:
+            table = np.arange(SIZE // 8)
+            first = inner.submit(grown, table, 1)
+            wait_for(first.done)
+            path.write_text("x")
+            wait_for(release.exists)
+            second = inner.submit(lambda parts, table: parts[0] + table, [reference.reference()], table)
+            return float(first.result(30).sum() + second.result(30).sum())
+
+    data = np.arange(SIZE // 8)
+    reference = client.send_object(data, name="table")
+    future = client.submit(parent, client, Untouched(reference))
+    wait_for(path.exists)
+    cluster.replace_storage()
+    release.write_text("")
+    assert future.result(60) == float((data + 1).sum() + (2 * data).sum())
+
+
+class Untouched:
+    """A reference that stays one."""
+
+    def __init__(self, reference):
+        self._fields = dataclasses.astuple(reference)
+
+    def reference(self):
+        return ObjectReference(*self._fields)
+
+
+def test_small_tasks_go_on_while_the_storage_is_away(client, cluster):
+    large = client.submit(np.ones, SIZE)
+    wait_for(large.done)
+    futures = [client.submit(grown, np.ones(SIZE // 8), number) for number in range(2)]
+    wait_for(lambda: all(future.done() for future in futures))
+    cluster.kill_storage()
+    del large, futures[0]  # What is freed now waits for the storage, and nobody waits for that.
+    began = time.monotonic()
+    assert [client.submit(abs, -x).result(5) for x in range(100)] == list(range(100))
+    assert time.monotonic() - began < 3
+    cluster.start_storage()
+    assert futures[0].result(30)[0] == 2
 
 
 def test_what_is_not_kept_ends_with_an_error_that_says_so(client, cluster):
