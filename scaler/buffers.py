@@ -45,11 +45,22 @@ def dump(obj: Any, pickled: Callable[[Any, Callable[[pickle.PickleBuffer], bool]
     return [content] if not large else _laid_out(content, large)
 
 
-def load(data: Buffer) -> Any:
+class LargeBufferError(Exception):
+    """What is pickled has a large buffer."""
+
+
+def refuse_large(buffer: pickle.PickleBuffer) -> bool:
+    """A buffer_callback for what should become a small pickle. Raises LargeBufferError for a large buffer."""
+    if buffer.raw().nbytes >= LARGE_BYTES:
+        raise LargeBufferError
+    return True
+
+
+def load(data: bytes | memoryview) -> Any:
     """What dump() wrote, from one contiguous buffer; large buffers are views of it."""
-    view = memoryview(data)
-    if not view or view[0] != _MARK:
+    if not data or data[0] != _MARK:
         return pickle.loads(data)
+    view = memoryview(data)
     _, count, size = _HEAD.unpack_from(view)
     begin = _HEAD.size + count * _PLACE.size
     places = _PLACE.iter_unpack(view[_HEAD.size : begin])

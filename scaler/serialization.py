@@ -71,6 +71,8 @@ class DefaultSerializer:
 def _pickled(obj: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
     try:
         data = pickle.dumps(obj, PROTOCOL, buffer_callback=buffer_callback)
+    except buffers.LargeBufferError:
+        raise
     except Exception:
         return bytes(cloudpickle.dumps(obj, PROTOCOL, buffer_callback))
     # A reference into __main__ means another module at the worker.
@@ -158,6 +160,18 @@ def write(serializer: Serializer, obj: Any, what: str) -> bytes:
     except Exception as error:
         part = _offending_part(serializer, obj, what)
         raise SerializationError(f"{part} cannot be serialized: {_text(error)}") from error
+
+
+def write_small(serializer: Serializer, obj: Any, limit: int) -> bytes | None:
+    """The object as bytes. None where these are more than ``limit``, which is found out with as little copying as can be, where
+    the object cannot be written, and for serializers other than the default one: write_parts() is for all of these."""
+    if type(serializer) is not DefaultSerializer or (type(obj) is bytes and len(obj) > limit):
+        return None
+    try:
+        data = _pickled(obj, buffers.refuse_large)
+    except Exception:
+        return None
+    return data if len(data) <= limit else None
 
 
 def write_parts(serializer: Serializer, obj: Any, what: str) -> list[Buffer]:

@@ -12,7 +12,6 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from scaler import serialization
-from scaler.buffers import size_of
 from scaler.client.arrays import ArrayTask, ItemsEnded
 from scaler.client.future import Outcome, read_outcome
 from scaler.client.object_reference import ObjectReference
@@ -97,9 +96,18 @@ def call_payload(
     With ``reserialize`` what is known of an argument is renewed, but for those whose ids are in ``renewed``.
     """
     if not (service.shared.known and service.shared.any_known((*args, *kwargs.values()))):
-        content = _small_arguments(service, fn, args, kwargs)
-        if content is not None:
-            return INLINE + content, b""
+        limit = service.inline_limit
+        for argument in args:
+            if type(argument) is bytes and len(argument) > limit:
+                break
+        else:
+            content = serialization.write_small(service.serializer, (args, kwargs), limit)
+            if content is not None:
+                return INLINE + content, b""
+        if type(service.serializer) is not DefaultSerializer:
+            content = arguments(service, fn, args, kwargs)
+            if len(content) <= limit:
+                return INLINE + content, b""
     taken: dict[int, ObjectReference] = {}
     renewed = set() if renewed is None else renewed
     name = serialization.name_of(fn)
@@ -123,25 +131,6 @@ def call_payload(
         service.objects.drop(reference.object_id for reference in taken.values())
         raise
     return payload, b"".join([object_id, *(reference.object_id for reference in taken.values())])
-
-
-def _small_arguments(
-    service: ClientService, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> bytes | None:
-    """A call's arguments, serialized; None where they are large, of which as little as can be is copied to find out."""
-    limit = service.inline_limit
-    if type(service.serializer) is DefaultSerializer:
-        for argument in args:
-            if type(argument) is bytes and len(argument) > limit:
-                return None
-        try:
-            parts = DefaultSerializer.serialize_parts((args, kwargs))
-        except Exception:
-            pass  # arguments() tells what is wrong.
-        else:
-            return bytes(parts[0]) if len(parts) == 1 and size_of(parts) <= limit else None
-    content = arguments(service, fn, args, kwargs)
-    return content if len(content) <= limit else None
 
 
 def arguments(service: ClientService, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -252,7 +241,7 @@ class Batch:
 
     def _show(self, label: str) -> None:
         """A progress bar until all have ended or one has failed."""
-        from tqdm import tqdm
+        from tqdm.auto import tqdm  # a widget in notebooks, a line in terminals
 
         total = self._submitted
         self._watched = True

@@ -178,7 +178,8 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
     def _outcome(self, timeout: float | None) -> tuple[Any, BaseException | None]:
         if self._read is None:
             outcome = self._wait(timeout)
-            self._service.show_output()
+            if self._service.output is not None:
+                self._service.show_output()
             if isinstance(outcome, BaseException):
                 self._read = None, outcome
             else:
@@ -274,16 +275,18 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
     def _end(self, outcome: Outcome | BaseException) -> bool:
         """Whether this is what ends it."""
         with self._condition:
-            if self.done():
+            if self._state is not PENDING and self.done():
                 return False
             if isinstance(outcome, Outcome) and outcome.status == ResultStatus.cancelled:
-                self._state, told = CANCELLED_AND_NOTIFIED, "add_cancelled"
+                self._state = CANCELLED_AND_NOTIFIED
             else:
                 self._result, self._state = outcome, FINISHED
-                told = "add_exception" if self.failed else "add_result"
-            for waiter in self._waiters:
-                getattr(waiter, told)(self)
-        self._invoke_callbacks()
+            if self._waiters:
+                told = "add_cancelled" if self._result is None else "add_exception" if self.failed else "add_result"
+                for waiter in self._waiters:
+                    getattr(waiter, told)(self)
+        if self._done_callbacks:
+            self._invoke_callbacks()
         return True
 
     def _invoke_callbacks(self) -> None:

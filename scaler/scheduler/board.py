@@ -56,6 +56,8 @@ class End:
     payload: bytes
     count: int = 1
     """Items that ended, of which the id names the first."""
+    profile: tuple[int, int, int] = (0, 0, 0)
+    """Wall and CPU microseconds and peak bytes, where the task ran to its end."""
 
 
 @dataclass(slots=True)

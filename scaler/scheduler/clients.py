@@ -39,7 +39,7 @@ from scaler.scheduler.arrays import TaskArray, TaskRange, checked_array, gaps
 from scaler.scheduler.board import Board, End
 from scaler.scheduler.columns import checked_submit, cut_results, needed, select_results, select_submit
 from scaler.scheduler.nesting import Nesting
-from scaler.scheduler.sessions import ClientSession
+from scaler.scheduler.sessions import UNKNOWN, ClientSession
 from scaler.scheduler.settings import SchedulerSettings
 
 
@@ -145,7 +145,7 @@ class Clients:
         session = self._of_peer.pop(peer)
         session.peer, session.heard = None, now
         nested = session.orphaned or session.inside is not None
-        self._out.log(20 if nested else 30, f"lost {session.label}: {reason}")
+        self._out.log(20 if nested or not session.unfinished else 30, f"lost {session.label}: {reason}")
         self._board.changed = self._board.changed or nested
         if session.orphaned:
             # Not forgotten yet: its process may live, if the task had just ended when it was stopped.
@@ -231,7 +231,7 @@ class Clients:
         if ids and (session.refusing or self._full(len(ids))):
             session.refusing = more
             for id in ids:
-                session.singles.append((sequence_of(id), ResultStatus.rejected, self._refusal(), 1))
+                session.singles.append((sequence_of(id), ResultStatus.rejected, self._refusal(), 1, UNKNOWN))
         elif ids:
             self._add(session, message, ids)
         if not more:
@@ -283,7 +283,7 @@ class Clients:
             elif want and sequence not in answered:
                 kept = self._board.kept_result(task)
                 if kept is not None:
-                    session.singles.append((sequence, *kept, 1))
+                    session.singles.append((sequence, *kept, 1, UNKNOWN))
                 else:
                     self._board.lineage.want(task)
         for place in needed(message, chosen, spared) if spared else ():
@@ -308,7 +308,7 @@ class Clients:
         whole = TaskArray(session.number, first, function, message.items, ends, message.options, session.depth)
         for begin, end in self._new_items(session, first, first + len(ends)):
             if self._full(end - begin):
-                session.singles.append((begin, ResultStatus.rejected, self._refusal(), end - begin))
+                session.singles.append((begin, ResultStatus.rejected, self._refusal(), end - begin, UNKNOWN))
             else:
                 self._board.ranges.add(whole, begin - first, end - first)
         self._board.changed = True
@@ -442,7 +442,7 @@ class Clients:
         for end in ends:
             session = self.sessions.get(end.id >> SEQUENCE_BITS)
             if session is not None:
-                session.singles.append((sequence_of(end.id), end.status, end.payload, end.count))
+                session.singles.append((sequence_of(end.id), end.status, end.payload, end.count, end.profile))
 
     def answer_all(self) -> None:
         self._ask_for_objects()

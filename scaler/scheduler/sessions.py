@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from scaler.ids import SEQUENCE_BITS
 from scaler.messages import ManagerReport, RegisterManager, RegisterWorker, Results, RunningInside, WorkerHeartbeat
 
+Single = tuple[int, int, bytes, int, tuple[int, int, int]]
+"""(sequence, status, payload, count, profile) of a task, or of items that follow each other, that ended other than well."""
+UNKNOWN = (0, 0, 0)
+"""The profile (wall and processor time in us, peak bytes) of what did not run to its end."""
+
 
 @dataclass(slots=True)
 class ClientSession:
@@ -24,8 +29,7 @@ class ClientSession:
     unfinished: int = 0
     """How many of its tasks are in the board, kept results included."""
     outbox: list[Results] = field(default_factory=list)
-    singles: list[tuple[int, int, bytes, int]] = field(default_factory=list)
-    """(sequence, status, payload, count) of tasks, and items that follow each other, that ended without running."""
+    singles: list[Single] = field(default_factory=list)
     answers: list[object] = field(default_factory=list)
     held: array[int] = field(default_factory=lambda: array("Q"))
     """Ids of tasks that are not to begin before all parts of what was submitted together are there."""
@@ -53,9 +57,9 @@ class ClientSession:
         """What is to be told, which is forgotten here."""
         told = self.outbox
         if self.singles:
-            sequences, statuses, payloads, counts = zip(*self.singles, strict=True)
-            nothing = bytes(8 * len(payloads))
-            results = Results(array("Q", sequences), b"", bytes(statuses), list(payloads), nothing, nothing, nothing)
+            sequences, statuses, payloads, counts, profiles = zip(*self.singles, strict=True)
+            wall, cpu, peak = (array("Q", column) for column in zip(*profiles, strict=True))
+            results = Results(array("Q", sequences), b"", bytes(statuses), list(payloads), wall, cpu, peak)
             if max(counts) > 1:
                 results.counts = array("I", counts)
             told.append(results)

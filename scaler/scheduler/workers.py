@@ -194,7 +194,7 @@ class Workers:
         if good:
             self._clients.deliver(array("I", [tasks[i] for i in good]), select_results(message, good))
         for i in bad:
-            self._end_badly(tasks[i], ResultStatus(statuses[i]), message.payloads[i])
+            self._end_badly(tasks[i], select_results(message, [i]))
 
     def _further_entries(
         self, session: WorkerSession, tasks: array[int], stale: set[int], attempts: array[int]
@@ -273,7 +273,8 @@ class Workers:
                 if client is not None:
                     self._board.released_objects.append((message.payloads[i], client.identity))
 
-    def _end_badly(self, task: int, status: ResultStatus, payload: bytes) -> None:
+    def _end_badly(self, task: int, message: Results) -> None:
+        status, payload = ResultStatus(message.statuses[0]), message.payloads[0]
         if status == ResultStatus.unspecified or status in (ResultStatus.rejected, ResultStatus.crashed):
             raise ProtocolError(f"a worker cannot end a task as {status.name}")
         if not self._board.life.state(task):
@@ -286,7 +287,13 @@ class Workers:
         if status in _STOPPED:
             payload = self._stopped(task, payload)
         self._board.loads.release(array("I", [task]))
-        self._clients.deliver_ends(self._board.end(task, status, payload))
+        ends = self._board.end(task, status, payload)
+        columns = message.wall_microseconds, message.cpu_microseconds, message.peak_memory_bytes
+        wall, cpu, peak = (u64(column)[0] for column in columns)
+        for end in ends:
+            if end.task == task:  # not those that needed its result
+                end.profile = wall, cpu, peak
+        self._clients.deliver_ends(ends)
 
     def _stopped(self, task: int, text: bytes) -> bytes:
         """What was submitted inside it goes too; returns why it was stopped, with its name."""

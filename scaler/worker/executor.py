@@ -294,9 +294,13 @@ class Executor:
         return serialization.read(serializer, data, f"an input of {name}")
 
     def _written(self, serializer: serialization.Serializer, result: Any, number: int) -> tuple[ResultStatus, bytes]:
+        limit = self.settings.inline_limit_bytes
+        small = serialization.write_small(serializer, result, limit)
+        if small is not None:
+            return ResultStatus.succeeded, small
         function = self._functions[number]
         parts = serialization.write_parts(serializer, result, f"the result of {function.name}")
-        if len(parts) == 1 and size_of(parts) <= self.settings.inline_limit_bytes:
+        if len(parts) == 1 and size_of(parts) <= limit:
             return ResultStatus.succeeded, bytes(parts[0])
         object_id = new_identity()
         self._storage_client().put(object_id, parts, function.owner)

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,6 +56,7 @@ class _Process:
     link: socket.socket
     pid: int = 0
     connection: Connection | None = None
+    adopted: asyncio.Task[None] | None = None
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
     peak_bytes: int = 0
     pipes: list[int] = field(default_factory=list)
@@ -190,17 +191,19 @@ class WorkerService:
 
     def _heard_from_fork_server(self, message: Message) -> None:
         if isinstance(message, ExecutorForked):
-            self._processes[message.executor].pid = message.pid
-            self._spawn(self._adopt(message.executor))
+            process = self._processes[message.executor]
+            process.pid = message.pid
+            process.adopted = self._spawn(self._adopt(message.executor))
         elif isinstance(message, ExecutorExited):
             self._spawn(self._exited(message))
         elif isinstance(message, ForkServerReady) and message.error:
             self._daemon.stop(message.error, 1)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _adopt(self, number: int) -> None:
         """A new executor: listen to its socket and to what it prints."""
@@ -284,8 +287,8 @@ class WorkerService:
         process = self._processes.get(message.executor)
         if process is None:
             return
-        if process.connection is None:
-            await asyncio.sleep(0)
+        if process.adopted is not None:  # It may have ended while its socket was being taken over.
+            await process.adopted
         self._read_all(process)
         del self._processes[message.executor]
         self._release(process)

@@ -129,7 +129,7 @@ def test_one_set_of_options_for_all_stands_once() -> None:
 
 def test_many_and_large_tasks_are_cut(monkeypatch: Any) -> None:
     monkeypatch.setattr(state_module, "MESSAGE_TASKS", 3)
-    monkeypatch.setattr(messages, "MESSAGE_BYTES", 10)
+    monkeypatch.setattr(messages.packing, "MESSAGE_BYTES", 10)
     rig = Rig()
     sizes = [1, 1, 1, 1, 20, 5, 5, 1]
     told = said(rig.submit(*[Task(n, 0, bytes(size)) for n, size in enumerate(sizes)]))

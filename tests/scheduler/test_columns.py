@@ -27,7 +27,7 @@ WHOLE = Results(q(7, 8, 9), i(1, 2, 3), b"\1\2\3", [b"a", b"b", b"c"], q(10, 11,
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "MESSAGE_BYTES", 10)
+    monkeypatch.setattr(messages.packing, "MESSAGE_BYTES", 10)
 
 
 def placement(
@@ -82,7 +82,7 @@ def test_one_payload_larger_than_the_limit_goes_alone(small: None) -> None:
 @given(st.lists(st.integers(0, 15), max_size=20))
 def test_cuts_cover_all_in_order_and_are_as_few_as_they_can(sizes: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(messages, "MESSAGE_BYTES", 10)
+        patch.setattr(messages.packing, "MESSAGE_BYTES", 10)
         cuts = list(messages.runs(sizes))
     assert [n for first, last in cuts for n in range(first, last)] == list(range(len(sizes)))
     for first, last in cuts:

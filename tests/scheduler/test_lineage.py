@@ -196,6 +196,15 @@ def test_one_that_makes_an_input_again_ends_with_the_last_that_needs_it_in_the_s
     assert len(rig.state.board) == 0 and not rig.state.board.lineage
 
 
+def test_two_that_were_stopped_the_second_of_which_nobody_needs_after_the_first() -> None:
+    rig = Rig()
+    ann, worker = rig.client(), rig.worker(2)
+    ann.submit(1, 2, 3, needs={3: [1, 2]}, unwanted=[1, 2])
+    ended = results(worker.ends((ann.id(1), 1), (ann.id(2), 1), status=ResultStatus.timed_out, payload=b"ran too long"))
+    assert [(sequence, status) for sequence, status, _ in ended] == [(3, ResultStatus.timed_out)]
+    assert len(rig.state.board) == 0
+
+
 def test_an_object_that_is_lost_again_and_again() -> None:
     rig = Rig()
     ann, worker = rig.client(), rig.worker()

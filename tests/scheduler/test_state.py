@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scaler.ids import sequence_of, task_id
+from scaler.ids import sequence_of, task_id, u64
 from scaler.machine import Log, Output, Stop
 from scaler.messages import (
     Assign,
@@ -147,6 +147,14 @@ def test_a_failure_is_delivered_as_it_came() -> None:
     ann, worker = rig.client(), rig.worker()
     ann.submit(1)
     assert results(worker.ends((ann.id(1), 1), status=FAILED, payload=b"why")) == [(1, FAILED, b"why")]
+
+
+def test_what_a_failed_task_took_is_told() -> None:
+    rig = Rig()
+    ann, worker = rig.client(), rig.worker()
+    ann.submit(1, 2, needs={2: [1]})
+    (failed,) = of(worker.ends((ann.id(1), 1), status=FAILED, wall=77), Results)
+    assert list(u64(failed.tasks)) == [1, 2] and list(u64(failed.wall_microseconds)) == [77, 0]
 
 
 def test_a_failed_task_is_run_again_as_often_as_asked() -> None:

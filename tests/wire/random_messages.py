@@ -30,7 +30,9 @@ UNIONS = [
     ("worker", "WorkerToScheduler"),
     ("worker", "SchedulerToWorker"),
 ]
-CLASSES = {name: c for name, c in vars(messages).items() if is_dataclass(c) and c.__module__ == messages.__name__}
+CLASSES = {
+    name: c for name, c in vars(messages).items() if is_dataclass(c) and c.__module__.startswith(messages.__name__)
+}
 NESTED = {
     "Piece",
     "Function",

@@ -1,0 +1,124 @@
+"""The structs of ``protocol/storage.capnp``, which says what they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class StorageFailureReason(IntEnum):
+    unspecified = 0
+    freed = 1
+    unknown = 2
+    owner_gone = 3
+    too_large = 4
+    not_shared = 5
+    lost = 6
+
+
+@dataclass(slots=True)
+class Piece:
+    process: int
+    descriptor: int
+    name: str
+    generation: int
+    offset: int
+    bytes: int
+
+
+@dataclass(slots=True)
+class Put:
+    request: int
+    object: bytes
+    owner: bytes
+    total_bytes: int
+    offset: int = 0
+    pieces: list[Piece] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Stored:
+    request: int
+    already_there: bool = False
+
+
+@dataclass(slots=True)
+class Get:
+    request: int
+    object: bytes
+    shared: bool = False
+    existed: bool = False
+
+
+@dataclass(slots=True)
+class Mapped:
+    request: int
+    total_bytes: int
+    pieces: list[Piece]
+
+
+@dataclass(slots=True)
+class Probe:
+    request: int
+    piece: Piece
+
+
+@dataclass(slots=True)
+class Shared:
+    request: int
+    piece: Piece
+
+
+@dataclass(slots=True)
+class Chunk:
+    request: int
+    total_bytes: int
+    offset: int
+
+
+@dataclass(slots=True)
+class Abandon:
+    request: int
+
+
+@dataclass(slots=True)
+class Link:
+    request: int
+    object: bytes
+    owner: bytes
+
+
+@dataclass(slots=True)
+class Release:
+    objects: bytes
+    owner: bytes
+
+
+@dataclass(slots=True)
+class ReleaseOwner:
+    owner: bytes
+
+
+@dataclass(slots=True)
+class StorageFailure:
+    request: int
+    reason: int
+    text: str
+
+
+@dataclass(slots=True)
+class StatisticsRequest:
+    request: int
+
+
+@dataclass(slots=True)
+class Statistics:
+    request: int
+    objects: int
+    bytes: int
+    owners: int
+    waiting_gets: int
+    puts: int
+    gets: int
+    freed: int
+    puts_saved: int
