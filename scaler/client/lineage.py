@@ -143,12 +143,15 @@ class Lineage:
         if origin is None:
             raise ObjectLostError(f"{error}; what made it is not known any more") from None
         if origin.losses >= MAX_LOSSES:
-            raise ObjectLostError(f"{error}; that happened {MAX_LOSSES + 1} times") from None
+            raise ObjectLostError(f"{self._label(origin)}: {error}; that happened {MAX_LOSSES + 1} times") from None
         if self._service.in_own_thread():
             text = "it cannot be made again while the callback of a future waits for it"
-            raise ObjectLostError(f"{error}; {text}") from None
+            raise ObjectLostError(f"{self._label(origin)}: {error}; {text}") from None
         self._begin_all()
-        again = self._begin(origin)
+        try:
+            again = self._begin(origin)
+        except ObjectLostError as gone:
+            raise ObjectLostError(f"{self._label(origin)}: {error}; it cannot be made again: {gone}") from None
         again.ended.wait()
         with self._lock:
             origin.again = None
@@ -163,8 +166,16 @@ class Lineage:
                 if object_id in self._origins:
                     self._origins[object_id].losses = origin.losses + 1
             return self._objects.take(object_id)
+        if isinstance(outcome, Outcome) and outcome.status == ResultStatus.cancelled:
+            raise ObjectLostError(f"{self._label(origin)} was lost, and cancelled while it was made again")
         error = read_outcome(outcome, self._service)[1] if isinstance(outcome, Outcome) else outcome
         raise error or ScalerError("a task failed")
+
+    def _label(self, origin: _Origin) -> str:
+        """What to call a result to people."""
+        task = origin.make()[-1]
+        name = task.options.name if task.options is not None else ""
+        return f"the result of {name or self._service.function_name(task.function)} (task {task.sequence})"
 
     def _begin_all(self) -> None:
         """Everything that was in a storage of which this client knows that it is gone will be missed: begin at once."""
@@ -261,7 +272,7 @@ def restore_all(objects: ClientObjects, names: bytes) -> list[str]:
     failures: list[str] = []
     for object_id in each_id(names):
         try:
-            objects.lineage.restore(object_id, ObjectMissingError(f"object {object_id.hex()} is lost"))
+            objects.lineage.restore(object_id, ObjectMissingError(objects.label(object_id)))
             failures.append("")
         except ScalerError as error:
             failures.append(str(error) or type(error).__name__)

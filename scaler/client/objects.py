@@ -43,6 +43,8 @@ class ClientObjects:
         """How often each object is used that this client put."""
         self.kept = KeptContent(service.lock)
         self.lineage = Lineage(service, self)
+        self.names: dict[bytes, str] = {}
+        """What people call objects, of those that have a name."""
         self._service = service
         self._lock = service.lock
         self._address = address
@@ -180,6 +182,7 @@ class ClientObjects:
         """Free what nobody wants."""
         self.lineage.forget(object_id)
         self.kept.unused(object_id)
+        self.names.pop(object_id, None)
         if self._is_input(object_id):
             return
         storage, identity = self._storage, self._service.identity
@@ -232,8 +235,14 @@ class ClientObjects:
     def why_not_kept(self, object_id: bytes) -> str:
         """For people."""
         if object_id not in self.uses and not self.kept.holds(object_id):
-            return "its client has freed it, or has left"
-        return f"of what its client put, only {self.kept.limit >> 20} MiB are kept, and it is not among that"
+            return "it was freed, or put by another client, or its client has left"
+        return f"of what a client puts, the last {self.kept.limit >> 20} MiB are kept, and it is not among that"
+
+    def label(self, object_id: bytes) -> str:
+        """For people, with the client's name."""
+        name = self.names.get(object_id)
+        mine = f"client {self._name or self._service.identity.hex()[:8]}"
+        return f"{mine} called it {name!r}" if name else f"{mine} was asked for it"
 
     @property
     def storages(self) -> int:

@@ -526,6 +526,10 @@ class ClientService:
         """Whether this is the client's thread, which must not wait for tasks."""
         return threading.current_thread() is self._thread
 
+    def function_name(self, number: int) -> str:
+        """What to call a function to people, as long as it is not retired."""
+        return self._state.function_name(number)
+
     def hold_functions(self, numbers: Iterable[int]) -> bool:
         """Retire none of these before let_go_functions(); False, and nothing happens, where one was retired already."""
         with self._lock:

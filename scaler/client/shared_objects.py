@@ -123,4 +123,6 @@ class SharedObjects:
 def put_content(service: ClientService, content: list[Buffer], label: str) -> ObjectReference:
     """Put what the client's serializer wrote into the object storage."""
     tag, content = serialization.tagged(service.serializer, content)
-    return ObjectReference(service.objects.put(content), size_of(content), label, tag)
+    object_id = service.objects.put(content)
+    service.objects.names[object_id] = label
+    return ObjectReference(object_id, size_of(content), label, tag)

@@ -385,6 +385,11 @@ class ClientState:
         """How many tasks and items have not ended."""
         return len(self._unfinished) + sum(whole.left for whole in self._arrays)
 
+    def function_name(self, number: int) -> str:
+        """What to call a function to people."""
+        function = self._functions.get(number)
+        return function.name if function is not None else f"function {number}"
+
     def snapshot(self) -> dict[str, Any]:
         return {
             "connected": self._scheduler is not None,

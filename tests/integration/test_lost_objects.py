@@ -239,4 +239,28 @@ def test_what_is_not_kept_ends_with_an_error_that_says_so(client, cluster):
         client.submit(grown, reference, 1).result(20)
     text = str(caught.value)
     assert reference.object_id.hex() in text
-    assert "was restarted" in text and "are kept" in text and text.startswith("grown")
+    assert text.startswith("grown") and "was restarted" in text and "called it 'table'; of what" in text
+
+
+def test_a_result_whose_arguments_are_not_kept(client, cluster):
+    client._service.objects.kept.limit = SIZE // 2
+    future = client.submit(grown, np.ones(SIZE), 1)
+    wait_for(future.done)
+    cluster.replace_storage()
+    with pytest.raises(ObjectLostError) as caught:
+        future.result(20)
+    text = str(caught.value)
+    assert text.startswith("the result of grown (task ") and "was restarted" in text and "are kept" in text
+    assert len(client._service.objects.lineage) == 0
+
+
+def test_a_callback_does_not_wait_for_itself(client, cluster):
+    future = client.submit(np.ones, SIZE)
+    wait_for(future.done)
+    cluster.replace_storage()
+    seen = []
+    other = client.submit(time.sleep, 0.3)
+    other.add_done_callback(lambda _: seen.append(future.exception()))
+    other.result(20)
+    wait_for(lambda: seen)
+    assert isinstance(seen[0], ObjectLostError) and "callback" in str(seen[0])
