@@ -144,9 +144,6 @@ class Lineage:
             raise ObjectLostError(f"{error}; what made it is not known any more") from None
         if origin.losses >= MAX_LOSSES:
             raise ObjectLostError(f"{self._label(origin)}: {error}; that happened {MAX_LOSSES + 1} times") from None
-        if self._service.in_own_thread():
-            text = "it cannot be made again while the callback of a future waits for it"
-            raise ObjectLostError(f"{self._label(origin)}: {error}; {text}") from None
         self._begin_all()
         try:
             again = self._begin(origin)

@@ -522,10 +522,6 @@ class ClientService:
         failures = restore_all(self.objects, objects)
         self.soon(lambda: self._state.restored(objects, failures))
 
-    def in_own_thread(self) -> bool:
-        """Whether this is the client's thread, which must not wait for tasks."""
-        return threading.current_thread() is self._thread
-
     def function_name(self, number: int) -> str:
         """What to call a function to people, as long as it is not retired."""
         return self._state.function_name(number)
