@@ -577,7 +577,7 @@ class Board:
         """Why a task is where it is, in one sentence."""
         state = TaskState(self.life.state(task))
         if state == TaskState.WAITING:
-            return f"waits for {self.graph.missing(task)} of {len(self.graph.dependencies(task))} dependencies"
+            return self.lineage.explain(task)
         if state == TaskState.READY:
             requirement_class = self._class[task]
             needs = ", ".join(sorted(self.requirements.needs(requirement_class)))

@@ -124,6 +124,14 @@ class Lineage:
         """Whether anything was lost of which traces are left."""
         return bool(self._remade or self._losses)
 
+    def explain(self, task: int) -> str:
+        """Why a task waits, in one sentence."""
+        graph, (id,) = self._board.graph, self._board.slots.ids(array("I", [task]))
+        for (_, name), ids in self._parked.items():
+            if id in ids:
+                return f"waits until its client has put object {name.hex()} again"
+        return f"waits for {graph.missing(task)} of {len(graph.dependencies(task))} dependencies"
+
     def outstanding(self, client: int) -> bytes:
         """The ids of the objects that this client was asked for, and has not answered, one after the other."""
         return b"".join(name for number, name in self._parked if number == client)

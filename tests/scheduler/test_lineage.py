@@ -225,6 +225,7 @@ class TestObjectsOfClients:
         ann.submit(1, 2)
         outputs = worker.ends((ann.id(1), 1), (ann.id(2), 1), status=LOST, payload=gone((NO_INPUT, X)))
         assert of(outputs, Restore, ann.peer) == [Restore(X)] and tasks(outputs) == [], "once for both"
+        assert rig.state.explain(ann.id(1)) == f"waits until its client has put object {X.hex()} again"
         assert sorted(tasks(ann.say(Restored(X, [""])))) == [(ann.id(1), 2), (ann.id(2), 2)]
         assert results(worker.ends((ann.id(1), 2), (ann.id(2), 2)))
         assert len(rig.state.board) == 0
