@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from scaler.client.client import Client as Client
     from scaler.client.future import ProfileResult as ProfileResult
     from scaler.client.future import ScalerFuture as ScalerFuture
+    from scaler.client.gathering import as_completed as as_completed
+    from scaler.client.gathering import gather as gather
+    from scaler.client.gathering import wait as wait
     from scaler.client.object_reference import ObjectReference as ObjectReference
     from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
+    from scaler.cluster.scheduler import Scheduler as Scheduler
     from scaler.compat.executor import ScalerExecutor as ScalerExecutor
     from scaler.serialization import DefaultSerializer as DefaultSerializer
     from scaler.serialization import Serializer as Serializer
@@ -27,6 +31,10 @@ _PLACES = {
     "ProfileResult": "scaler.client.future",
     "ObjectReference": "scaler.client.object_reference",
     "SchedulerClusterCombo": "scaler.cluster.combo",
+    "Scheduler": "scaler.cluster.scheduler",
+    "as_completed": "scaler.client.gathering",
+    "gather": "scaler.client.gathering",
+    "wait": "scaler.client.gathering",
     "ScalerExecutor": "scaler.compat.executor",
     "Serializer": "scaler.serialization",
     "DefaultSerializer": "scaler.serialization",
@@ -79,6 +87,7 @@ __all__ = [
     "ScalerError",
     "ScalerExecutor",
     "ScalerFuture",
+    "Scheduler",
     "SchedulerClusterCombo",
     "SchedulerFullError",
     "SerializationError",
@@ -88,11 +97,18 @@ __all__ = [
     "TaskLostError",
     "TaskMemoryError",
     "TaskTimeoutError",
+    "as_completed",
+    "gather",
+    "wait",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # Loaded when first used, so that `import scaler` costs next to nothing.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("opengris-scaler")
     place = _PLACES.get(name) or ("scaler.errors" if name in _ERRORS else None)
     if place is None:
         raise AttributeError(f"module 'scaler' has no attribute {name!r}")

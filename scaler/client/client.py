@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scaler import serialization
+from scaler.client import gathering
 from scaler.client.batch import Batch, Packer, call_payload
 from scaler.client.future import Outcome, ScalerFuture
 from scaler.client.graph import analysis_engine, plan
@@ -230,6 +231,10 @@ class Client:
     ) -> ItemStream:
         """As imap(), with each result as soon as it is there."""
         return self._stream(fn, iterables, capabilities, buffersize, ordered=False)
+
+    wait = staticmethod(gathering.wait)
+    as_completed = staticmethod(gathering.as_completed)
+    gather = staticmethod(gathering.gather)
 
     def _stream(
         self,

@@ -436,6 +436,8 @@ class ClientService:
         known = self._functions.get(id(function))
         if known is not None and known[0] is function and not reserialize:
             return known[1]
+        if not callable(function):
+            raise TypeError(f"a function is expected, not {function!r:.100}")
         tag, content = serialization.write_function(self.serializer, function)
         key = content_object_id(tag.encode(), *content)
         with self._lock:

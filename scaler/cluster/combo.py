@@ -6,18 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from scaler.cluster.local import LocalCluster
+from scaler.cluster.scheduler import ANY_PORT, Scheduler
 from scaler.cluster.stack import LocalStack
 from scaler.config import memory_limit, seconds, size
 from scaler.config import preload as read_preload
-from scaler.display import html_table
 from scaler.errors import ConfigurationError
 from scaler.scheduler.policy import parse_policy
 
 T = TypeVar("T")
-_ANY = "tcp://127.0.0.1:0"
 
 
-class SchedulerClusterCombo:
+class SchedulerClusterCombo(Scheduler):
     """Storage, scheduler and workers as child processes of this one, ready when the constructor returns.
 
     Args:
@@ -81,9 +80,9 @@ class SchedulerClusterCombo:
         parse_policy(*scaler_policy)
         stack = LocalStack(
             n_workers,
-            address or _ANY,
-            object_storage_address or _ANY,
-            monitor_address or (None if address else _ANY),
+            address or ANY_PORT,
+            object_storage_address or ANY_PORT,
+            monitor_address or (None if address else ANY_PORT),
             tuple(sorted(per_worker_capabilities or ())),
             per_worker_task_queue_size,
             max_number_of_tasks_waiting,
@@ -106,33 +105,6 @@ class SchedulerClusterCombo:
     def n_workers(self) -> int:
         """How many tasks run at once."""
         return self._cluster.slots
-
-    def get_address(self) -> str:
-        """The scheduler's, for Client(address=…)."""
-        return self._cluster.address
-
-    def get_object_storage_address(self) -> str:
-        return self._cluster.object_storage_address
-
-    def get_monitor_address(self) -> str:
-        return self._cluster.monitor_address
-
-    def shutdown(self) -> None:
-        """End all its processes; returns when they have ended."""
-        self._cluster.shutdown()
-
-    def __enter__(self) -> SchedulerClusterCombo:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-
-    def __repr__(self) -> str:
-        return f"<SchedulerClusterCombo {', '.join(str(value) for value in self._cluster.described().values())}>"
-
-    def _repr_html_(self) -> str:
-        rows = {"object storage": self.get_object_storage_address(), "monitor": self.get_monitor_address()}
-        return html_table("SchedulerClusterCombo", {**self._cluster.described(), **rows})
 
 
 def _checked(name: str, kind: Callable[[str], T], value: object) -> T:

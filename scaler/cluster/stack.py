@@ -60,7 +60,8 @@ def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
     storage = supervisor.start("the object storage server", lambda ready: _run_storage(stack, ready))
     addresses = supervisor.start("the scheduler", lambda ready: _run_scheduler(stack, storage, ready)).split("\t")
     scheduler, monitor = addresses
-    _start_worker(supervisor, stack, scheduler)
+    if stack.slots:
+        _start_worker(supervisor, stack, scheduler)
     return {"address": scheduler, "object_storage_address": storage, "monitor_address": monitor}
 
 

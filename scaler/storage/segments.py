@@ -72,9 +72,11 @@ class Segment:
     @classmethod
     def open(cls, piece: Piece) -> Segment:
         """Another process's, to be read. Raises OSError where it is gone, written anew, or of another host or user."""
-        segment = cls(os.open(f"/proc/{piece.process}/fd/{piece.descriptor}", os.O_RDONLY | os.O_CLOEXEC), piece.name)
-        if os.readlink(f"/proc/self/fd/{segment.descriptor}") != f"/memfd:{piece.name} (deleted)":  # noqa: PTH115
-            raise OSError(errno.ESTALE, "the descriptor is another file's")
+        path = f"/proc/{piece.process}/fd/{piece.descriptor}"
+        # Before it is opened as well: to open a device or a pipe may do something.
+        _check_name(path, piece.name)
+        segment = cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), piece.name)
+        _check_name(f"/proc/self/fd/{segment.descriptor}", piece.name)
         if fcntl.fcntl(segment.descriptor, fcntl.F_GET_SEALS) & SEALS != SEALS:
             raise OSError(errno.EPERM, "the file may shrink")
         segment.size = os.fstat(segment.descriptor).st_size - PAGE
@@ -112,6 +114,11 @@ class Segment:
     def piece(self, offset: int, size: int) -> Piece:
         """Part of it, as others can open it."""
         return Piece(os.getpid(), self.descriptor, self.name, self.generation, offset, size)
+
+
+def _check_name(path: str, name: str) -> None:
+    if os.readlink(path) != f"/memfd:{name} (deleted)":  # noqa: PTH115
+        raise OSError(errno.ESTALE, "the descriptor is another file's")
 
 
 class Spare:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import scaler
-from scaler import Client, SerializationError
+from scaler import Client, Scheduler, SerializationError
 
 pytestmark = pytest.mark.integration
 
@@ -426,3 +426,25 @@ def test_a_forgotten_client_ends_its_cluster() -> None:
     del client
     gc.collect()
     until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_companions_of_futures(client):
+    futures = [client.submit(square, n) for n in range(5)]
+    assert sorted(future.result(20) for future in client.as_completed(futures)) == [0, 1, 4, 9, 16]
+    done, open_ = client.wait(futures, timeout=20)
+    assert len(done) == 5 and not open_
+    assert client.gather({"first": futures[0], "others": futures[1:]}) == {"first": 0, "others": [1, 4, 9, 16]}
+
+
+def test_a_scheduler_waits_for_workers(start):
+    with Scheduler(logging_level="ERROR") as scheduler, Client(scheduler.get_address(), timeout_seconds=20) as client:
+        future = client.submit(square, 3)
+        assert not future.done() and "running" in repr(scheduler)
+        start("scaler_cluster", "-n", "1", scheduler.get_address())
+        assert future.result(30) == 9
+
+
+def test_what_is_no_function_is_refused_at_the_call(client):
+    for call in (client.submit, lambda it: client.map(it, [1]), lambda it: client.starmap(it, [(1,)])):
+        with pytest.raises(TypeError, match="a function is expected, not 'print'"):
+            call("print")

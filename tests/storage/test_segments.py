@@ -72,6 +72,15 @@ def test_what_is_not_the_file_meant_is_not_opened() -> None:
         open_object([piece] * (MAX_PIECES + 1), (MAX_PIECES + 1) * piece.bytes)
 
 
+def test_to_be_told_of_a_pipe_is_no_reason_to_wait() -> None:
+    read, write = os.pipe()
+    os.close(write)
+    (piece,) = share(views(b"x"), Spare()).pieces
+    with pytest.raises(OSError, match="another file"):
+        Segment.open(replace(piece, descriptor=read))
+    os.close(read)
+
+
 def test_a_file_that_may_shrink_is_not_opened() -> None:
     descriptor = os.memfd_create("scaler-bare")
     os.ftruncate(descriptor, 2 * PAGE)
