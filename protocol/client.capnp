@@ -28,6 +28,7 @@ struct ClientToScheduler {
     shutdown @8 :ShutdownCluster;
     submitArray @9 :SubmitArray;
     runningInside @10 :RunningInside;
+    restored @11 :Restored;
   }
 }
 
@@ -40,6 +41,7 @@ struct SchedulerToClient {
     shutdownRefused @4 :ShutdownRefused;
     ending @5 :ClusterEnding;
     output @6 :Task.TaskOutput;
+    restore @7 :Restore;
   }
 }
 
@@ -125,6 +127,22 @@ struct Cancel {
 
 struct ClearTasks {
   # Cancel all unfinished tasks of this client.
+}
+
+struct Restore {
+  # Tasks take these objects, and the object storage has lost them: put them again. Answered by `restored` for each. Sent again on
+  # a new connection as long as that has not come.
+  objects @0 :Data;
+  # 16-byte ids, one after the other.
+}
+
+struct Restored {
+  # The answer to Restore, for some of the objects it named.
+  objects @0 :Data;
+  # 16-byte ids, one after the other.
+  failures @1 :List(Text);
+  # An entry for each: empty for one that is in the object storage again, else why it cannot be. Tasks that need it end as
+  # `objectLost`.
 }
 
 struct ClientHeartbeat {

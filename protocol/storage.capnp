@@ -19,7 +19,8 @@
 #
 # One process may have several connections; each has an identity of its own, and owners are named in the messages.
 #
-# Loss: a put that was not answered did not happen. Objects outlive connections; they end with their owners.
+# Loss: a put that was not answered did not happen. Objects outlive connections; they end with their owners, and with the
+# server: a restarted one is empty, unless it keeps objects on disk. Another identity in its Welcome tells that it was restarted.
 
 struct ToStorage {
   union {
@@ -94,6 +95,8 @@ struct Get {
   object @1 :Data;
   shared @2 :Bool;
   # The dialer can open pieces of the listener: `mapped` is an answer as well.
+  existed @3 :Bool;
+  # The dialer knows that the object was there: one that is not is lost, and nothing is waited for.
 }
 
 struct Mapped {
@@ -167,6 +170,8 @@ enum StorageFailureReason {
   # Put: larger than this server takes.
   notShared @5;
   # Put, probe: the pieces cannot be opened or are not sealed; over the connection the object may still be put.
+  lost @6;
+  # Get with `existed`: the object is not here. The server was restarted since it was put, or does not remember that it was freed.
 }
 
 struct StatisticsRequest {

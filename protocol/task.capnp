@@ -87,6 +87,10 @@ enum ResultStatus {
   # What it needs is gone: an unknown dependency or function. Payload: UTF-8 text.
   outOfMemory @9;
   # It took more memory than an executor may have. Payload: UTF-8 text; from a worker without its subject.
+  objectLost @10;
+  # Objects that it takes are not in the object storage any more. From a worker: it has not begun. Payload, for each object: u32
+  # position of the input that it is, 2^32 - 1 for one that the client put; then 16 bytes object id. The scheduler has them made
+  # or put again, and the task run again. To a client: that cannot be. Payload: UTF-8 text.
 }
 
 struct Failure {

@@ -23,6 +23,7 @@
     - ClusterError: a local cluster that did not start or end as it should (also a RuntimeError)
     - ObjectStorageError: an object that cannot be put or fetched
         - ObjectLostError: it was freed, or its owner is gone
+            - ObjectMissingError: the object storage lost it, with what it held when it was restarted
 
 LargeFunctionWarning, a UserWarning, is no error: a function carries much.
 
@@ -140,6 +141,14 @@ class ObjectStorageError(ScalerError):
 
 class ObjectLostError(ObjectStorageError):
     """The object was freed, or its owner is gone."""
+
+
+class ObjectMissingError(ObjectLostError):
+    """The object is not in the object storage any more, and nobody has freed it; it can often be made again."""
+
+    def __init__(self, text: str, object_id: bytes = b"") -> None:
+        super().__init__(text)
+        self.object_id = object_id
 
 
 class LargeFunctionWarning(UserWarning):

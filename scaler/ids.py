@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import struct
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ MAX_SEQUENCE = (1 << SEQUENCE_BITS - 1) - 1
 """Of a client's task or item. The bit above says that the scheduler minted the number, for a range."""
 RANGE_BIT = MAX_SEQUENCE + 1
 MAX_CLIENT_NUMBER = (1 << 24) - 1
+LOST_OBJECT = struct.Struct("<I16s")
+"""An entry in the payload of an ``object_lost`` result from a worker: which input of the task it is, and the object's id."""
+NO_INPUT = 0xFFFFFFFF
+"""Its first part for an object that is no input."""
 LONGEST_PATH = 107
 """Of a Unix socket, in bytes, as Linux has it."""
 

@@ -24,7 +24,7 @@ import cloudpickle
 from typing_extensions import Buffer
 
 from scaler import buffers
-from scaler.errors import ObjectLostError, SerializationError
+from scaler.errors import ObjectLostError, ObjectMissingError, SerializationError
 from scaler.messages import Failure
 from scaler.wire.codec import struct_codec
 
@@ -324,6 +324,8 @@ def resolve(object_id: bytes, size: int, name: str, tag: str) -> Any:
     label = f"object {name or object_id.hex()}"
     try:
         content = _fetch(object_id)
+    except ObjectMissingError:  # It is put again, and the call made then.
+        raise
     except ObjectLostError as error:
         raise ObjectLostError(f"{label} is gone: its client freed it, or has left ({error})") from None
     serializer, value = read_function(tag, content, label)

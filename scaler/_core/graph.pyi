@@ -40,6 +40,11 @@ class Graph:
         """
     def mark_finished(self, task: int) -> None:
         """Make ``task`` a finished node (a dependency whose result is there already), before add() names it."""
+    def reopen(self, task: int) -> None:
+        """Its result is gone: all its users, finished ones too, miss it until finish() is called again.
+
+        Indexes that are no node, or not finished, are passed over.
+        """
     def remove(self, task: int) -> array[int]:
         """Forget a node and its edges; returns the dependencies that have no user left because of it (each once).
 

@@ -192,6 +192,17 @@ cdef class Graph:
         """Make a finished node."""
         self._finish(self._ensure(task), _Numbers())
 
+    def reopen(self, uint32_t task):
+        """Make a node unfinished again."""
+        cdef Node* node = self.node_of(task)
+        cdef uint32_t i
+        if node == NULL or not node.finished:
+            return
+        node.finished = False
+        for i in range(node.users_end):
+            if node.users[i].task != NONE_INDEX:
+                self._nodes[node.users[i].task].missing += 1
+
     cdef void _compact(self, Node* node) noexcept:
         """Close the gaps in a list of users once they are more than half of it."""
         cdef uint32_t end = 0

@@ -128,7 +128,7 @@ def call_payload(
         kwargs = {key: share(argument, key) for key, argument in kwargs.items()}
         payload, object_id = service.payload(INLINE, arguments(service, fn, args, kwargs))
     except BaseException:
-        service.drop_objects(reference.object_id for reference in taken.values())
+        service.objects.drop(reference.object_id for reference in taken.values())
         raise
     return payload, b"".join([object_id, *(reference.object_id for reference in taken.values())])
 
@@ -256,4 +256,4 @@ class Batch:
         self._service.cancel_arrays(self._arrays)
         for _, ended in self._ended:
             if ended.status == ResultStatus.stored:
-                self._service.release_object(serialization.REFERENCE.unpack(ended.payload)[0])
+                self._service.objects.release(serialization.REFERENCE.unpack(ended.payload)[0])

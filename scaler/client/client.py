@@ -282,7 +282,7 @@ class Client:
                 planned = plan(graph, keys, shared.share, self._analysis)
                 futures = submit_graph(service, planned.nodes, options, reserialize, shared.references)
         except BaseException:
-            service.drop_objects(reference.object_id for reference in shared.references)
+            service.objects.drop(reference.object_id for reference in shared.references)
             raise
         found: dict[Any, Any] = {}
         for key in keys:
@@ -336,7 +336,7 @@ class Client:
     def fetch_object(self, reference: ObjectReference) -> Any:
         """The object that a reference stands for, a new one each time. Raises ObjectLostError when it was freed."""
         self._service.check_open()
-        content = self._service.read_object(reference.object_id)
+        content = self._service.objects.read(reference.object_id)
         return serialization.read_function(reference.tag, content, f"object {reference.name}")[1]
 
     def free_object(self, reference: ObjectReference) -> None:

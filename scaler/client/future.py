@@ -15,6 +15,7 @@ from scaler import serialization
 from scaler.client.object_reference import ObjectReference
 from scaler.display import duration, html_table
 from scaler.errors import (
+    ObjectLostError,
     RemoteError,
     RemoteTraceback,
     SchedulerFullError,
@@ -34,6 +35,7 @@ _ERRORS = {
     ResultStatus.rejected: SchedulerFullError,
     ResultStatus.lost: TaskLostError,
     ResultStatus.out_of_memory: TaskMemoryError,
+    ResultStatus.object_lost: ObjectLostError,
 }
 
 
@@ -67,7 +69,7 @@ def read_outcome(outcome: Outcome, service: ClientService, keep: bool = False) -
     try:
         if status == ResultStatus.stored:
             object_id = serialization.REFERENCE.unpack(payload)[0]
-            payload = service.read_object(object_id) if keep else service.take_object(object_id)
+            payload = service.objects.read(object_id) if keep else service.objects.take(object_id)
         if status in (ResultStatus.succeeded, ResultStatus.stored):
             return serialization.read(service.serializer, payload, "the result"), None
     except Exception as error:
@@ -302,7 +304,7 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
 
     def _discard(self, outcome: Any) -> None:
         if isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored:
-            self._service.release_object(serialization.REFERENCE.unpack(outcome.payload)[0])
+            self._service.objects.release(serialization.REFERENCE.unpack(outcome.payload)[0])
 
     def __del__(self) -> None:
         # A large result that nobody fetched is freed with its last future.

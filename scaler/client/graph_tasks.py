@@ -105,9 +105,10 @@ def submit_graph(
         return futures
     sequences = service.sequences(len(nodes))
     group = Group(sum(node.wanted for node in nodes), list(sequences))
-    group.arguments = [reference.object_id for reference in shared]
+    group.shared = [reference.object_id for reference in shared]
+    group.arguments = list(group.shared)
     first = sequences[0]
-    tasks: list[Task] = []
+    tasks = group.tasks
     renewed: set[int] = set()
     for position, node in enumerate(nodes):
         function = service.function(node.function, reserialize and id(node.function) not in renewed)

@@ -79,7 +79,7 @@ class NestedService:
             spans, self._spans = self._spans, []
             sent, self.sent_objects = self.sent_objects, []
         self._shared.cancel_between(spans)
-        self._shared.drop_objects(sent)
+        self._shared.objects.drop(sent)
 
     def close(self) -> None:
         """As clear(), and the client cannot be used any more in this task."""

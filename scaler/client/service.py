@@ -20,22 +20,31 @@ from scaler.buffers import size_of
 from scaler.client.arrays import ArrayTask, ItemsEnded
 from scaler.client.callbacks import Callbacks
 from scaler.client.future import Outcome
+from scaler.client.kept_content import each_id
 from scaler.client.large_functions import LARGE_BYTES, warn_of
+from scaler.client.lineage import restore_all
+from scaler.client.objects import ClientObjects
 from scaler.client.output import OutputWriter
 from scaler.client.shared_objects import SharedObjects
-from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, Slots, Task
+from scaler.client.state import (
+    ClientState,
+    ClusterEnded,
+    Connected,
+    Ended,
+    Refusal,
+    RestoreAsked,
+    Slots,
+    Task,
+)
 from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
-from scaler.ids import OBJECT_ID_BYTES, Address, content_object_id, new_identity, u64
+from scaler.ids import Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
 from scaler.messages import ClientSettings, Function, ResultStatus, Role, RunningInside, TaskOutput
 from scaler.nesting import running
 from scaler.net.driver import Driver, new_event_loop
-from scaler.storage.client import StorageClient
 
 log = logging.getLogger("scaler")
 
-HASHED_BYTES = 1 << 20
-"""Larger objects in shared memory have random names."""
 KNOWN_FUNCTIONS = 1024
 """How many functions are remembered by identity; the one remembered longest ago is forgotten first."""
 
@@ -95,7 +104,6 @@ class ClientService:
         self.closed: BaseException | None = None
         self._name = name
         self._timeout_seconds = timeout_seconds
-        self._storage_address = storage_address
         self._state = ClientState(heartbeat_seconds, timeout_seconds)
         self._next_sequence = 0
         self._told_run = 0
@@ -124,10 +132,7 @@ class ClientService:
         self.making_tasks = _Making(self._lock, self._retire_nameless)
         """``with`` this: functions asked for inside are not retired before the tasks that name them are sent."""
         self._function_numbers = itertools.count()
-        self._objects: Counter[bytes] = Counter()
-        self._inputs: dict[bytes, Group] = {}
-        """Stored results that tasks of their graphs may still take as input."""
-        self._storage: StorageClient | None = None
+        self.objects = ClientObjects(self, storage_address, name, timeout_seconds)
         self.sent_objects: list[bytes] = []
         """What send_object() put."""
         self._connected = threading.Event()
@@ -236,6 +241,8 @@ class ClientService:
         elif isinstance(output, TaskOutput):
             if self.output is not None:
                 self.output.put(output.to_standard_error, output.content)
+        elif isinstance(output, RestoreAsked):
+            threading.Thread(target=self._restore, args=(output.objects,), name="scaler-restore", daemon=True).start()
         elif isinstance(output, ClusterEnded):
             self._driver.stop(Stop(f"the scheduler at {self.address} ended: {output.text}", 1))
 
@@ -254,41 +261,42 @@ class ClientService:
         ):
             if task is None:
                 continue
-            if status == ResultStatus.stored and task.group is not None:
-                with self._lock:
-                    self._inputs[serialization.REFERENCE.unpack(payload)[0]] = task.group
             waiter = waiters.pop(sequence, None)
+            if status == ResultStatus.stored:
+                self._stored(serialization.REFERENCE.unpack(payload)[0], task, waiter is not None)
             if waiter is not None:
                 waiter.finish_task(sequence, Outcome(status, payload, wall, cpu, peak))
             if task.object_id and task.group is None:
-                self._drop_object(task.object_id)
+                self.objects.drop(each_id(task.object_id))
         for ended in output.items:
             self._items_ended(ended)
         for group in output.closed:
-            self._release_group(group)
+            self.objects.release_group(group)
+
+    def _stored(self, object_id: bytes, task: Task, wanted: bool) -> None:
+        """A task's result is in the object storage."""
+        if task.group is not None:
+            self.objects.is_input_of(object_id, task.group)
+        if wanted:
+            self.objects.lineage.remember(object_id, task)
+        elif task.wanted:  # Whoever waited for it does not any more.
+            self.objects.release(object_id)
 
     def _items_ended(self, ended: ItemsEnded) -> None:
         whole = ended.whole
         whole.untold -= ended.end - ended.begin
         if whole.first in self._arrays:
+            if ended.status == ResultStatus.stored:
+                self.objects.lineage.remember_item(serialization.REFERENCE.unpack(ended.payload)[0], whole, ended.begin)
             whole.owner.finish_items(ended)
         elif ended.status == ResultStatus.stored:
-            self.release_object(serialization.REFERENCE.unpack(ended.payload)[0])
+            self.objects.release(serialization.REFERENCE.unpack(ended.payload)[0])
         for item in range(ended.begin, ended.end) if whole.objects else ():
             object_id = whole.objects.pop(item, None)
             if object_id is not None:
-                self._drop_object(object_id)
+                self.objects.drop(each_id(object_id))
         if not whole.untold:
             self._arrays.pop(whole.first, None)
-
-    def _release_group(self, group: Group) -> None:
-        """Nothing of a graph will run any more: free what its tasks took as arguments and inputs."""
-        with self._lock:
-            results, group.results = group.results, []
-        for object_id in group.arguments:
-            self._drop_object(object_id)
-        for object_id in results:
-            self.release_object(object_id)
 
     # ---- for users' threads
 
@@ -381,7 +389,7 @@ class ClientService:
         self.soon(self._state.clear)
         self._end_all(Outcome(ResultStatus.cancelled, b""))
         sent, self.sent_objects = self.sent_objects, []
-        self.drop_objects(sent)
+        self.objects.drop(sent)
         self.shared.forget_all()
 
     def show_output(self) -> None:
@@ -408,8 +416,7 @@ class ClientService:
                 self._thread.join(10)
             self.show_output()
             self.callbacks.close()
-        if self._storage is not None and os.getpid() == self._pid:
-            self._storage.close()
+        self.objects.close()
 
     def _leave(self) -> None:
         with self._driver.lock:
@@ -447,7 +454,7 @@ class ClientService:
             self._warned.add(definition.name)
             warn_of(function, size, self.serializer)
         if size > self.inline_limit:
-            definition.object = self.put_object(content)
+            definition.object = self.objects.put(content)
         else:
             definition.content = b"".join(content)
         with self._lock:
@@ -459,7 +466,7 @@ class ClientService:
                 self._inbox.append(lambda: self._state.define(definition))
                 return number
         if definition.object:  # another thread was faster
-            self._drop_object(definition.object)
+            self.objects.drop([definition.object])
         return number
 
     def _remember(self, function: Any, number: int) -> None:
@@ -487,7 +494,7 @@ class ClientService:
         del self._by_content[key], self._names[number]
         self._inbox.append(lambda: self._state.retire(number))
         if object_id:
-            self._inbox.append(lambda: self._drop_object(object_id))
+            self._inbox.append(lambda: self.objects.drop([object_id]))
 
     @property
     def inline_limit(self) -> int:
@@ -499,52 +506,8 @@ class ClientService:
         """(payload, object id) of a task's serialized arguments; the id is empty where they travel inline."""
         if len(content) <= self.inline_limit:
             return kind + content, b""
-        object_id = self.put_object([kind, content])
+        object_id = self.objects.put([kind, content])
         return serialization.STORED + serialization.REFERENCE.pack(object_id, len(content) + 1), object_id
-
-    def put_object(self, content: list[Buffer]) -> bytes:
-        """Put bytes into the object storage, once more counted for this client; returns their id."""
-        object_id = self._object_id_of(content)
-        with self._lock:
-            self._objects[object_id] += 1
-            if self._objects[object_id] > 1:
-                return object_id
-        try:
-            self._storage_client().put(object_id, content, self.identity)
-        except ScalerError:
-            with self._lock:
-                self._objects.pop(object_id, None)
-            raise
-        return object_id
-
-    def _object_id_of(self, content: list[Buffer]) -> bytes:
-        """By content where that saves sending it twice; in shared memory, naming costs more than that."""
-        if size_of(content) > HASHED_BYTES and self._storage_client().shares():
-            return new_identity()
-        return content_object_id(*content)
-
-    def drop_objects(self, object_ids: Iterable[bytes]) -> None:
-        """One use less of each of these objects this client put."""
-        for object_id in object_ids:
-            self._drop_object(object_id)
-
-    def use_object(self, object_id: bytes) -> None:
-        """One use more of an object this client put, and still uses."""
-        with self._lock:
-            self._objects[object_id] += 1
-
-    def _drop_object(self, object_ids: bytes) -> None:
-        """One use less of objects this client put; their ids, one after the other."""
-        for begin in range(0, len(object_ids), OBJECT_ID_BYTES):
-            self._drop_one(object_ids[begin : begin + OBJECT_ID_BYTES])
-
-    def _drop_one(self, object_id: bytes) -> None:
-        with self._lock:
-            self._objects[object_id] -= 1
-            if self._objects[object_id] > 0:
-                return
-            self._objects.pop(object_id, None)
-        self.release_object(object_id)
 
     def free_sent(self, object_id: bytes) -> None:
         """One use less of what send_object() put, if it did."""
@@ -552,49 +515,31 @@ class ClientService:
             if object_id not in self.sent_objects:
                 return
             self.sent_objects.remove(object_id)
-        self._drop_object(object_id)
+        self.objects.drop([object_id])
 
-    def read_object(self, object_id: bytes) -> memoryview:
-        """Fetch an object that stays where it is."""
-        return self._storage_client().get(object_id)
+    # ---- what was lost
 
-    def take_object(self, object_id: bytes) -> memoryview:
-        """Fetch a result and free it."""
-        storage = self._storage_client()
-        content = storage.get(object_id)
-        if not self._is_input(object_id):
-            storage.release([object_id], self.identity)
-        return content
+    def _restore(self, objects: bytes) -> None:
+        """The scheduler asks for objects that tasks take, and that are lost."""
+        failures = restore_all(self.objects, objects)
+        self.soon(lambda: self._state.restored(objects, failures))
 
-    def _is_input(self, object_id: bytes) -> bool:
-        """Whether a result has to stay for others of its graph; it is freed with the graph then."""
+    def function_name(self, number: int) -> str:
+        """What to call a function to people, as long as it is not retired."""
+        return self._state.function_name(number)
+
+    def hold_functions(self, numbers: Iterable[int]) -> bool:
+        """Retire none of these before let_go_functions(); False, and nothing happens, where one was retired already."""
         with self._lock:
-            group = self._inputs.pop(object_id, None)
-            if group is None or group.closed:
+            if any(number not in self._content_of for number in numbers):
                 return False
-            group.results.append(object_id)
+            self._names.update(numbers)
             return True
 
-    def release_object(self, object_id: bytes) -> None:
-        """Free a result that nobody wants."""
-        if self._is_input(object_id):
-            return
-        if self.closed is None and self._storage_known():
-            try:
-                self._storage_client().release([object_id], self.identity)
-            except ScalerError as error:
-                log.debug("an object could not be released: %s", error)
-
-    def _storage_known(self) -> bool:
-        return self.settings is not None
-
-    def _storage_client(self) -> StorageClient:
-        self.check_open()
+    def let_go_functions(self, numbers: Iterable[int]) -> None:
+        """The opposite of hold_functions()."""
         with self._lock:
-            if self._storage is None:
-                assert self.settings is not None
-                address = self._storage_address or Address.parse(self.settings.object_storage_address)
-                self._storage = StorageClient(
-                    address, new_identity(), f"client {self._name}", timeout_seconds=self._timeout_seconds
-                )
-            return self._storage
+            for number in numbers:
+                self._names[number] -= 1
+                if not self._names[number]:
+                    self._nameless.add(number)

@@ -77,7 +77,7 @@ class SharedObjects:
             if entry is None or not entry.stands_for(obj):
                 return None
             self.known.move_to_end(id(obj))
-            self._service.use_object(entry.reference.object_id)
+            self._service.objects.use(entry.reference.object_id)
             return entry.reference
 
     def _remember(self, obj: Any, reference: ObjectReference) -> None:
@@ -89,7 +89,7 @@ class SharedObjects:
             entry.held = obj
         with self._lock:
             self._forget(key)
-            self._service.use_object(reference.object_id)
+            self._service.objects.use(reference.object_id)
             self.known[key] = entry
             if entry.weak is None:
                 self._held += 1
@@ -117,10 +117,12 @@ class SharedObjects:
             self._held -= 1
             self._held_bytes -= entry.reference.size
         service, object_id = self._service, entry.reference.object_id
-        service.soon(lambda: service.drop_objects([object_id]))
+        service.soon(lambda: service.objects.drop([object_id]))
 
 
 def put_content(service: ClientService, content: list[Buffer], label: str) -> ObjectReference:
     """Put what the client's serializer wrote into the object storage."""
     tag, content = serialization.tagged(service.serializer, content)
-    return ObjectReference(service.put_object(content), size_of(content), label, tag)
+    object_id = service.objects.put(content)
+    service.objects.names[object_id] = label
+    return ObjectReference(object_id, size_of(content), label, tag)

@@ -22,6 +22,8 @@ from scaler.messages import (
     Function,
     HeartbeatEcho,
     Message,
+    Restore,
+    Restored,
     Results,
     RunningInside,
     ShutdownCluster,
@@ -45,6 +47,10 @@ class Group:
     members: list[int] = field(default_factory=list)
     ended: dict[int, Task] = field(default_factory=dict)
     """Those whose results were delivered: a restarted scheduler needs them again, for their dependents."""
+    tasks: list[Task] = field(default_factory=list)
+    """All of them, by sequence without gaps: what results are made again from."""
+    shared: list[bytes] = field(default_factory=list)
+    """The objects that several tasks' arguments refer to."""
     arguments: list[bytes] = field(default_factory=list)
     """Once it is closed: the objects that hold its tasks' arguments."""
     results: list[bytes] = field(default_factory=list)
@@ -107,6 +113,13 @@ class Refusal:
 
 
 @dataclass(slots=True)
+class RestoreAsked:
+    """Put these objects (ids one after the other) again; to be answered by restored()."""
+
+    objects: bytes
+
+
+@dataclass(slots=True)
 class ClusterEnded:
     """The scheduler stops; nothing will be answered."""
 
@@ -140,6 +153,7 @@ class ClientState:
             ShutdownRefused: lambda message: self._out.add(Refusal(message.text)),
             ClusterEnding: self._ending,
             TaskOutput: self._out.add,
+            Restore: lambda message: self._out.add(RestoreAsked(message.objects)),
         }
 
     # ---- told by the user's threads, through the service
@@ -204,6 +218,10 @@ class ClientState:
         self.cancel(list(self._unfinished))
         for task in list(self._arrays):
             self.cancel_array(task)
+
+    def restored(self, objects: bytes, failures: list[str]) -> None:
+        """These are in the object storage again, or why not. A lost connection may lose it: then it is asked again."""
+        self._say(Restored(objects, failures))
 
     def goodbye(self) -> None:
         """Leave for good."""
@@ -366,6 +384,11 @@ class ClientState:
     def unfinished(self) -> int:
         """How many tasks and items have not ended."""
         return len(self._unfinished) + sum(whole.left for whole in self._arrays)
+
+    def function_name(self, number: int) -> str:
+        """What to call a function to people."""
+        function = self._functions.get(number)
+        return function.name if function is not None else f"function {number}"
 
     def snapshot(self) -> dict[str, Any]:
         return {

@@ -59,6 +59,17 @@ class ClearTasks:
 
 
 @dataclass(slots=True)
+class Restore:
+    objects: bytes
+
+
+@dataclass(slots=True)
+class Restored:
+    objects: bytes
+    failures: list[str]
+
+
+@dataclass(slots=True)
 class ClientHeartbeat:
     sent_microseconds: int
 

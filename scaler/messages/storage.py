@@ -13,6 +13,7 @@ class StorageFailureReason(IntEnum):
     owner_gone = 3
     too_large = 4
     not_shared = 5
+    lost = 6
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Get:
     request: int
     object: bytes
     shared: bool = False
+    existed: bool = False
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ class ResultStatus(IntEnum):
     rejected = 7
     lost = 8
     out_of_memory = 9
+    object_lost = 10
 
 
 @dataclass(slots=True)

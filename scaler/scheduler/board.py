@@ -25,6 +25,7 @@ from scaler.messages import Inputs, ResultStatus, TaskOptions
 from scaler.scheduler.arrays import TaskArray
 from scaler.scheduler.functions import Functions
 from scaler.scheduler.life import TaskEvent, TaskState, table
+from scaler.scheduler.lineage import Lineage
 from scaler.scheduler.ranges import Ranges
 from scaler.scheduler.requirements import Requirements
 from scaler.scheduler.retries import is_retried
@@ -104,6 +105,7 @@ class Board:
         self.requirements = Requirements(self.loads)
         self.functions = Functions(target_us)
         self.ranges = Ranges(self)
+        self.lineage = Lineage(self)
         self.counters = Counters()
         self.released_objects: list[tuple[bytes, bytes]] = []
         """(payload, owner) of stored results that nobody will fetch."""
@@ -221,7 +223,7 @@ class Board:
         """Queue those that are not held, and whose inputs can travel; returns the ones whose inputs are too large."""
         fitting, too_large = array("I"), []
         for task in tasks:
-            if task in self._held:
+            if task in self._held or self.life.state(task) != TaskState.WAITING:
                 continue
             if self._input_bytes(task) > LARGEST_INPUTS:
                 too_large.append(task)
@@ -249,6 +251,8 @@ class Board:
     def queue(self, tasks: array[int], front: bool = False) -> None:
         """These are ready."""
         push = self.queues.push_front if front else self.queues.push
+        if self.lineage and (blocked := set(self.lineage.blocked(tasks))):
+            tasks = array("I", [task for task in tasks if task not in blocked])
         if not tasks:
             return
         if len(self.ranges):
@@ -372,7 +376,10 @@ class Board:
                 self._drop_result(task, status, payload)
                 unneeded.append(task)
         unblocked = self.graph.finish(tasks)
-        # The payload of arguments is of no use any more, whoever still needs the result.
+        self.lineage.succeeded(tasks)
+        # The payload of arguments is of no use any more, unless the result may be lost and has to be made again.
+        if ResultStatus.stored in statuses:
+            tasks = array("I", [t for t, status in zip(tasks, statuses, strict=True) if status != ResultStatus.stored])
         clear_objects(self._payloads, tasks)
         self._leave(unneeded)
         return self._unblock(unblocked)
@@ -424,10 +431,9 @@ class Board:
 
     def end(self, task: int, status: ResultStatus, payload: bytes) -> list[End]:
         """A task ends without a result, and so does what depends on it; returns all these ends."""
-        if not self.life.state(task) or self.life.state(task) == TaskState.SUCCEEDED:
+        if not self.life.state(task) or self.life.state(task) in _ENDED:
             return []
-        doomed = array("I", [task])
-        doomed.extend(self.graph.descendants(task))
+        doomed = array("I", [task, *(self.lineage.waiting_for(task) if self.lineage else self.graph.descendants(task))])
         ids = self.slots.ids(doomed)
         ends = [self._ended(t, i, status, payload) for t, i in zip(doomed, ids, strict=True) if self.wanted(t)]
         self._stop(doomed, status)
@@ -527,6 +533,8 @@ class Board:
         self.functions.use(functions, -1)
         if self._held:
             self._held.difference_update(tasks)
+        if self.lineage:
+            self.lineage.forget(tasks)
         clear_objects(self._payloads, tasks)
         if self._special:
             for task in tasks:
@@ -569,7 +577,7 @@ class Board:
         """Why a task is where it is, in one sentence."""
         state = TaskState(self.life.state(task))
         if state == TaskState.WAITING:
-            return f"waits for {self.graph.missing(task)} of {len(self.graph.dependencies(task))} dependencies"
+            return self.lineage.explain(task)
         if state == TaskState.READY:
             requirement_class = self._class[task]
             needs = ", ".join(sorted(self.requirements.needs(requirement_class)))
@@ -608,7 +616,7 @@ class Board:
 
     def check(self) -> None:
         """Recompute what is derived; raises AssertionError where it differs."""
-        for part in (self.slots, self.life, self.graph, self.queues, self.loads, self.ranges):
+        for part in (self.slots, self.life, self.graph, self.queues, self.loads, self.ranges, self.lineage):
             part.check()
         alive = [task for task in range(self.slots.capacity) if self.life.state(task)]
         assert len(alive) == len(self.slots)
@@ -617,9 +625,11 @@ class Board:
             held = state in (TaskState.ASSIGNED, TaskState.RUNNING, TaskState.RETRACTING)
             assert (task in self.queues) == (state == TaskState.READY), task
             assert (self.loads.worker_of(task) != NONE) == held, task
-            assert (state == TaskState.WAITING) == (self.graph.missing(task) > 0 or task in self._held), task
+            blocked = self.graph.missing(task) > 0 or task in self._held
+            # What has begun or ended does not mind that an input is lost meanwhile.
+            assert state != (TaskState.READY if blocked else TaskState.WAITING), task
             assert (task in self._results) == (state == TaskState.SUCCEEDED), task
-            assert state not in (TaskState.FAILED, TaskState.CANCELLED), task
+            assert state not in (TaskState.FAILED, TaskState.CANCELLED) or self.graph.users(task), task
         assert self._held <= set(alive)
         assert self._special.keys() <= set(alive)
         assert self._results.keys() <= set(alive)

@@ -23,6 +23,8 @@ from scaler.messages import (
     ForgetFunctions,
     HeartbeatEcho,
     Message,
+    Restore,
+    Restored,
     Results,
     ResultStatus,
     RunningInside,
@@ -72,6 +74,7 @@ class Clients:
             RunningInside: self._nesting.enter,
             Cancel: self._cancel,
             ClearTasks: self._clear,
+            Restored: self._restored,
             ClientHeartbeat: self._heartbeat,
             ClientGoodbye: self._goodbye,
             ShutdownCluster: self._shutdown,
@@ -96,6 +99,9 @@ class Clients:
             session.functions.clear()
             session.peer, session.heard = peer, now
             session.answered = set()
+            outstanding = self._board.lineage.outstanding(session.number)
+            if outstanding:
+                session.answers.append(Restore(outstanding))
             self._out.log(20, f"{session.label} is back")
         self._of_peer[peer] = session
         settings = self._settings
@@ -160,6 +166,7 @@ class Clients:
             self._hang_up(session.peer, why)
         self._cancel_all(session)
         self._nesting.leave(session)
+        self._board.lineage.forget_client(session.number)
         self._undefine(session.functions.values())
         del self.sessions[session.number], self._of_identity[session.identity]
         self._board.released_owners.append(session.identity)
@@ -277,6 +284,8 @@ class Clients:
                 kept = self._board.kept_result(task)
                 if kept is not None:
                     session.singles.append((sequence, *kept, 1, UNKNOWN))
+                else:
+                    self._board.lineage.want(task)
         for place in needed(message, chosen, spared) if spared else ():
             chosen.append(place)
             wanted[place] = 0
@@ -339,7 +348,7 @@ class Clients:
         for task, end in zip(tasks, ends, strict=True):
             dependencies = found[begin:end]
             begin = end
-            if NONE in dependencies:
+            if NONE in dependencies or self._board.lineage.any_useless(dependencies):
                 lost.append(task)
             elif dependencies:
                 self._board.depend(task, dependencies)
@@ -365,6 +374,14 @@ class Clients:
         if len(self._board):
             for task in self._board.of_client(session.number):
                 self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
+        self._board.changed = True
+
+    def _restored(self, session: ClientSession, message: Restored) -> None:
+        # What is not its own may have come with the task around it, from the client of that one.
+        around = NONE if session.inside is None else session.inside.task >> SEQUENCE_BITS
+        parent = around if around != session.number and around in self.sessions else None
+        ends = self._board.lineage.restored(session.number, message.objects, message.failures, parent)
+        self.deliver_ends(ends)
         self._board.changed = True
 
     def _heartbeat(self, session: ClientSession, message: ClientHeartbeat) -> None:
@@ -428,9 +445,20 @@ class Clients:
                 session.singles.append((sequence_of(end.id), end.status, end.payload, end.count, end.profile))
 
     def answer_all(self) -> None:
+        self._ask_for_objects()
         for session in self.sessions.values():
             if session.peer is not None:
                 self._answer(session)
+
+    def _ask_for_objects(self) -> None:
+        """Have clients put again what is lost."""
+        asked, self._board.lineage.asked = self._board.lineage.asked, []
+        names: dict[int, bytes] = {}
+        for number, name in asked:
+            names[number] = names.get(number, b"") + name
+        for number, together in names.items():
+            if number in self.sessions:
+                self.sessions[number].answers.append(Restore(together))
 
     def _answer(self, session: ClientSession) -> None:
         """Send what is to be told to a connected client."""

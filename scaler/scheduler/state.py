@@ -55,6 +55,7 @@ class SchedulerState:
         self._managers: dict[int, ManagerSession] = {}
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None
+        self._storage_identity = b""
         self._owed_to_storage: list[Message] = []
         self._housekeeping_at: float | None = None
         self._stopping = False
@@ -68,6 +69,7 @@ class SchedulerState:
             self.clients.connected(peer, who, now)
         elif who.role == Role.storage_user:
             self._storage = peer
+            self._note_storage(who.identity)
             for message in self._owed_to_storage:
                 self._out.send(peer, message)
             self._owed_to_storage.clear()
@@ -194,6 +196,14 @@ class SchedulerState:
             self._tell_storage(ReleaseOwner(owner))
         board.released_objects.clear()
         board.released_owners.clear()
+
+    def _note_storage(self, identity: bytes) -> None:
+        """Another identity is another process: objects may be gone, which shows when somebody asks for them."""
+        address = self.settings.object_storage_address
+        if self._storage_identity and identity != self._storage_identity:
+            self.board.lineage.cause = f"the object storage at {address} was restarted"
+            self._out.log(30, f"the object storage at {address} was restarted; what is missed is made again")
+        self._storage_identity = identity
 
     def _tell_storage(self, message: Message) -> None:
         if self._storage is None:

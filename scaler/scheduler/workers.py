@@ -237,6 +237,10 @@ class Workers:
             raise ProtocolError(f"{count} results of a range that has {len(items)} items left")
         if status == ResultStatus.failed and board.retry(task, message.payloads[0]):
             return
+        if status == ResultStatus.object_lost:
+            task = task if len(items) == 1 else board.ranges.first_alone(task)
+            self._clients.deliver_ends(board.lineage.miss(task, message.payloads[0]))
+            return
         if status in _STOPPED:
             message.payloads[0] = self._stopped(task, message.payloads[0])
         elif not good and status not in (ResultStatus.failed, ResultStatus.lost):
@@ -273,7 +277,12 @@ class Workers:
         status, payload = ResultStatus(message.statuses[0]), message.payloads[0]
         if status == ResultStatus.unspecified or status in (ResultStatus.rejected, ResultStatus.crashed):
             raise ProtocolError(f"a worker cannot end a task as {status.name}")
+        if not self._board.life.state(task):
+            return  # The end of another one in the same message ended it just now.
         if status == ResultStatus.failed and self._board.retry(task, payload):
+            return
+        if status == ResultStatus.object_lost:
+            self._clients.deliver_ends(self._board.lineage.miss(task, payload))
             return
         if status in _STOPPED:
             payload = self._stopped(task, payload)

@@ -15,7 +15,14 @@ from typing import Any, TypeVar
 
 from typing_extensions import Buffer
 
-from scaler.errors import ClientClosedError, ConnectionLostError, ObjectLostError, ObjectStorageError, ProtocolError
+from scaler.errors import (
+    ClientClosedError,
+    ConnectionLostError,
+    ObjectLostError,
+    ObjectMissingError,
+    ObjectStorageError,
+    ProtocolError,
+)
 from scaler.ids import IDENTITY_BYTES, OBJECT_ID_BYTES, Address, new_identity
 from scaler.messages import (
     Chunk,
@@ -78,11 +85,18 @@ class StorageClient:
         self._timeout = timeout_seconds
         self._links = _Links(identity)
 
-    def put(self, object_id: bytes, content: Buffer | Sequence[Buffer], owner: bytes) -> bool:
+    def put(
+        self,
+        object_id: bytes,
+        content: Buffer | Sequence[Buffer],
+        owner: bytes,
+        kept: Callable[[memoryview], None] | None = None,
+    ) -> bool:
         """Store an object for an owner (16 bytes each); returns whether the same id was there already.
 
         ``content`` is one contiguous buffer, or several that follow each other. Where the storage is of this host and
-        user, a large object is written into shared memory, where it stays.
+        user, a large object is written into shared memory, where it stays; ``kept`` is given a view of it there, which
+        outlives the storage.
 
         Raises ObjectStorageError when the storage does not take it (too large, or the owner was released),
         ConnectionLostError, and ValueError for ids of another length.
@@ -92,17 +106,24 @@ class StorageClient:
         parts = [view for view in map(_flat, given) if view.nbytes]
         links = self._current()
         with links.writing:
-            return self._attempt(links, links.writers, links.identity, lambda link: link.put(object_id, parts, owner))
+            return self._attempt(
+                links, links.writers, links.identity, lambda link: link.put(object_id, parts, owner, kept)
+            )
 
-    def get(self, object_id: bytes) -> memoryview:
-        """The bytes of an object, read-only; waits without limit for one that does not exist yet.
+    def get(self, object_id: bytes, existed: bool = False) -> memoryview:
+        """The bytes of an object, read-only; waits without limit for one that does not exist yet, unless it ``existed``.
 
-        Raises ObjectLostError when it was freed, ObjectStorageError when it cannot be had for another reason,
-        ConnectionLostError, and ValueError for an id that has not 16 bytes.
+        Raises ObjectLostError when it was freed, ObjectMissingError when it existed and is lost, ObjectStorageError when it
+        cannot be had for another reason, ConnectionLostError, and ValueError for an id that has not 16 bytes.
         """
         _check_ids(bytes(IDENTITY_BYTES), [object_id])
         links = self._current()
-        return self._attempt(links, links.readers, new_identity(), lambda link: link.get(object_id))
+        try:
+            return self._attempt(links, links.readers, new_identity(), lambda link: link.get(object_id, existed))
+        except ObjectMissingError:
+            why = "was restarted" if len(links.instances) > 1 else "does not have it any more"
+            text = f"object {object_id.hex()} is lost: the object storage at {self.address} {why}"
+            raise ObjectMissingError(text, object_id) from None
 
     def shares(self) -> bool:
         """Whether large objects travel through shared memory. Raises ConnectionLostError."""
@@ -111,6 +132,11 @@ class StorageClient:
             with links.writing:
                 self._attempt(links, links.writers, links.identity, lambda link: link.shares())
         return bool(links.share)
+
+    @property
+    def instances(self) -> int:
+        """How many object storages have been at the address, as far as this process noticed: one more with each restart."""
+        return len(self._current().instances)
 
     def release(self, object_ids: list[bytes], owner: bytes) -> None:
         """Say that an owner needs these objects no longer. Not answered: a loss of the connection may lose it too.
@@ -122,6 +148,21 @@ class StorageClient:
         links = self._current()
         with links.writing:
             self._attempt(links, links.writers, links.identity, lambda link: link.send(message))
+
+    def try_release(self, object_ids: list[bytes], owner: bytes) -> bool:
+        """As release(), if that can be done at once; False, and nothing happens, where it would have to wait."""
+        links = self._current()
+        if not links.writing.acquire(blocking=False):
+            return False
+        try:
+            link = links.take(links.writers)
+            if link is not None:
+                _use(links, links.writers, link, lambda link: link.send(Release(b"".join(object_ids), owner)))
+            return link is not None
+        except OSError:
+            return False
+        finally:
+            links.writing.release()
 
     def statistics(self) -> Statistics:
         """What the storage holds and did. Raises ConnectionLostError."""
@@ -194,6 +235,7 @@ class _NotShared(ObjectStorageError):
 
 _ERRORS: dict[int, type[ObjectStorageError]] = {
     StorageFailureReason.freed: ObjectLostError,
+    StorageFailureReason.lost: ObjectMissingError,
     StorageFailureReason.not_shared: _NotShared,
 }
 
@@ -269,6 +311,8 @@ class _Links:
         self.writers: list[_Link] = []
         self.readers: list[_Link] = []
         self.closed = threading.Event()
+        self.instances: set[bytes] = set()
+        """The identities of the storages that were here: it has another one when it was restarted."""
         self.share: bool | None = None
         """Whether the storage and this process can use each other's shared memory; None before that was tried."""
         self._lock = threading.Lock()
@@ -356,15 +400,22 @@ class _Link:
                 self.send(answer)
             if side.error is not None:
                 raise side.error
+        self._links.instances.add(side.peer.identity)
         self._says, self._hears = codec("storage", "ToStorage"), codec("storage", "FromStorage")
         self._max_message_bytes = framing.MAX_MESSAGE_BYTES
         self._max_attachment_bytes = framing.MAX_ATTACHMENT_BYTES
 
-    def put(self, object_id: bytes, parts: Sequence[memoryview], owner: bytes) -> bool:
+    def put(
+        self,
+        object_id: bytes,
+        parts: Sequence[memoryview],
+        owner: bytes,
+        kept: Callable[[memoryview], None] | None = None,
+    ) -> bool:
         total = sum(part.nbytes for part in parts)
         if total >= SHARED_BYTES and self.shares():
             try:
-                return self._put_shared(object_id, parts, owner, total)
+                return self._put_shared(object_id, parts, owner, total, kept)
             except _NotShared as error:
                 self._no_more_shared(logging.WARNING, str(error))
         request = next(self._requests)
@@ -375,19 +426,19 @@ class _Link:
             self.send(Put(request, object_id, owner, total, offset), pieces)
         return self._answer(request, Stored).already_there
 
-    def get(self, object_id: bytes) -> memoryview:
-        answer, attachment_bytes = self._asked(object_id, self.shares())
+    def get(self, object_id: bytes, existed: bool) -> memoryview:
+        answer, attachment_bytes = self._asked(object_id, self.shares(), existed)
         if isinstance(answer, Mapped):
             try:
                 return _mapped(answer)
             except OSError:  # Freed meanwhile, or there is nothing left to map it with.
-                answer, attachment_bytes = self._asked(object_id, False)
+                answer, attachment_bytes = self._asked(object_id, False, existed)
         return self._received(answer, attachment_bytes)
 
-    def _asked(self, object_id: bytes, shared: bool) -> tuple[Any, int]:
+    def _asked(self, object_id: bytes, shared: bool, existed: bool) -> tuple[Any, int]:
         """The first answer to a get."""
         request = next(self._requests)
-        self.send(Get(request, object_id, shared))
+        self.send(Get(request, object_id, shared, existed))
         patience = self.sock.gettimeout()
         # The object may be long in coming; that the peer is alive is left to TCP.
         self.sock.settimeout(None)
@@ -435,7 +486,14 @@ class _Link:
         self._links.share = False
         return False
 
-    def _put_shared(self, object_id: bytes, parts: Sequence[memoryview], owner: bytes, total: int) -> bool:
+    def _put_shared(
+        self,
+        object_id: bytes,
+        parts: Sequence[memoryview],
+        owner: bytes,
+        total: int,
+        kept: Callable[[memoryview], None] | None,
+    ) -> bool:
         """Raises _NotShared when it cannot be done this way."""
         failed = ""
         for known in (mapped_here, None):
@@ -447,6 +505,9 @@ class _Link:
             self.send(Put(request, object_id, owner, total, 0, written.pieces))
             try:
                 there = self._answer(request, Stored).already_there
+                if kept is not None:
+                    with suppress(OSError):  # What was mapped of others may be gone.
+                        kept(open_object(written.pieces, total).map().view)
                 for segment in written.segments:
                     spare_here.keep(segment)
                 return there

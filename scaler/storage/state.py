@@ -401,6 +401,8 @@ class StorageState:
             self._transmit(peer, message.request, message.object, message.shared)
         elif message.object in self._freed_objects:
             self._fail(peer, message.request, StorageFailureReason.freed, message.object)
+        elif message.existed:
+            self._fail(peer, message.request, StorageFailureReason.lost, message.object)
         else:
             user.gets[message.request] = message
             self._waiting.setdefault(message.object, {})[peer, message.request] = None
@@ -498,6 +500,7 @@ class StorageState:
         text = {
             StorageFailureReason.freed: f"object {name.hex()} was freed",
             StorageFailureReason.unknown: f"there is no object {name.hex()}",
+            StorageFailureReason.lost: f"object {name.hex()} is not there any more",
             StorageFailureReason.owner_gone: f"owner {name.hex()} was released; it can own nothing any more",
         }[reason]
         self._outbox.send(peer, StorageFailure(request, reason, text))

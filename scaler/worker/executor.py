@@ -28,8 +28,8 @@ from typing import Any
 from scaler import serialization
 from scaler._core.claims import PAGE_BYTES, Claims
 from scaler.buffers import size_of
-from scaler.errors import TaskLostError
-from scaler.ids import Address, new_identity, u32, u64
+from scaler.errors import ObjectMissingError, TaskLostError
+from scaler.ids import LOST_OBJECT, NO_INPUT, Address, new_identity, u32, u64
 from scaler.messages import (
     DefineForExecutor,
     ExecutorSettings,
@@ -226,15 +226,20 @@ class Executor:
     def _outcome(self, number: int, payload: bytes, inputs: list[tuple[int, bytes]]) -> tuple[ResultStatus, bytes]:
         """How a call ended."""
         try:
-            return self._call(number, payload, inputs)
+            try:
+                call = self._prepared(number, payload, inputs)
+            except ObjectMissingError as error:
+                return ResultStatus.object_lost, self._lost(error, inputs)
+            return self._call(number, *call)
         except BaseException as error:  # also SystemExit and KeyboardInterrupt: they end the task, not the executor
             serializer = self._loaded.get(number, (serialization.DefaultSerializer(), None))[0]
             return ResultStatus.failed, serialization.write_failure(serializer, error, skip_frames=2)
 
-    def _call(
+    def _prepared(
         self, number: int, payload: bytes | memoryview, inputs: list[tuple[int, bytes]]
-    ) -> tuple[ResultStatus, bytes]:
-        serializer, function = self._function(number)
+    ) -> tuple[Sequence[Any], dict[str, Any]]:
+        """The arguments of a call. Raises ObjectMissingError for lost objects, also where the function is one."""
+        serializer, _ = self._function(number)
         name = self._functions[number].name
         kind = payload[:1]
         if kind == serialization.STORED:
@@ -248,12 +253,28 @@ class Executor:
         if kind == serialization.TEMPLATE:
             args = [serialization.evaluate(entry, values) for entry in args]
             kwargs = {key: serialization.evaluate(entry, values) for key, entry in kwargs.items()}
+        return args, kwargs
+
+    def _call(self, number: int, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[ResultStatus, bytes]:
+        serializer, function = self._function(number)
         self._calling = True
         try:
             result = function(*args, **kwargs)
         finally:
             self._calling = False
         return self._written(serializer, result, number)
+
+    def _lost(self, error: ObjectMissingError, inputs: list[tuple[int, bytes]]) -> bytes:
+        """What is to be made again before the call can be: all inputs that are gone, or else the object that was missed."""
+        lost = b""
+        for place, (status, data) in enumerate(inputs):
+            if status == ResultStatus.stored:
+                name = serialization.REFERENCE.unpack(data)[0]
+                try:
+                    self.fetch(name)
+                except ObjectMissingError:
+                    lost += LOST_OBJECT.pack(place, name)
+        return lost or LOST_OBJECT.pack(NO_INPUT, error.object_id)
 
     def _function(self, number: int) -> tuple[serialization.Serializer, Any]:
         loaded = self._loaded.get(number)
@@ -298,7 +319,7 @@ class Executor:
         if known is not None:
             self._cache.move_to_end(object_id)
             return known
-        content = self._storage_client().get(object_id)
+        content = self._storage_client().get(object_id, existed=True)
         if object_id not in self._fetched:  # What is used once only need not be kept.
             self._fetched[object_id] = None
             if len(self._fetched) > REMEMBERED_FETCHES:

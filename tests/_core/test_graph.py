@@ -90,6 +90,11 @@ class GraphMachine(RuleBasedStateMachine):
         self.oracle.dependencies.setdefault(task, [])
         self.oracle.finished.add(task)
 
+    @rule(task=st.one_of(TASK, st.integers(0, 100), st.just(NONE)))
+    def reopen(self, task: int) -> None:
+        self.graph.reopen(task)
+        self.oracle.finished.discard(task)
+
     @rule(tasks=st.lists(st.integers(0, 75), max_size=20))
     def remove(self, tasks: list[int]) -> None:
         for task in tasks:

@@ -9,7 +9,7 @@ import pytest
 
 from scaler import messages
 from scaler.client import state as state_module
-from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, Slots, Task
+from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, RestoreAsked, Slots, Task
 from scaler.ids import u64
 from scaler.machine import Close, Output, Peer, Send
 from scaler.messages import (
@@ -22,6 +22,8 @@ from scaler.messages import (
     ForgetFunctions,
     Function,
     HeartbeatEcho,
+    Restore,
+    Restored,
     Results,
     Role,
     RunningInside,
@@ -153,6 +155,17 @@ def test_what_the_scheduler_says_is_passed_on() -> None:
     assert rig.hear(ClusterEnding("end")) == [ClusterEnded("end")]
     assert rig.hear(HeartbeatEcho(1, 7)) == [Slots(7)]
     assert rig.hear(F0) == []
+
+
+def test_lost_objects_are_asked_for_and_told_of() -> None:
+    rig = Rig()
+    assert rig.hear(Restore(b"x" * 16)) == [RestoreAsked(b"x" * 16)]
+    rig.state.restored(b"x" * 16, ["it was not kept"])
+    assert said(rig.after()) == [Restored(b"x" * 16, ["it was not kept"])]
+    # What a lost connection has swallowed is asked for again by the scheduler.
+    rig.lose()
+    rig.state.restored(b"x" * 16, [""])
+    assert not any(isinstance(message, Restored) for message in said(rig.connect()))
 
 
 def test_a_second_result_is_no_news() -> None:

@@ -55,7 +55,7 @@ def fail_with_large(data):
 
 
 def put_objects(client):
-    return len(client._service._objects)
+    return len(client._service.objects.uses)
 
 
 def until_freed(client):

@@ -12,16 +12,16 @@ from scaler.scheduler.life import NO_MOVE, TRANSITIONS, TaskEvent, TaskState, ta
 
 # Columns in the order of TaskEvent; a dot where the event does not apply.
 EXPECTED = """
-              unblock assign   start    retract     return keep     requeue succeed    fail    cancel
-    none       .      .        .        .           .      .        .       .          .       .
-    waiting    ready  .        .        .           .      .        .       .          failed  cancelled
-    ready      .      assigned .        .           .      .        .       .          .       cancelled
-    assigned   .      .        running  retracting  .      .        ready   succeeded  failed  cancelled
-    running    .      .        running  .           .      running  ready   succeeded  failed  cancelled
-    retracting .      .        running  .           ready  running  ready   succeeded  failed  cancelled
-    succeeded  .      .        .        .           .      .        .       .          .       .
-    failed     .      .        .        .           .      .        .       .          .       .
-    cancelled  .      .        .        .           .      .        .       .          .       .
+              unblock assign   start    retract     return keep     requeue succeed    fail    cancel       block    lose
+    none       .      .        .        .           .      .        .       .          .       .            .        .
+    waiting    ready  .        .        .           .      .        .       .          failed  cancelled    .        .
+    ready      .      assigned .        .           .      .        .       .          .       cancelled    waiting  .
+    assigned   .      .        running  retracting  .      .        ready   succeeded  failed  cancelled    waiting  .
+    running    .      .        running  .           .      running  ready   succeeded  failed  cancelled    waiting  .
+    retracting .      .        running  .           ready  running  ready   succeeded  failed  cancelled    waiting  .
+    succeeded  .      .        .        .           .      .        .       .          .       .            .        waiting
+    failed     .      .        .        .           .      .        .       .          .       .            .        .
+    cancelled  .      .        .        .           .      .        .       .          .       .            .        .
 """
 HEAD, *ROWS = [line.split() for line in EXPECTED.strip().splitlines()]
 CELLS = {(row[0], event): target for row in ROWS for event, target in zip(HEAD, row[1:], strict=True)}

@@ -59,6 +59,8 @@ class Job:
     """Of a parent: how many levels of parents there may be among them."""
     parent: Job | None = None
     """Inside which it was submitted."""
+    takes: bytes = b""
+    """The id of an object that its client put, which it needs."""
     cancelled: bool = False
     """Whether its user cancelled it, or cleared everything, after it was submitted."""
     dropped: bool = False
@@ -136,6 +138,8 @@ class Books:
         """How many executors died."""
         self.hidden_deaths = 0
         """Executors that had died when their workers killed them for a task: it looks as if only that ended them."""
+        self.emptied = 0
+        """How often the object storage was restarted, and lost all it had."""
         self.silenced: set[bytes] = set()
         """Clients that were silent for so long that the scheduler may have forgotten them, and freed their objects."""
         self._missing = 0
@@ -255,6 +259,10 @@ class Books:
     def _timed_out(self, job: Job) -> bool:
         return job.timeout > 0 and any(run.interrupted for run in self.runs[job.key])
 
+    def _object_lost(self, job: Job) -> bool:
+        """It could not be made again: its function was forgotten, or it was lost again and again."""
+        return self.emptied > 0
+
     def _cancelled(self, job: Job) -> bool:
         """By its user; or because the task inside of which it was submitted was stopped, or was running on a lost worker."""
         parent = job.parent
@@ -289,4 +297,5 @@ _EXPLANATIONS = {
     ResultStatus.crashed: Books._crashed,
     ResultStatus.timed_out: Books._timed_out,
     ResultStatus.cancelled: Books._cancelled,
+    ResultStatus.object_lost: Books._object_lost,
 }

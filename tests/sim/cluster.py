@@ -148,6 +148,12 @@ class Cluster:
 
         self.clock.after(self.clock.random.random() * 2, start)
 
+    def restart_storage(self) -> None:
+        """All objects are lost."""
+        self.books.emptied += 1
+        self.books.disturbances += 1
+        self.storage.restart()
+
     def vanish_client(self) -> None:
         """A client is gone without a word, as long as another one stays."""
         present = [user for user in self.users if not user.client.left]
@@ -176,6 +182,7 @@ class Cluster:
         clock.tell("all wanted tasks ended")
         for user in self._present():
             user.retire()
+            user.client.free_objects()
         # Until spare executors have ended, and those who vanished are forgotten.
         clock.run(clock.now + SPARE_SECONDS + 3 * TIMEOUT_SECONDS)
         self._check_empty()
@@ -229,7 +236,9 @@ class Cluster:
         objects = self.storage.state.snapshot()["objects"]
         # A new scheduler never hears of a client that was gone before, and so cannot free what it owned.
         inner_gone = any(job.dropped for job in self.books.jobs.values() if job.parent is not None)
-        if objects and not (self.restarted and (self.left_early or inner_gone)):
+        # A new storage does not know whose puts it has to refuse.
+        anew = self.restarted or self.books.emptied
+        if objects and not (anew and (self.left_early or inner_gone)):
             self._fail(f"the storage keeps {objects} objects")
 
     def _fail(self, text: str) -> None:

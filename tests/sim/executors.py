@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from scaler._core.claims import PAGE_BYTES, Claims
-from scaler.ids import u32, u64
+from scaler.ids import LOST_OBJECT, NO_INPUT, u32, u64
 from scaler.machine import Output
 from scaler.messages import (
     DefineForExecutor,
@@ -99,6 +99,8 @@ class Executor:
         self.clock = worker.clock
         self.alive = True
         self.run: Run | None = None
+        self._missing = False
+        """Whether it has just found that something is lost, and has not said so yet."""
         self.user: User | None = None
         """The client inside its tasks, from the first that needs one on."""
         self._children: list[Job] = []
@@ -137,7 +139,7 @@ class Executor:
             self._inbox.extend(_tasks(message))
         else:
             self._inbox.append(message)
-        if self.run is None:
+        if self.run is None and not self._missing:
             self._next()
 
     def answer(self) -> None:
@@ -229,7 +231,12 @@ class Executor:
         function = self._functions.get(number)
         if function is None:
             raise Violation(f"seed {self.clock.seed}: {self} has to run function {number}, which it was never told of")
-        values = [self._input(status, data) for status, data in inputs]
+        values, lost = self._fetched(payload, inputs)
+        if lost:
+            self.clock.tell(f"{self}: cannot begin {self.worker.books.jobs[payload[:24]]}, of which something is lost")
+            self._missing = True
+            self.clock.after(0.0, lambda: self._answer(position, ResultStatus.object_lost, lost, 0))
+            return
         run = self.run = self.worker.books.began(self.worker.name, payload, values, function.content)
         job = run.job
         if None in values:
@@ -260,9 +267,23 @@ class Executor:
             self.user.client.heard = lambda: None
             self.clock.after(0.0, lambda: self._end(run, position, function))
 
-    def _input(self, status: int, data: bytes) -> bytes | None:
-        """The value of an input; None where it is no more. The real executor fails the task then."""
-        return data if status == ResultStatus.succeeded else self.worker.storage.get(REFERENCE.unpack(data)[0])
+    def _fetched(self, payload: bytes, inputs: list[tuple[int, bytes]]) -> tuple[list[bytes | None], bytes]:
+        """The values of the inputs, None where one is no more (the real executor fails the task then); and what is lost."""
+        values: list[bytes | None] = []
+        lost = b""
+        for place, (status, data) in enumerate(inputs):
+            name = REFERENCE.unpack(data)[0] if status == ResultStatus.stored else b""
+            try:
+                values.append(self.worker.storage.get(name) if name else data)
+            except LookupError:
+                lost += LOST_OBJECT.pack(place, name)
+        takes = self.worker.books.jobs[payload[:24]].takes
+        try:
+            if takes and not lost:
+                self.worker.storage.get(takes)
+        except LookupError:
+            lost = LOST_OBJECT.pack(NO_INPUT, takes)
+        return values, lost
 
     def _end(self, run: Run, position: int, function: Function | None) -> None:
         """A task ends by itself; without a function because it could not be called."""
@@ -272,7 +293,14 @@ class Executor:
         if function is not None:
             status, payload = self._outcome(run.job, function)
         self.worker.books.finished(run, status)
-        wall = int((self.clock.now - run.began) * 1e6)
+        self.run = None
+        self._answer(position, status, payload, int((self.clock.now - run.began) * 1e6))
+
+    def _answer(self, position: int, status: ResultStatus, payload: bytes, wall: int) -> None:
+        """A task is over; the next one begins."""
+        if not self.alive:
+            return
+        self._missing = False
         if self._range is not None and status == ResultStatus.succeeded:
             self._items.append((payload, wall))
         else:
@@ -280,7 +308,6 @@ class Executor:
             self._results.append((position, status, payload, wall, 1, b""))
         if self._range is None:
             self._claims.rest()
-        self.run = None
         self._next()
 
     def _outcome(self, job: Job, function: Function) -> tuple[ResultStatus, bytes]:

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from scaler.client.state import ClientState, Connected, Ended, Group, Slots
+from scaler.client.lineage import ancestry, copies
+from scaler.client.state import ClientState, Connected, Ended, RestoreAsked, Slots, Task
 from scaler.ids import OBJECT_ID_BYTES, u64
 from scaler.machine import Close, Log, Output, Peer, Send, Stop
-from scaler.messages import Chunk, Get, Message, Put, Release, ResultStatus, Role, StorageFailure, Stored
+from scaler.messages import (
+    Chunk,
+    Get,
+    Message,
+    Put,
+    Release,
+    ResultStatus,
+    Role,
+    StorageFailure,
+    StorageFailureReason,
+    Stored,
+)
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
 from scaler.storage.state import StorageState, Transmit
@@ -22,6 +34,8 @@ BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 SHORTEST_TIMER = 0.001
 TURN_SECONDS = 0.000_2
 """How long a node may be busy before it decides, so that several messages meet in one turn."""
+LONGEST_RESTORE = 0.01
+"""How long it takes a client to put again what is lost."""
 SCHEDULER, STORAGE = "scheduler", "storage"
 ORDERLY = ("connected again", "it leaves", "left", "silent for too long", "was gone for")
 """Why a connection may be closed. Everything else says that somebody broke the protocol, and here all are ours."""
@@ -203,20 +217,34 @@ class StorageNode(Node):
 
     def __init__(self, network: Network, books: Books, check_every: int) -> None:
         super().__init__(network, books, STORAGE, StorageState(), check_every)
-        self.state.peer_connected(self._DIRECT, Peer(Role.storage_user, self.clock.bytes(16), "direct"), 0.0)
         self._requests = 0
+        self._connect_directly()
         self._answer: Any = None
         self.listen(STORAGE)
 
-    def put(self, content: bytes, owner: bytes) -> bytes | None:
+    def _connect_directly(self) -> None:
+        self.state.peer_connected(self._DIRECT, Peer(Role.storage_user, self.clock.bytes(16), "direct"), 0.0)
+
+    def restart(self) -> None:
+        """It is gone with all it has, and another one stands in its place."""
+        self.clock.tell(f"{self.name}: is killed, and comes back empty")
+        self.state, self.identity = StorageState(), self.clock.bytes(16)
+        for connection in self.connections.values():
+            connection.vanish()
+        self.connections.clear()
+        self._connect_directly()
+
+    def put(self, content: bytes, owner: bytes, name: bytes = b"") -> bytes | None:
         """Store an object; returns its id, None when it was refused."""
-        name = self.clock.bytes(OBJECT_ID_BYTES)
+        name = name or self.clock.bytes(OBJECT_ID_BYTES)
         answer = self._ask(Put(self._request(), name, owner, len(content), 0), content)
         return name if isinstance(answer, Stored) else None
 
     def get(self, name: bytes) -> bytes | None:
-        """The content of an object, None when there is no such object."""
-        answer = self._ask(Get(self._request(), name))
+        """The content of an object that was there, None when it was freed. Raises LookupError when it is lost."""
+        answer = self._ask(Get(self._request(), name, existed=True))
+        if isinstance(answer, StorageFailure) and answer.reason == StorageFailureReason.lost:
+            raise LookupError(answer.text)
         return bytes(answer.content.view) if isinstance(answer, Transmit) else None
 
     def release(self, name: bytes, owner: bytes) -> None:
@@ -248,6 +276,14 @@ class ClientNode(Node):
         super().__init__(network, books, name, ClientState(), check_every)
         self.storage = storage
         self.left = False
+        self.objects: dict[bytes, bytes] = {}
+        """What it put into the storage, by id."""
+        self.retired: set[int] = set()
+        """Functions that it will not name again."""
+        self.numbers: Callable[[int], int] = lambda count: 0
+        """Mints sequences for so many tasks; returns the first."""
+        self._originals: dict[int, int] = {}
+        """Of tasks that make lost results again: the sequence under which the user knows the result."""
         self.heard: Callable[[], None] = lambda: None
         """Called when tasks have ended."""
         self.dial(SCHEDULER, Role.client)
@@ -255,6 +291,8 @@ class ClientNode(Node):
     def carry_out(self, output: Output) -> None:
         if isinstance(output, Ended):
             self._ended(output)
+        elif isinstance(output, RestoreAsked):
+            self.clock.after(self.clock.random.random() * LONGEST_RESTORE, lambda: self._restore(output.objects))
         elif not isinstance(output, Connected | Slots):
             super().carry_out(output)
 
@@ -265,29 +303,76 @@ class ClientNode(Node):
             u64(results.tasks), output.tasks, results.statuses, results.payloads, strict=True
         ):
             if task is not None:
-                self._deliver(sequence, ResultStatus(status), payload, task.group)
+                self._deliver(sequence, ResultStatus(status), payload, task)
         for ended in output.items:
             begins = [0, *ended.ends]
             for i in range(ended.end - ended.begin):
                 payload = ended.payload[begins[i] : ended.ends[i]] if ended.ends else ended.payload
-                self._deliver(ended.whole.first + ended.begin + i, ResultStatus(ended.status), payload, None)
+                whole, item = ended.whole, ended.begin + i
+                content = whole.items[whole.ends[item - 1] if item else 0 : whole.ends[item]]
+                task = Task(whole.first + item, whole.function, content, whole.options)
+                self._deliver(task.sequence, ResultStatus(ended.status), payload, task)
         for group in output.closed:
             for name in group.results:
                 self.storage.release(name, self.identity)
         self.heard()
 
-    def _deliver(self, sequence: int, status: ResultStatus, payload: bytes, group: Group | None) -> None:
+    def _deliver(self, sequence: int, status: ResultStatus, payload: bytes, task: Task) -> None:
         value: bytes | None = payload
+        group = task.group
         if status == ResultStatus.stored:
             name = payload[:OBJECT_ID_BYTES]
-            value = self.storage.get(name)
+            try:
+                value = self.storage.get(name)
+            except LookupError:
+                self._make_again(sequence, task)
+                return
             if group is None or group.closed:
                 self.storage.release(name, self.identity)
             else:
                 group.results.append(name)
+        sequence = self._originals.pop(sequence, sequence)
         key = self.identity + sequence.to_bytes(8, "little")
         self.clock.tell(f"{self.name}: task {sequence} {status.name}")
         self.books.delivered(key, status, value)
+
+    def _make_again(self, sequence: int, task: Task) -> None:
+        """A result was lost before it was fetched: what made it runs again, under new sequences."""
+        tasks = ancestry(task, task.group.tasks) if task.group is not None else [task]
+        original = self._originals.pop(sequence, sequence)
+        if any(one.function in self.retired for one in tasks):
+            self.books.delivered(self.identity + original.to_bytes(8, "little"), ResultStatus.object_lost, b"")
+            return
+        first = self.numbers(len(tasks))
+        self.clock.tell(
+            f"{self.name}: the result of {original} is lost; {first} to {first + len(tasks) - 1} make it again"
+        )
+        self._originals[first + len(tasks) - 1] = original
+        self.state.submit(copies(tasks, first, []))
+        self.wake()
+
+    def _restore(self, names: bytes) -> None:
+        if self.left:
+            return
+        name_list = [names[i : i + OBJECT_ID_BYTES] for i in range(0, len(names), OBJECT_ID_BYTES)]
+        for name in name_list:
+            if name in self.objects:
+                self.storage.put(self.objects[name], self.identity, name)
+        self.state.restored(names, ["" if name in self.objects else "not mine" for name in name_list])
+        self.wake()
+
+    def put(self, content: bytes) -> bytes:
+        """Put an object, and keep it."""
+        name = self.clock.bytes(OBJECT_ID_BYTES)
+        self.objects[name] = content
+        self.storage.put(content, self.identity, name)
+        return name
+
+    def free_objects(self) -> None:
+        """No task will need them."""
+        for name in self.objects:
+            self.storage.release(name, self.identity)
+        self.objects.clear()
 
     def leave(self) -> None:
         """Say goodbye, if there is somebody to say it to, and end."""

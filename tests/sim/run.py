@@ -79,6 +79,7 @@ def _populate(cluster: Cluster, calm: bool) -> None:
             random.choice((0.0, 0.02, 0.1)),
             CAPABILITIES,
             random.choice((0.0, 0.1, 0.5)),
+            random.choice((0.0, 0.1, 0.5)),
         )
         user = cluster.add_user(mix)
         _maybe_slow(cluster, user.client.name)
@@ -100,6 +101,7 @@ def _plan_faults(cluster: Cluster) -> int:
         (cluster.kill_worker, 3),
         (cluster.dismiss_worker, 1),
         (cluster.restart_scheduler, 2),
+        (cluster.restart_storage, 3),
         (cluster.vanish_client, 1),
         (cluster.dismiss_client, 1),
     )

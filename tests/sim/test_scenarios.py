@@ -448,3 +448,50 @@ def test_a_parent_whose_worker_is_lost_begins_anew() -> None:
     cluster.kill_worker()
     cluster.finish(3.0)
     assert outcomes(cluster, jobs) == {ResultStatus.succeeded}
+
+
+def test_stored_inputs_are_made_again_after_the_storage_was_lost() -> None:
+    cluster, user = quiet(2)
+    first = [user.job(Kind.STORED, 0.001, wanted=False) for _ in range(3)]
+    second = [user.job(Kind.STORED, 0.001, dependencies=(job,), wanted=False) for job in first]
+    gate = user.job(Kind.PLAIN, 0.1, wanted=False)
+    last = user.job(Kind.PLAIN, 0.001, dependencies=(*second, gate))
+    user.submit(*first, *second, gate, last, grouped=True)
+    wait(cluster, 0.05)
+    assert all(runs(cluster, job) == 1 for job in (*first, *second))
+    cluster.restart_storage()
+    cluster.finish(1.0)
+    assert outcomes(cluster, [last]) == {ResultStatus.succeeded}
+    assert all(runs(cluster, job) == 2 for job in (*first, *second)) and runs(cluster, gate) == runs(cluster, last) == 1
+
+
+def test_an_object_that_a_client_has_put_is_put_again() -> None:
+    cluster, user = quiet(2)
+    name = user.client.put(b"an argument")
+    jobs = [user.job(Kind.PLAIN, 0.05) for _ in range(8)]
+    for job in jobs:
+        job.takes = name
+    user.submit(*jobs)
+    wait(cluster, 0.06)
+    cluster.restart_storage()
+    cluster.finish(1.0)
+    assert outcomes(cluster, jobs) == {ResultStatus.succeeded} and all(runs(cluster, job) == 1 for job in jobs)
+    # Not once for each task: once more at most, for one that missed it before, and says so after it is there.
+    assert cluster.storage.state.snapshot()["puts"] <= 2
+
+
+def test_a_storage_that_is_lost_again_and_again_ends_what_needs_it_at_last() -> None:
+    cluster, user = quiet(1)
+    first = user.job(Kind.STORED, 0.001, wanted=False)
+    gate = user.job(Kind.PLAIN, 0.010, wanted=False)
+    last = user.job(Kind.PLAIN, 0.001, dependencies=(first, gate))
+    user.submit(first, gate, last, grouped=True)
+    lost = 0
+    while runs(cluster, last) == 0 and lost < 10 and not outcomes(cluster, [last]) - {None}:
+        if cluster.storage.state.snapshot()["objects"]:
+            lost += 1
+            cluster.restart_storage()
+        wait(cluster, 0.000_5)
+    cluster.finish(1.0)
+    assert outcomes(cluster, [last]) == {ResultStatus.object_lost}
+    assert runs(cluster, first) == 4

@@ -30,6 +30,8 @@ class Mix:
     """What some worker offers."""
     special_share: float = 0.0
     """How many have options."""
+    object_share: float = 0.0
+    """How many take an object that their client has put."""
 
 
 class User:
@@ -46,7 +48,13 @@ class User:
         self._made = 0
         self._sets: list[TaskOptions] = []
         self._arrays: list[tuple[ArrayTask, list[Job]]] = []
+        self._object = b""
+        client.numbers = self._mint
         self.define()
+
+    def _mint(self, count: int) -> int:
+        self._made += count
+        return self._made - count
 
     # ---- what a user does
 
@@ -153,6 +161,7 @@ class User:
         for number in range(self._functions):
             if number not in self._retired:
                 self._retired.add(number)
+                self.client.retired.add(number)
                 self.client.state.retire(number)
         self.client.wake()
 
@@ -193,10 +202,9 @@ class User:
         if kind is Kind.ENDLESS:
             seconds = 30.0
         children = random.randint(1, 4) if kind is Kind.PARENT else 0
-        self._made += 1
         return Job(
             self.client.identity,
-            self._made - 1,
+            self._mint(1),
             kind,
             seconds,
             function,
@@ -208,7 +216,14 @@ class User:
             random.randrange(3000) if self.clock.chance(0.05) else 0,
             children,
             random.randint(0, 2) if children else 0,
+            takes=self._some_object() if mix.object_share and self.clock.chance(mix.object_share) else b"",
         )
+
+    def _some_object(self) -> bytes:
+        """An argument that is too large for a message, the same for many tasks."""
+        if not self._object or self.clock.chance(0.1):
+            self._object = self.client.put(self.clock.bytes(100))
+        return self._object
 
     def _options(self, kind: Kind) -> TaskOptions:
         """One of few sets, so that several tasks share one."""
@@ -229,7 +244,7 @@ class User:
         self.clock.tell(f"{self.client.name}: submits {jobs[0].sequence} to {jobs[-1].sequence}")
         self.jobs += jobs
         self.books.submitted(jobs)
-        self.client.state.submit(
+        tasks = [
             Task(
                 job.sequence,
                 job.function,
@@ -240,7 +255,10 @@ class User:
                 group,
             )
             for job in jobs
-        )
+        ]
+        if group is not None:
+            group.tasks = tasks
+        self.client.state.submit(tasks)
         self.client.wake()
         return jobs
 

@@ -19,6 +19,7 @@ from scaler.errors import (
     ClientClosedError,
     ConnectionLostError,
     ObjectLostError,
+    ObjectMissingError,
     ObjectStorageError,
     ProtocolError,
     RefusedError,
@@ -60,6 +61,7 @@ class Server:
         self.changed = threading.Condition()
         self.heard: list[Message] = []
         self.identities: list[bytes] = []
+        self.identity = new_identity()
         self.sockets: dict[int, socket.socket] = {}
         self.hook: Callable[[Message], None] = lambda message: None
         self._secret = secret
@@ -91,7 +93,7 @@ class Server:
                     self.changed.notify_all()
 
     def _let_in(self, peer: int, sock: socket.socket, frames: FrameReader) -> bool:
-        side = Listener({Role.storage_user}, new_identity(), self._secret, b"n" * 32)
+        side = Listener({Role.storage_user}, self.identity, self._secret, b"n" * 32)
         while side.peer is None and side.error is None:
             data = sock.recv(MIB)
             if not data:
@@ -232,6 +234,38 @@ def test_released_object_is_lost(client: StorageClient) -> None:
     for _ in range(2):
         with pytest.raises(ObjectLostError, match="freed"):
             client.get(NAME)
+
+
+def test_what_existed_and_is_not_there_is_missed_at_once(server: Server, client: StorageClient) -> None:
+    with pytest.raises(ObjectMissingError, match=NAME.hex()) as caught:
+        client.get(NAME, existed=True)
+    assert caught.value.object_id == NAME
+    client.put(NAME, b"content", ANN)
+    assert client.get(NAME, existed=True) == b"content"
+    client.release([NAME], ANN)
+    client.statistics()
+    with pytest.raises(ObjectLostError) as freed:
+        client.get(NAME, existed=True)
+    assert type(freed.value) is ObjectLostError
+
+
+def test_a_restarted_storage_is_noticed(client: StorageClient, server: Server) -> None:
+    client.put(NAME, b"content", ANN)
+    assert client.instances == 1
+    server.hang_up()
+    server.identity = new_identity()
+    with pytest.raises(ObjectMissingError, match="was restarted"):
+        client.get(b"y" * 16, existed=True)
+    assert client.instances == 2
+
+
+def test_release_at_once_or_not_at_all(server: Server, client: StorageClient) -> None:
+    assert not client.try_release([NAME], ANN), "there is no connection"
+    client.put(NAME, b"content", ANN)
+    with client._links.writing:
+        assert not client.try_release([NAME], ANN), "another thread uses it"
+    assert client.try_release([NAME], ANN)
+    assert client.statistics().objects == 0
 
 
 def test_refused_puts_raise_and_leave_the_connection_alone(server: Server, client: StorageClient) -> None:

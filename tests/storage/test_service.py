@@ -94,6 +94,18 @@ def test_what_came_over_a_connection_is_shared_with_those_who_can(storage: Stora
     near.close()
 
 
+def test_what_was_put_can_be_kept_without_a_copy(client: StorageClient) -> None:
+    kept: list[memoryview] = []
+    content = os.urandom(LARGE)
+    client.put(X, content, ANN, kept.append)
+    client.release([X], ANN)
+    client.statistics()
+    client.put(Y, bytes(LARGE), ANN, kept.append)
+    client.put(b"z" * 16, b"small", ANN, kept.append)
+    assert [is_shared(view) for view in kept] == [True, True], "what went over the connection is not kept so"
+    assert kept[0] == content and kept[1] == bytes(LARGE)
+
+
 def test_a_mapped_object_outlives_its_release(client: StorageClient) -> None:
     content = os.urandom(LARGE)
     client.put(X, content, ANN)

@@ -265,6 +265,15 @@ def test_object_lives_as_long_as_one_owner() -> None:
     assert failure(rig.say(1, Link(4, X, ANN))) == (1, 4, StorageFailureReason.freed)
 
 
+def test_a_get_of_what_existed_does_not_wait() -> None:
+    rig = Rig()
+    assert failure(rig.say(1, Get(1, X, existed=True))) == (1, 1, StorageFailureReason.lost)
+    rig.put(1, 2, b"content")
+    assert rig.say(1, Get(3, X, existed=True)) == [transmit(1, 3, b"content")]
+    rig.say(1, Release(X, ANN))
+    assert failure(rig.say(1, Get(4, X, existed=True))) == (1, 4, StorageFailureReason.freed)
+
+
 def test_freed_object_can_be_put_again() -> None:
     rig = Rig()
     rig.put(1, 1, b"abc")

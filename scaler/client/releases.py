@@ -1,0 +1,63 @@
+"""Objects that cannot be freed at once: told to the object storage by a thread of its own, which may wait for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from scaler.errors import ScalerError
+
+log = logging.getLogger("scaler")
+
+
+class Releases:
+    """``send`` frees objects, and may block as long as the storage is away. Safe for use from several threads, and by
+    finalizers.
+    """
+
+    def __init__(self, send: Callable[[list[bytes]], None]) -> None:
+        self._send = send
+        self._changed = threading.Condition()
+        self._waiting: dict[bytes, None] = {}
+        self._under_way: dict[bytes, None] = {}
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def add(self, object_id: bytes) -> None:
+        """Have an object freed, soon."""
+        with self._changed:
+            self._waiting[object_id] = None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="scaler-release", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def take_back(self, object_id: bytes) -> None:
+        """It is put again: it is not freed any more when this returns."""
+        with self._changed:
+            self._waiting.pop(object_id, None)
+            self._changed.wait_for(lambda: object_id not in self._under_way)
+
+    def close(self) -> None:
+        """Nothing is freed any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while self._take_all():
+            try:
+                self._send(list(self._under_way))
+            except ScalerError as error:
+                log.debug("objects could not be released: %s", error)
+            with self._changed:
+                self._under_way = {}
+                self._changed.notify_all()
+
+    def _take_all(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if not self._closed:
+                self._under_way, self._waiting = self._waiting, {}
+            return not self._closed

@@ -1,0 +1,57 @@
+"""Objects are freed in the background, and not while they are put again."""
+
+from __future__ import annotations
+
+import threading
+
+from scaler.client.releases import Releases
+from scaler.errors import ConnectionLostError
+
+X, Y, Z = b"x" * 16, b"y" * 16, b"z" * 16
+
+
+class Storage:
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.asked = threading.Event()
+        self.freed: list[list[bytes]] = []
+
+    def release(self, names: list[bytes]) -> None:
+        self.asked.set()
+        assert self.open.wait(10)
+        self.freed.append(names)
+
+
+def test_what_comes_while_the_storage_is_away_goes_together_later() -> None:
+    storage = Storage()
+    releases = Releases(storage.release)
+    releases.add(X)
+    assert storage.asked.wait(10)
+    releases.add(Y)
+    releases.add(Z)
+    releases.take_back(Y)
+    storage.open.set()
+    releases.take_back(X)  # waits until it is freed
+    assert storage.freed[0] == [X]
+    releases.add(X)
+    releases.take_back(b"?" * 16)
+    releases.close()
+    assert [Y] not in storage.freed
+
+
+def test_a_storage_that_does_not_come_back_costs_nothing_else() -> None:
+    asked = threading.Semaphore(0)
+
+    def fail(names: list[bytes]) -> None:
+        asked.release()
+        raise ConnectionLostError("gone")
+
+    releases = Releases(fail)
+    releases.add(X)
+    assert asked.acquire(timeout=10)
+    releases.take_back(X)
+    releases.add(Y)
+    assert asked.acquire(timeout=10), "the thread lives"
+    releases.close()
