@@ -20,6 +20,7 @@ cdef struct Node:
     User* users
     uint32_t edges_n
     uint32_t missing
+    uint32_t unfinished_users
     uint32_t users_n
     uint32_t users_end
     uint32_t users_room
@@ -49,9 +50,11 @@ cdef class Graph:
 
     cdef Node* _ensure(self, uint32_t task) except NULL
     cdef int _connect(self, uint32_t task, Node* node, uint32_t edge) except -1
-    cdef int _disconnect(self, Edge* edge) noexcept
+    cdef int _disconnect(self, Node* node, Edge* edge) noexcept
     cdef void _compact(self, Node* node) noexcept
     cdef int _finish(self, Node* node, _Numbers ready) except -1
+    cdef void _count_user(self, Node* node, int change) noexcept
+    cdef int _drop_edges(self, Node* node, _Numbers unused) except -1
     cdef int _push_users(self, Node* node, _Numbers found) except -1
     cdef int _check_edges(self, uint32_t task, Node* node) except -1
     cdef int _check_users(self, uint32_t task, Node* node) except -1

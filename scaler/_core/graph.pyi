@@ -31,6 +31,8 @@ class Graph:
         """0 for indexes that are no node."""
     def users(self, task: int) -> int:
         """0 for indexes that are no node."""
+    def unfinished_users(self, task: int) -> int:
+        """Those of its users that are not finished; 0 for indexes that are no node."""
     def finished(self, task: int) -> bool:
         """Whether finish() was called for this node; False for indexes that are no node."""
     def finish(self, tasks: Buffer) -> array[int]:
@@ -50,6 +52,11 @@ class Graph:
 
         Its dependents keep it in dependencies() but no longer wait: call it for a node without users, or after
         descendants() were removed. Raises ValueError if dependents remain that are not removed. No-op for no node.
+        """
+    def detach(self, tasks: Buffer) -> array[int]:
+        """Drop the edges of finished nodes, which stay; returns the dependencies that have no user left because of it.
+
+        Raises ValueError, and drops none, if one is not finished. Indexes that are no node are passed over.
         """
     def descendants(self, task: int) -> array[int]:
         """All that depend on it directly or not, each once, nearest first (breadth first), without the task itself."""

@@ -96,6 +96,8 @@ cdef class Graph:
         node.edges[edge].place = source.users_end
         source.users_end += 1
         source.users_n += 1
+        if not node.finished:
+            source.unfinished_users += 1
         if not source.finished:
             node.missing += 1
         return 0
@@ -156,10 +158,22 @@ cdef class Graph:
         cdef Node* node = self.node_of(task)
         return 0 if node == NULL else node.users_n
 
+    def unfinished_users(self, uint32_t task):
+        """How many dependents are not finished."""
+        cdef Node* node = self.node_of(task)
+        return 0 if node == NULL else node.unfinished_users
+
     def finished(self, uint32_t task):
         """Whether this node is finished."""
         cdef Node* node = self.node_of(task)
         return node != NULL and node.finished != 0
+
+    cdef void _count_user(self, Node* node, int change) noexcept:
+        """Tell the dependencies of a node that it has become finished (-1) or unfinished (1)."""
+        cdef uint32_t i
+        for i in range(node.edges_n):
+            if node.edges[i].place != NONE_INDEX:
+                self._nodes[node.edges[i].dependency].unfinished_users += change
 
     cdef int _finish(self, Node* node, _Numbers ready) except -1:
         """Let the users of one node wait no longer; those that wait for nothing more go to ``ready``."""
@@ -168,6 +182,7 @@ cdef class Graph:
         if node.finished:
             return 0
         node.finished = True
+        self._count_user(node, -1)
         for i in range(node.users_end):
             if node.users[i].task != NONE_INDEX:
                 user = self._nodes[node.users[i].task]
@@ -199,6 +214,7 @@ cdef class Graph:
         if node == NULL or not node.finished:
             return
         node.finished = False
+        self._count_user(node, 1)
         for i in range(node.users_end):
             if node.users[i].task != NONE_INDEX:
                 self._nodes[node.users[i].task].missing += 1
@@ -216,12 +232,14 @@ cdef class Graph:
                 end += 1
         node.users_end = end
 
-    cdef int _disconnect(self, Edge* edge) noexcept:
-        """Take an edge from its dependency; whether that was its last user."""
+    cdef int _disconnect(self, Node* node, Edge* edge) noexcept:
+        """Take an edge of a node from its dependency; whether that was its last user."""
         cdef Node* source
         if edge.place == NONE_INDEX:
             return False
         source = self._nodes[edge.dependency]
+        if not node.finished:
+            source.unfinished_users -= 1
         source.users[edge.place].task = NONE_INDEX
         source.users_n -= 1
         if source.users_n == 0:
@@ -237,17 +255,42 @@ cdef class Graph:
         """Forget a node and its edges; returns the dependencies that have no user left."""
         cdef Node* node = self.node_of(task)
         cdef _Numbers unused = _Numbers()
-        cdef uint32_t i
         if node == NULL:
             return unused.column()
         if node.users_n:
             raise ValueError(f"{node.users_n} tasks depend on task {task}")
-        for i in range(node.edges_n):
-            if self._disconnect(node.edges + i):
-                unused.push(node.edges[i].dependency)
+        self._drop_edges(node, unused)
         _free_node(node)
         self._nodes[task] = NULL
         self._n -= 1
+        return unused.column()
+
+    cdef int _drop_edges(self, Node* node, _Numbers unused) except -1:
+        """Take all edges from a node; dependencies that have no user left go to ``unused``."""
+        cdef uint32_t i
+        for i in range(node.edges_n):
+            if self._disconnect(node, node.edges + i):
+                unused.push(node.edges[i].dependency)
+        free(node.edges)
+        node.edges = NULL
+        node.edges_n = 0
+        node.missing = 0
+        return 0
+
+    def detach(self, tasks):
+        """Take all edges from finished nodes; returns the dependencies that have no user left."""
+        cdef Column chosen = column32(tasks)
+        cdef _Numbers unused = _Numbers()
+        cdef Node* node
+        cdef Py_ssize_t i
+        for i in range(chosen.n):
+            node = self.node_of(chosen.u32[i])
+            if node != NULL and not node.finished:
+                raise ValueError(f"task {chosen.u32[i]} is not finished")
+        for i in range(chosen.n):
+            node = self.node_of(chosen.u32[i])
+            if node != NULL:
+                self._drop_edges(node, unused)
         return unused.column()
 
     cdef int _push_users(self, Node* node, _Numbers found) except -1:
@@ -310,6 +353,7 @@ cdef class Graph:
         cdef Node* waiting
         cdef uint32_t i
         cdef uint32_t live = 0
+        cdef uint32_t unfinished = 0
         for i in range(node.users_end):
             user = node.users[i]
             if user.task == NONE_INDEX:
@@ -318,10 +362,13 @@ cdef class Graph:
             waiting = self.node_of(user.task)
             if waiting == NULL or user.edge >= waiting.edges_n:
                 raise AssertionError(f"user {user.task} of task {task} has no such edge")
+            unfinished += not waiting.finished
             if waiting.edges[user.edge].dependency != task or waiting.edges[user.edge].place != i:
                 raise AssertionError(f"user {user.task} of task {task} depends on another")
         if live != node.users_n:
             raise AssertionError(f"task {task} has {live} users, not {node.users_n}")
+        if unfinished != node.unfinished_users:
+            raise AssertionError(f"task {task} has {unfinished} unfinished users, not {node.unfinished_users}")
         return 0
 
     def check(self):

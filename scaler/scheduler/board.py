@@ -24,9 +24,11 @@ from scaler.ids import SEQUENCE_BITS, task_id
 from scaler.messages import Inputs, ResultStatus, TaskOptions
 from scaler.scheduler.arrays import TaskArray
 from scaler.scheduler.functions import Functions
+from scaler.scheduler.kept_results import KeptResults
 from scaler.scheduler.life import TaskEvent, TaskState, table
 from scaler.scheduler.lineage import Lineage
 from scaler.scheduler.ranges import Ranges
+from scaler.scheduler.ranks import MAX_DEPTH, rank, signed
 from scaler.scheduler.requirements import Requirements
 from scaler.scheduler.retries import is_retried
 
@@ -37,11 +39,6 @@ LARGEST_INPUTS = 48 << 20
 MAX_DEATHS = 3
 """A task that was running in more deaths than this fails."""
 
-
-MAX_DEPTH = 63
-"""Deeper tasks count as so deep."""
-MAX_PRIORITY = (1 << 24) - 1
-"""Greater priorities count as this one, and lesser ones than its opposite less one as that."""
 
 _ENDED = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
 
@@ -121,7 +118,7 @@ class Board:
         self._class = array("I")
         self._priority = array("I")
         self._special: dict[int, Special] = {}
-        self._results: dict[int, tuple[int, bytes]] = {}
+        self.results = KeptResults(self)
         self._held: set[int] = set()
         self._timed = 0
         self._counts: Counter[int] = Counter()
@@ -155,7 +152,7 @@ class Board:
             scatter(self._function, tasks, functions)
             self.functions.use(functions, 1)
         fill(self._class, tasks, self.requirements.class_of(()))
-        fill(self._priority, tasks, _rank(0, depth))
+        fill(self._priority, tasks, rank(0, depth))
         for options, positions in groups:
             chosen = tasks if len(positions) == len(tasks) else array("I", [tasks[p] for p in positions])
             self._set_options(chosen, options, depth)
@@ -170,13 +167,13 @@ class Board:
         """Enter a task for a range of this array, in state waiting; returns its index."""
         tasks = self.add(array("Q", [id]), array("I", [whole.function]), [b""], [])
         fill(self._class, tasks, self.requirements.class_of(whole.options.capabilities))
-        fill(self._priority, tasks, _rank(whole.options.priority, whole.depth))
+        fill(self._priority, tasks, rank(whole.options.priority, whole.depth))
         self._timed += bool(whole.options.timeout_milliseconds)
         return tasks[0]
 
     def _set_options(self, tasks: array[int], options: TaskOptions, depth: int) -> None:
         fill(self._class, tasks, self.requirements.class_of(options.capabilities))
-        fill(self._priority, tasks, _rank(options.priority, depth))
+        fill(self._priority, tasks, rank(options.priority, depth))
         if options.retries or options.timeout_milliseconds or options.name:
             for task in tasks:
                 self._special[task] = Special(options, options.retries)
@@ -225,7 +222,7 @@ class Board:
         for task in tasks:
             if task in self._held or self.life.state(task) != TaskState.WAITING:
                 continue
-            if self._input_bytes(task) > LARGEST_INPUTS:
+            if self.results.input_bytes(task) > LARGEST_INPUTS:
                 too_large.append(task)
             else:
                 fitting.append(task)
@@ -238,15 +235,12 @@ class Board:
             if self.life.state(task) != TaskState.WAITING:
                 continue  # The end of another one ended it just now.
             text = (
-                f"the inputs of {self.label(task)} come to {self._input_bytes(task)} bytes in "
+                f"the inputs of {self.label(task)} come to {self.results.input_bytes(task)} bytes in "
                 f"{len(self.graph.dependencies(task))} parts; at most {LARGEST_INPUTS} can travel with one task. "
                 "Combine them in a tree of smaller steps"
             )
             ends += self.end(task, ResultStatus.lost, text.encode())
         return ends
-
-    def _input_bytes(self, task: int) -> int:
-        return sum(len(self._results[dependency][1]) for dependency in self.graph.dependencies(task))
 
     def queue(self, tasks: array[int], front: bool = False) -> None:
         """These are ready."""
@@ -259,13 +253,13 @@ class Board:
             self.ranges.mark_divisible(tasks)
         classes, priorities = gather(self._class, tasks), gather(self._priority, tasks)
         if len(set(classes)) == 1 and len(set(priorities)) == 1:
-            push(tasks, classes[0], _signed(priorities[0]))
+            push(tasks, classes[0], signed(priorities[0]))
             return
         runs: dict[tuple[int, int], list[int]] = {}
         for task, requirement_class, priority in zip(tasks, classes, priorities, strict=True):
             runs.setdefault((requirement_class, priority), []).append(task)
         for (requirement_class, priority), chosen in runs.items():
-            push(array("I", chosen), requirement_class, _signed(priority))
+            push(array("I", chosen), requirement_class, signed(priority))
 
     # ---- placing
 
@@ -294,7 +288,7 @@ class Board:
             gather(self._function, tasks),
             gather_objects(self._payloads, tasks),
             timeouts,
-            self._inputs(tasks) if len(self.graph) else Inputs(),
+            self.results.inputs(tasks) if len(self.graph) else Inputs(),
         )
         if len(self.ranges):
             self._put_in_ranges(placement, tasks)
@@ -318,18 +312,6 @@ class Board:
     def _options(self, task: int) -> TaskOptions | None:
         found, special = self.ranges.get(task), self._special.get(task)
         return found.whole.options if found is not None else special.options if special else None
-
-    def _inputs(self, tasks: array[int]) -> Inputs:
-        ends = array("I")
-        statuses = bytearray()
-        payloads: list[bytes] = []
-        for task in tasks:
-            for dependency in self.graph.dependencies(task):
-                status, payload = self._results[dependency]
-                statuses.append(status)
-                payloads.append(payload)
-            ends.append(len(payloads))
-        return Inputs(ends, bytes(statuses), payloads) if payloads else Inputs()
 
     def retract(self) -> list[tuple[int, array[int]]]:
         """Choose tasks to ask back for idle slots, and mark them."""
@@ -365,32 +347,36 @@ class Board:
         if not len(self.graph):
             if self.any_unwanted:
                 for task, status, payload in zip(tasks, statuses, payloads, strict=True):
-                    self._drop_result(task, status, payload)
+                    self.drop_result(task, status, payload)
             self._forget(tasks)
             return []
         unneeded = array("I")
         for task, status, payload in zip(tasks, statuses, payloads, strict=True):
             if self.graph.users(task):
-                self._results[task] = status, payload
+                self.results.keep(task, status, payload)
             else:
-                self._drop_result(task, status, payload)
+                self.drop_result(task, status, payload)
                 unneeded.append(task)
         unblocked = self.graph.finish(tasks)
         self.lineage.succeeded(tasks)
-        # The payload of arguments is of no use any more, unless the result may be lost and has to be made again.
+        self._use_up(tasks, statuses)
+        self._leave(unneeded)
+        return self._unblock(unblocked)
+
+    def _use_up(self, tasks: array[int], statuses: bytes) -> None:
+        """Free what these took, as far as nothing else will: results in the object storage, and the rows of tasks.
+
+        A stored result may be lost and has to be made again: its row, with its arguments, and those of its inputs stay.
+        """
+        self.results.drop_inputs(tasks)
         if ResultStatus.stored in statuses:
             tasks = array("I", [t for t, status in zip(tasks, statuses, strict=True) if status != ResultStatus.stored])
         clear_objects(self._payloads, tasks)
-        self._leave(unneeded)
-        return self._unblock(unblocked)
+        self._leave(self._going(self.graph.detach(tasks)))
 
     def wanted(self, task: int) -> bool:
         special = self._special.get(task)
         return special is None or not special.unwanted
-
-    def kept_result(self, task: int) -> tuple[int, bytes] | None:
-        """(status, payload) of a task that succeeded and is kept for dependents."""
-        return self._results.get(task)
 
     def retry(self, task: int, failure: bytes) -> bool:
         """Whether a task that failed is run again; it is queued if so. Raises ProtocolError for what is no Failure."""
@@ -506,24 +492,29 @@ class Board:
                 ends += self.die(task, story)
         return ends
 
-    def _leave(self, tasks: array[int]) -> None:
+    def _leave(self, tasks: Iterable[int]) -> None:
         """Forget ended tasks without users, and in turn what was kept, or is still to run, only for them."""
         pending = list(tasks)
         while pending:
             task = pending.pop()
-            freed = self.graph.remove(task)
-            kept = self._results.pop(task, None)
-            if kept is not None:
-                self._drop_result(task, *kept)
+            self.graph.finish(array("I", [task]))  # Failed or cancelled, it needs its inputs no more either.
+            self.results.drop_inputs((task,))
+            pending += self._going(self.graph.remove(task))
+            self.results.drop(task)
             self._forget(array("I", [task]))
-            for dependency in freed:
-                if self.life.state(dependency) not in _ENDED:
-                    if self.wanted(dependency):
-                        continue
-                    self._stop(array("I", [dependency]), ResultStatus.cancelled)
-                pending.append(dependency)
 
-    def _drop_result(self, task: int, status: int, payload: bytes) -> None:
+    def _going(self, unused: array[int]) -> list[int]:
+        """Of tasks without users those to forget; they have ended then."""
+        going = []
+        for task in unused:
+            if self.life.state(task) not in _ENDED:
+                if self.wanted(task):
+                    continue
+                self._stop(array("I", [task]), ResultStatus.cancelled)
+            going.append(task)
+        return going
+
+    def drop_result(self, task: int, status: int, payload: bytes) -> None:
         """No dependent needs it any more: free its object, unless its client has it."""
         if status == ResultStatus.stored and not self.wanted(task):
             self.released_objects.append((payload, self.functions.get(self._function[task]).owner))
@@ -588,7 +579,7 @@ class Board:
             return "all workers that can run it have enough to do"
         if state in (TaskState.ASSIGNED, TaskState.RUNNING, TaskState.RETRACTING):
             return f"is {state.name.lower()} at worker {self.loads.worker_of(task)}, attempt {self.life.attempt(task)}"
-        return "is not known" if state == TaskState.NONE else "has ended; dependents still need its result"
+        return "is not known" if state == TaskState.NONE else "has ended; dependents still need it"
 
     def waiting(self) -> int:
         """Tasks and items that no worker has."""
@@ -616,7 +607,16 @@ class Board:
 
     def check(self) -> None:
         """Recompute what is derived; raises AssertionError where it differs."""
-        for part in (self.slots, self.life, self.graph, self.queues, self.loads, self.ranges, self.lineage):
+        for part in (
+            self.slots,
+            self.life,
+            self.graph,
+            self.queues,
+            self.loads,
+            self.ranges,
+            self.results,
+            self.lineage,
+        ):
             part.check()
         alive = [task for task in range(self.slots.capacity) if self.life.state(task)]
         assert len(alive) == len(self.slots)
@@ -628,22 +628,6 @@ class Board:
             blocked = self.graph.missing(task) > 0 or task in self._held
             # What has begun or ended does not mind that an input is lost meanwhile.
             assert state != (TaskState.READY if blocked else TaskState.WAITING), task
-            assert (task in self._results) == (state == TaskState.SUCCEEDED), task
             assert state not in (TaskState.FAILED, TaskState.CANCELLED) or self.graph.users(task), task
         assert self._held <= set(alive)
         assert self._special.keys() <= set(alive)
-        assert self._results.keys() <= set(alive)
-
-
-def _rank(priority: int, depth: int) -> int:
-    """What the queues go by, as u32: the priority that was asked for, and among equals the depth.
-
-    So recursion goes depth first, and few tasks wait for others at a time.
-    """
-    priority = max(-MAX_PRIORITY - 1, min(priority, MAX_PRIORITY))
-    return (priority * (MAX_DEPTH + 1) + min(depth, MAX_DEPTH)) & 0xFFFFFFFF
-
-
-def _signed(value: int) -> int:
-    """An i32 out of the u32 it was stored as."""
-    return value - (1 << 32) if value >> 31 else value

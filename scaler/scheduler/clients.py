@@ -266,26 +266,27 @@ class Clients:
     def _select_new(self, session: ClientSession, message: Submit, known: array[int]) -> Submit:
         """What is not known, of tasks that are offered again, and was not answered since the client is back.
 
-        A result that did not arrive, and is kept for dependents, is sent again. What was answered, and is forgotten,
-        runs again where others take it as input.
+        A result that did not arrive, and is kept for dependents, is sent again. What was answered, or is wanted by
+        dependents only, and is forgotten, runs again where others take it as input.
         """
         if session.answered is not None:
             self._answer(session)
         answered = session.answered or ()
+        whole = not message.more and not session.held
         wanted = bytearray(message.wanted) or bytearray([1]) * len(known)
         chosen: list[int] = []
         spared: dict[int, int] = {}
         for place, (task, sequence, want) in enumerate(zip(known, u64(message.sequences), wanted, strict=True)):
-            if task == NONE and sequence in answered:
+            if task == NONE and (sequence in answered or (whole and not want)):
                 spared[sequence] = place
             elif task == NONE:
                 chosen.append(place)
             elif want and sequence not in answered:
-                kept = self._board.kept_result(task)
+                kept = self._board.results.get(task)
                 if kept is not None:
                     session.singles.append((sequence, *kept, 1, UNKNOWN))
                 else:
-                    self._board.lineage.want(task)
+                    self.deliver_ends(self._board.lineage.want(task))
         for place in needed(message, chosen, spared) if spared else ():
             chosen.append(place)
             wanted[place] = 0
@@ -348,6 +349,8 @@ class Clients:
         for task, end in zip(tasks, ends, strict=True):
             dependencies = found[begin:end]
             begin = end
+            if NONE not in dependencies:
+                self.deliver_ends(self._board.lineage.revive(dependencies))
             if NONE in dependencies or self._board.lineage.any_useless(dependencies):
                 lost.append(task)
             elif dependencies:

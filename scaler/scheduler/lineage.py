@@ -96,11 +96,21 @@ class Lineage:
                     self._wake(task)
         return ends
 
-    def want(self, task: int) -> None:
+    def want(self, task: int) -> list[End]:
         """Its client has not heard of its end, and wants the result, too."""
+        ends = self.revive([task])
         special = self._board._special.get(task)
         if special is not None:
             special.unwanted = False
+        return ends
+
+    def revive(self, tasks: Iterable[int]) -> list[End]:
+        """Have those of these tasks run again whose results were freed, since they are needed after all."""
+        ends: list[End] = []
+        for task in tasks:
+            if self._board.results.was_dropped(task):
+                ends += self._lose(task)
+        return ends
 
     def forget_client(self, client: int) -> None:
         """It is gone, and with it what it was asked for."""
@@ -163,7 +173,7 @@ class Lineage:
     def check(self) -> None:
         board = self._board
         assert all(board.life.state(task) for task in (*self._remade, *self._losses))
-        assert self._remade.isdisjoint(board._results)
+        assert not any(map(board.results.get, self._remade))
         parked = {id for ids in self._parked.values() for id in ids}
         held = set(board.slots.ids(array("I", [task for task in board._held if task in self._losses])))
         assert held <= parked, "a task waits for an object that nobody was asked for"
@@ -172,26 +182,39 @@ class Lineage:
 
     def _made(self, producer: int, name: bytes) -> bool:
         """Whether this is the object of a task's present result, and not of one before."""
-        result = self._board._results.get(producer)
+        result = self._board.results.get(producer)
         return result is not None and result[0] == ResultStatus.stored and result[1][:OBJECT_ID_BYTES] == name
 
-    def _lose(self, task: int) -> list[End]:
-        """The result of a task that succeeded is gone: it runs again, and what waits in a queue for it no more does."""
+    def _lose(self, lost: int) -> list[End]:
+        """The result of a task that succeeded is gone: it runs again, after those that made what it takes and was freed.
+
+        What waits in a queue for one of them waits outside of it now.
+        """
+        board, pending, ends = self._board, [lost], []
+        for task in pending:
+            if board.life.state(task) != TaskState.SUCCEEDED:
+                continue  # Two of these take it.
+            self._reopen(task)
+            inputs = board.graph.dependencies(task)
+            pending += filter(board.results.was_dropped, inputs)
+            if any(map(self.useless, inputs)):
+                text = f"the result of {board.label(task)} cannot be made again: what it takes could not"
+                ends += board.end(task, ResultStatus.object_lost, text.encode())
+        for task in pending:
+            self._wake(task)
+        return ends
+
+    def _reopen(self, task: int) -> None:
+        """A task that succeeded is unfinished, and waits."""
         board, tasks = self._board, array("I", [task])
         board.life.apply(TaskEvent.LOSE, tasks)
-        del board._results[task]
+        board.results.pop(task)
         board.graph.reopen(task)
         # Its client has heard of its end; what it makes now is for dependents only.
         board.mark_unwanted(tasks)
         self._remade.add(task)
         users = board.graph.dependents(task)
         board.queues.remove(board.life.apply(TaskEvent.BLOCK, array("I", [u for u in users if self._is_ready(u)])))
-        inputs = board.graph.dependencies(task)
-        if any(map(self.useless, inputs)):
-            text = f"the result of {board.label(task)} cannot be made again: what it takes could not"
-            return board.end(task, ResultStatus.object_lost, text.encode())
-        self._wake(task)
-        return []
 
     def _is_ready(self, task: int) -> bool:
         return self._board.life.state(task) == TaskState.READY

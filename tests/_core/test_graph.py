@@ -52,6 +52,16 @@ class Oracle:
         self.finished.discard(task)
         return [each for each in before if not self.dependents(each)]
 
+    def detach(self, tasks: list[int]) -> list[int]:
+        unused = []
+        for task in tasks:
+            before = list(dict.fromkeys(self.dependencies.get(task, ())))
+            if before:
+                self.dependencies[task] = []
+                self.added.remove(task)
+            unused += [each for each in before if not self.dependents(each)]
+        return unused
+
     def descendants(self, task: int) -> list[int]:
         found = [task]
         for each in found:
@@ -95,6 +105,14 @@ class GraphMachine(RuleBasedStateMachine):
         self.graph.reopen(task)
         self.oracle.finished.discard(task)
 
+    @rule(tasks=st.lists(st.one_of(st.integers(0, 100), st.just(NONE)), max_size=20))
+    def detach(self, tasks: list[int]) -> None:
+        if any(task in self.oracle.dependencies and task not in self.oracle.finished for task in tasks):
+            with pytest.raises(ValueError):
+                self.graph.detach(i(*tasks))
+            tasks = [task for task in tasks if task in self.oracle.finished]
+        assert list(self.graph.detach(i(*tasks))) == self.oracle.detach(tasks)
+
     @rule(tasks=st.lists(st.integers(0, 75), max_size=20))
     def remove(self, tasks: list[int]) -> None:
         for task in tasks:
@@ -114,6 +132,7 @@ class GraphMachine(RuleBasedStateMachine):
             assert self.graph.users(task) == len(dependents)
             assert self.graph.missing(task) == self.oracle.missing(task)
             assert self.graph.finished(task) == (task in self.oracle.finished)
+            assert self.graph.unfinished_users(task) == len(set(dependents) - self.oracle.finished)
             assert list(self.graph.descendants(task)) == self.oracle.descendants(task)
         self.graph.check()
 

@@ -9,7 +9,7 @@ from scaler.machine import Log, Output
 from scaler.messages import Assign, Cancel, Release, Restore, Restored, Results, ResultStatus, Role, RunningInside
 from scaler.scheduler.lineage import MAX_LOSSES
 
-from .builders import ANN, BEN, Rig, Worker, closed, i, of, q, results, tasks
+from .builders import ANN, BEN, Client, Rig, Worker, closed, i, of, q, results, tasks
 from .test_arrays import ends as end_items
 from .test_arrays import given_out, submit
 
@@ -53,11 +53,13 @@ def test_a_lost_input_is_made_again_with_what_made_it() -> None:
     ann = chain.ann
     assert tasks(chain.outputs) == [(ann.id(3), 1)]
     outputs = chain.miss(3, 1, (0, Y))
-    assert tasks(outputs) == [(ann.id(2), 2)] and inputs(outputs) == [where(X)]
-    assert of(outputs, Assign)[0].payloads == [b"arguments 2"]
-    outputs = chain.miss(2, 2, (0, X))
-    assert tasks(outputs) == [(ann.id(1), 2)]
-    outputs = chain.end(1, 2, b"1" * 16)
+    assert tasks(outputs) == [(ann.id(1), 2)], "X was freed when 2 had taken it"
+    assert of(outputs, Assign)[0].payloads == [b"arguments 1"]
+    outputs = chain.end(1, 2, Z)
+    assert tasks(outputs) == [(ann.id(2), 2)] and inputs(outputs) == [where(Z)]
+    outputs = chain.miss(2, 2, (0, Z))
+    assert tasks(outputs) == [(ann.id(1), 3)]
+    outputs = chain.end(1, 3, b"1" * 16)
     assert tasks(outputs) == [(ann.id(2), 3)] and inputs(outputs) == [where(b"1" * 16)]
     outputs = chain.end(2, 3, b"2" * 16)
     assert tasks(outputs) == [(ann.id(3), 2)] and inputs(outputs) == [where(b"2" * 16)]
@@ -216,6 +218,82 @@ def test_an_object_that_is_lost_again_and_again() -> None:
     ((sequence, status, text),) = results(outputs)
     assert (sequence, status) == (2, LOST) and b"that happened 4 times" in text
     assert tasks(outputs) == [] and len(rig.state.board) == 0
+
+
+class TestFreedEarly:
+    """Intermediate results go as soon as all that takes them has ended, not with their graph."""
+
+    def rig(self) -> tuple[Rig, Client, Worker, int]:
+        rig = Rig()
+        storage, _ = rig.connect(Role.storage_user, b"S" * 16)
+        return rig, rig.client(), rig.worker(4), storage
+
+    def test_a_chain_has_one_object_at_a_time(self) -> None:
+        rig, ann, worker, storage = self.rig()
+        ann.submit(1, 2, 3, 4, needs={2: [1], 3: [2], 4: [3]}, unwanted=[1, 2, 3])
+        assert of(worker.ends((ann.id(1), 1), status=STORED, payload=where(X)), Release) == []
+        outputs = worker.ends((ann.id(2), 1), status=STORED, payload=where(Y))
+        assert of(outputs, Release, storage) == [Release(X, ANN)]
+        assert of(worker.ends((ann.id(3), 1)), Release, storage) == [Release(Y, ANN)]
+        assert len(rig.state.board) == 2, "a result that is not stored needs nothing to be made again"
+        worker.ends((ann.id(4), 1))
+        assert len(rig.state.board) == 0
+
+    def test_the_last_of_several_frees_it(self) -> None:
+        _, ann, worker, storage = self.rig()
+        ann.submit(1, 2, 3, 4, 5, needs={2: [1], 3: [1, 1], 4: [2], 5: [2, 3]}, unwanted=[1, 2, 3])
+        worker.ends((ann.id(1), 1), status=STORED, payload=where(X))
+        assert of(worker.ends((ann.id(2), 1), status=STORED, payload=where(Y)), Release) == []
+        assert of(worker.ends((ann.id(3), 1)), Release, storage) == [Release(X, ANN)]
+
+    def test_one_that_is_cancelled_does_not_need_it(self) -> None:
+        _, ann, worker, storage = self.rig()
+        ann.submit(1, 2, 3, 4, needs={2: [1], 3: [1], 4: [2]}, unwanted=[1, 2])
+        worker.ends((ann.id(1), 1), status=STORED, payload=where(X))
+        worker.ends((ann.id(2), 1), status=STORED, payload=where(Y))
+        assert of(ann.say(Cancel(q(3))), Release, storage) == [Release(X, ANN)]
+
+    def test_what_its_client_wants_stays(self) -> None:
+        _, ann, worker, _ = self.rig()
+        ann.submit(1, 2, 3, needs={2: [1], 3: [2]}, unwanted=[2])
+        worker.ends((ann.id(1), 1), status=STORED, payload=where(X))
+        assert of(worker.ends((ann.id(2), 1), status=STORED, payload=where(Y)), Release) == []
+
+    def test_a_client_that_missed_the_end_of_one_that_was_freed(self) -> None:
+        """1 is made again for 3, so its second result is nobody's; then it turns out that the first was never heard of."""
+        rig, ann, worker, storage = self.rig()
+        ann.submit(1, 2, 3, needs={2: [1], 3: [2]}, unwanted=[2])
+        worker.ends((ann.id(1), 1), status=STORED, payload=where(X))
+        worker.ends((ann.id(2), 1), status=LOST, payload=gone((0, X)))
+        worker.ends((ann.id(1), 2), status=STORED, payload=where(Y))
+        assert of(worker.ends((ann.id(2), 2), status=STORED, payload=where(Z)), Release, storage) == [Release(Y, ANN)]
+        rig.lose(ann.peer)
+        ann = rig.client()
+        outputs = ann.submit(1, 2, 3, needs={2: [1], 3: [2]}, unwanted=[2])
+        assert tasks(outputs) == [(ann.id(1), 3)]
+        outputs = worker.ends((ann.id(1), 3), status=STORED, payload=where(b"1" * 16))
+        assert results(outputs, ann.peer) == [(1, STORED, where(b"1" * 16))]
+
+    def test_what_is_new_takes_one_that_was_freed(self) -> None:
+        _, ann, worker, _ = self.rig()
+        ann.submit(1, 2, 3, needs={2: [1], 3: [2]}, unwanted=[1, 2])
+        worker.ends((ann.id(1), 1), status=STORED, payload=where(X))
+        worker.ends((ann.id(2), 1), status=STORED, payload=where(Y))
+        assert tasks(ann.submit(4, needs={4: [1]})) == [(ann.id(1), 2)]
+        outputs = worker.ends((ann.id(1), 2), status=STORED, payload=where(Z))
+        assert tasks(outputs) == [(ann.id(4), 1)] and inputs(outputs) == [where(Z)]
+
+    def test_after_a_new_connection_what_nobody_needs_any_more_does_not_run_again(self) -> None:
+        rig, ann, worker, _ = self.rig()
+        graph = {"needs": {2: [1], 3: [2]}, "unwanted": [1, 2]}
+        ann.submit(1, 2, 3, **graph)
+        worker.ends((ann.id(1), 1))
+        worker.ends((ann.id(2), 1))
+        rig.lose(ann.peer)
+        ann = rig.client()
+        assert tasks(ann.submit(1, 2, 3, **graph)) == []
+        assert results(worker.ends((ann.id(3), 1)), ann.peer) == [(3, ResultStatus.succeeded, b"result")]
+        assert len(rig.state.board) == 0
 
 
 class TestObjectsOfClients:
