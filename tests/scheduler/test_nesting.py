@@ -17,7 +17,7 @@ from scaler.messages import (
     TaskOptions,
     WorkerHeartbeat,
 )
-from scaler.scheduler.board import MAX_PRIORITY
+from scaler.scheduler.ranks import MAX_PRIORITY
 
 from .builders import ANN, BEN, Client, Rig, Worker, cancelled, closed, i, of, q, results, sent, tasks
 
