@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from scaler.cluster.local import LocalCluster
-from scaler.cluster.scheduler import ANY_PORT, Scheduler
+from scaler.cluster.parameters import ANY_PORT, checked
+from scaler.cluster.scheduler import Scheduler
 from scaler.cluster.stack import LocalStack
-from scaler.config import memory_limit, seconds, size
-from scaler.config import preload as read_preload
-from scaler.errors import ConfigurationError
-from scaler.scheduler.policy import parse_policy
-
-T = TypeVar("T")
 
 
 class SchedulerClusterCombo(Scheduler):
@@ -77,39 +72,33 @@ class SchedulerClusterCombo(Scheduler):
         preload: str | None = None,
         memory_limit_bytes: int | str = 0,
     ) -> None:
-        parse_policy(*scaler_policy)
+        paths, level, _ = checked(logging_paths=logging_paths, logging_level=logging_level, scaler_policy=scaler_policy)
         stack = LocalStack(
-            n_workers,
-            address or ANY_PORT,
-            object_storage_address or ANY_PORT,
-            monitor_address or (None if address else ANY_PORT),
-            tuple(sorted(per_worker_capabilities or ())),
-            per_worker_task_queue_size,
-            max_number_of_tasks_waiting,
-            heartbeat_interval_seconds,
-            client_timeout_seconds,
-            worker_timeout_seconds,
-            task_timeout_seconds,
-            death_timeout_seconds,
-            protected,
-            event_loop,
-            worker_manager_id,
-            _checked("preload", read_preload, preload) if preload else "",
-            _checked("memory_limit_bytes", memory_limit, memory_limit_bytes),
-            _checked("garbage_collect_interval_seconds", seconds, garbage_collect_interval_seconds),
-            _checked("trim_memory_threshold_bytes", size, trim_memory_threshold_bytes),
+            *checked(
+                n_workers=n_workers,
+                address=address or ANY_PORT,
+                object_storage_address=object_storage_address or ANY_PORT,
+                monitor_address=monitor_address or (None if address else ANY_PORT),
+                per_worker_capabilities=per_worker_capabilities or (),
+                per_worker_task_queue_size=per_worker_task_queue_size,
+                max_number_of_tasks_waiting=max_number_of_tasks_waiting,
+                heartbeat_interval_seconds=heartbeat_interval_seconds,
+                client_timeout_seconds=client_timeout_seconds,
+                worker_timeout_seconds=worker_timeout_seconds,
+                task_timeout_seconds=task_timeout_seconds,
+                death_timeout_seconds=death_timeout_seconds,
+                protected=protected,
+                event_loop=event_loop,
+                worker_manager_id=worker_manager_id,
+                preload=preload or "",
+                memory_limit_bytes=memory_limit_bytes,
+                garbage_collect_interval_seconds=garbage_collect_interval_seconds,
+                trim_memory_threshold_bytes=trim_memory_threshold_bytes,
+            )
         )
-        self._cluster = LocalCluster(n_workers, stack, logging_level, logging_paths, logging_config_file)
+        self._cluster = LocalCluster(None, stack, level, paths, logging_config_file)
 
     @property
     def n_workers(self) -> int:
         """How many tasks run at once."""
         return self._cluster.slots
-
-
-def _checked(name: str, kind: Callable[[str], T], value: object) -> T:
-    """A parameter as the option of the same name takes it. Raises ConfigurationError that names it."""
-    try:
-        return kind(str(value))
-    except ValueError as error:
-        raise ConfigurationError(f"{name}: {error}") from None

@@ -35,11 +35,10 @@ class LocalCluster:
         logging_paths: tuple[str, ...] = ("/dev/stderr",),
         logging_config_file: str | None = None,
     ) -> None:
+        from scaler.cluster.parameters import checked
         from scaler.cluster.stack import LocalStack, available_cpus
 
-        if n_workers is not None and n_workers < 1:
-            raise ClusterError(f"a cluster of {n_workers} workers cannot run anything; n_workers has to be 1 or more")
-        stack = stack or LocalStack(n_workers or available_cpus())
+        stack = stack or LocalStack(*checked(n_workers=available_cpus() if n_workers is None else n_workers))
         self.slots = stack.slots
         """How many tasks run at once."""
         read, write = os.pipe()

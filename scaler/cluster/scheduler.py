@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Self
 
 from scaler.cluster.local import LocalCluster
+from scaler.cluster.parameters import ANY_PORT, checked
 from scaler.cluster.stack import LocalStack
 from scaler.display import html_table
-
-ANY_PORT = "tcp://127.0.0.1:0"
 
 
 class Scheduler:
@@ -22,7 +21,7 @@ class Scheduler:
         heartbeat_interval_seconds, client_timeout_seconds, worker_timeout_seconds, protected, event_loop, logging_paths,
         logging_level, logging_config_file: as those of SchedulerClusterCombo.
 
-    Raises ClusterError when it does not start.
+    Raises ClusterError when it does not start; ConfigurationError, naming the parameter, for what it cannot be.
     """
 
     def __init__(
@@ -40,19 +39,33 @@ class Scheduler:
         logging_level: str = "INFO",
         logging_config_file: str | None = None,
     ) -> None:
-        stack = LocalStack(
-            slots=0,
+        paths, level = checked(logging_paths=logging_paths, logging_level=logging_level)
+        listen, storage, monitor = checked(
             address=address or ANY_PORT,
             object_storage_address=object_storage_address or ANY_PORT,
             monitor_address=monitor_address or (None if address else ANY_PORT),
-            max_waiting_tasks=max_number_of_tasks_waiting,
-            heartbeat_seconds=heartbeat_interval_seconds,
+        )
+        max_waiting_tasks, heartbeat, client_timeout, worker_timeout, protected, event_loop = checked(
+            max_number_of_tasks_waiting=max_number_of_tasks_waiting,
+            heartbeat_interval_seconds=heartbeat_interval_seconds,
             client_timeout_seconds=client_timeout_seconds,
             worker_timeout_seconds=worker_timeout_seconds,
             protected=protected,
             event_loop=event_loop,
         )
-        self._cluster = LocalCluster(None, stack, logging_level, logging_paths, logging_config_file)
+        stack = LocalStack(
+            0,
+            listen,
+            storage,
+            monitor,
+            max_waiting_tasks=max_waiting_tasks,
+            heartbeat_seconds=heartbeat,
+            client_timeout_seconds=client_timeout,
+            worker_timeout_seconds=worker_timeout,
+            protected=protected,
+            event_loop=event_loop,
+        )
+        self._cluster = LocalCluster(None, stack, level, paths, logging_config_file)
 
     def get_address(self) -> str:
         """For Client(address=…) and for workers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -228,11 +229,13 @@ class Clients:
         if known.count(NONE) != len(ids) or session.answered is not None:
             message = self._select_new(session, message, known)
             ids = join_ids(session.number, message.sequences)
-        if ids and (session.refusing or self._full(len(ids))):
-            session.refusing = more
-            for id in ids:
-                session.singles.append((sequence_of(id), ResultStatus.rejected, self._refusal(), 1, UNKNOWN))
-        elif ids:
+        refused = self._refused(session, message, len(ids))
+        session.refusing = more and (session.refusing or refused > 0)
+        for id in ids[len(ids) - refused :]:
+            session.singles.append((sequence_of(id), ResultStatus.rejected, self._refusal(), 1, UNKNOWN))
+        if refused:
+            message, ids = select_submit(message, range(len(ids) - refused)), ids[: len(ids) - refused]
+        if ids:
             self._add(session, message, ids)
         if not more:
             self._release_held(session)
@@ -293,9 +296,16 @@ class Clients:
             message.wanted = bytes(wanted)
         return select_submit(message, sorted(chosen))
 
-    def _full(self, count: int) -> bool:
+    def _refused(self, session: ClientSession, message: Submit, count: int) -> int:
+        """How many of the tasks of a message there is no room for. They are the last ones; of a graph it is all."""
+        graph = message.more or session.held or len(message.dependency_ends)
+        excess = max(count - self._room(), 0)
+        return count if session.refusing or (excess and graph) else excess
+
+    def _room(self) -> int:
+        """How many tasks more may wait."""
         limit = self._settings.max_waiting_tasks
-        return limit >= 0 and self._board.waiting() + count > limit
+        return sys.maxsize if limit < 0 else max(limit - self._board.waiting(), 0)
 
     def _refusal(self) -> bytes:
         limit = self._settings.max_waiting_tasks
@@ -308,7 +318,7 @@ class Clients:
         first, function = message.first_sequence, session.functions[message.function]
         whole = TaskArray(session.number, first, function, message.items, ends, message.options, session.depth)
         for begin, end in self._new_items(session, first, first + len(ends)):
-            if self._full(end - begin):
+            if end - begin > self._room():
                 session.singles.append((begin, ResultStatus.rejected, self._refusal(), end - begin, UNKNOWN))
             else:
                 self._board.ranges.add(whole, begin - first, end - first)

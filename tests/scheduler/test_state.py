@@ -569,17 +569,22 @@ def test_tasks_wait_for_a_worker_that_offers_what_they_ask_for_and_it_is_told_on
     assert tasks(rig.worker(offers=["gpu", "linux", "x"]).outputs) == [(ann.id(1), 1)]
 
 
-def test_above_the_limit_of_waiting_tasks_all_of_a_message_is_rejected() -> None:
+def test_above_the_limit_of_waiting_tasks_the_rest_of_a_message_is_rejected() -> None:
     rig = Rig(max_waiting_tasks=2)
     ann = rig.client()
     assert results(ann.submit(1)) == []
-    outputs = ann.submit(2, 3)
-    assert [(s, status) for s, status, _ in results(outputs)] == [
-        (2, ResultStatus.rejected),
-        (3, ResultStatus.rejected),
-    ]
-    assert b"the limit is 2" in results(ann.submit(4, 5))[0][2]
-    assert results(ann.submit(6)) == [] and len(rig.state.board) == 2
+    assert [(s, status) for s, status, _ in results(ann.submit(2, 3))] == [(3, ResultStatus.rejected)]
+    assert b"the limit is 2" in results(ann.submit(4))[0][2]
+    assert len(rig.state.board) == 2
+    assert tasks(rig.worker(2).outputs) == [(ann.id(1), 1), (ann.id(2), 1)]
+
+
+def test_of_a_graph_all_is_rejected() -> None:
+    rig = Rig(max_waiting_tasks=2)
+    ann = rig.client()
+    outputs = ann.submit(1, 2, 3, needs={3: [2]})
+    assert [(s, status) for s, status, _ in results(outputs)] == [(n, ResultStatus.rejected) for n in (1, 2, 3)]
+    assert results(ann.submit(4, 5, needs={5: [4]})) == []
 
 
 # ---- clients that come and go
