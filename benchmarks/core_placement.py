@@ -47,7 +47,7 @@ def placements(workers: int, each: int = 64) -> float:
     queues, loads = ReadyQueues(), cluster(workers, each // 2)
     queues.push(column(n), 0, 0)
     functions = zeros(n)
-    spent = seconds(lambda: place(queues, loads, functions, COSTS, b""))
+    spent = seconds(lambda: place(queues, loads, functions, COSTS, b"", b""))
     assert not len(queues)
     return n / spent
 
@@ -57,13 +57,13 @@ def steady(workers: int, waiting: int = 1_000_000, done: int = 1000) -> float:
     queues, loads = ReadyQueues(), cluster(workers, 32)
     queues.push(column(waiting), 0, 0)
     functions = zeros(waiting)
-    result, _ = place(queues, loads, functions, COSTS, b"")
+    result, _ = place(queues, loads, functions, COSTS, b"", b"")
     before = len(queues)
     finished = array("I", [tasks[0] for _, tasks in result][:done])
 
     def refill() -> None:
         loads.release(finished)
-        place(queues, loads, functions, COSTS, b"")
+        place(queues, loads, functions, COSTS, b"", b"")
 
     spent = seconds(refill)
     assert before - len(queues) == len(finished)
@@ -77,7 +77,7 @@ def task_costs(waiting: int) -> dict[str, float]:
     push = seconds(lambda: queues.push(tasks, 0, 0))
     remove = seconds(lambda: queues.remove(tasks))
     queues.push(tasks, 0, 0)
-    placed = seconds(lambda: place(queues, loads, functions, COSTS, b""))
+    placed = seconds(lambda: place(queues, loads, functions, COSTS, b"", b""))
     return {name: spent / waiting * 1e9 for name, spent in (("push", push), ("remove", remove), ("place", placed))}
 
 
@@ -87,7 +87,7 @@ def by_classes(classes: int, n: int = 200_000) -> float:
     for start in range(0, n, 10):
         queues.push(column(start + 10, start=start), start // 10 % classes, 0)
     functions = zeros(n)
-    return n / seconds(lambda: place(queues, loads, functions, COSTS, b""))
+    return n / seconds(lambda: place(queues, loads, functions, COSTS, b"", b""))
 
 
 def by_priorities(priorities: int, n: int = 200_000) -> float:

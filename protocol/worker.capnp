@@ -55,6 +55,8 @@ struct RegisterWorker {
   # The worker manager that started it; empty if none did.
   version @6 :Text;
   # Of the software, for people.
+  objectStorageAddress @7 :Text;
+  # Of the object storage of its own host, where its tasks put their results. Empty: they are put into the scheduler's.
 }
 
 struct WorkerSettings {

@@ -13,7 +13,7 @@ DIVISIBLE: Final[int]
 """As its own cost: this task is to be divided before it is assigned."""
 
 def place(
-    queues: ReadyQueues, loads: Loads, functions: Buffer, costs: Buffer, own_costs: Buffer
+    queues: ReadyQueues, loads: Loads, functions: Buffer, costs: Buffer, own_costs: Buffer, preferred: Buffer
 ) -> tuple[list[tuple[int, array[int]]], int]:
     """Assign ready tasks while a worker has room for them; returns (worker, its new tasks in order) for each worker.
 
@@ -21,6 +21,9 @@ def place(
     whose workers has room is passed over for the rest of the pass and blocks no other class. The cost of task t is
     ``own_costs[t]``, or where that is 0 or missing ``costs[functions[t]]`` (u32 columns; own_costs and functions by dense
     task index). Tasks leave ``queues`` for ``loads``.
+
+    Task t goes to worker ``preferred[t] - 1`` (u32 column; 0 or missing: no matter) if that worker has room, can run it, and no
+    slot that could run it is idle elsewhere while that worker has none idle. Else it goes to the least loaded.
 
     The pass ends at a task whose own cost is DIVISIBLE and for which a worker has room; it is the second thing returned, NONE
     otherwise.

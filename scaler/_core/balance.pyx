@@ -64,9 +64,23 @@ cdef bint _placeable(Loads loads, Column functions, Column costs, uint32_t task)
     return task < functions.n and functions.u32[task] < costs.n and loads.holder(task) == NONE
 
 
+cdef uint32_t _worker_for(Loads loads, Column preferred, uint32_t task, uint32_t requirement_class) noexcept:
+    """The preferred worker, if that leaves no slot idle that could run the task; else the best one."""
+    cdef uint32_t best = loads.best(requirement_class)
+    cdef uint32_t worker = preferred.u32[task] if task < preferred.n else 0
+    if best == NONE or worker == 0:
+        return best
+    worker -= 1
+    if loads.can_take(worker, requirement_class) and (
+        loads._workers[worker].level == 0 or loads._workers[best].level != 0
+    ):
+        return worker
+    return best
+
+
 cdef size_t _fill(
-    ReadyQueues queues, Loads loads, Column functions, Column costs, Column own_costs, Head* heap, size_t n,
-    uint32_t* order, uint32_t* divisible
+    ReadyQueues queues, Loads loads, Column functions, Column costs, Column own_costs, Column preferred, Head* heap,
+    size_t n, uint32_t* order, uint32_t* divisible
 ) except? 0:
     """Assign until nothing fits, or the next task has to be divided first (which is put into ``divisible``).
 
@@ -75,9 +89,9 @@ cdef size_t _fill(
     cdef size_t found = 0
     cdef uint32_t worker, task, cost
     while n and loads._listed:
-        worker = loads.best(heap[0].owner)
+        task = heap[0].task
+        worker = _worker_for(loads, preferred, task, heap[0].owner)
         if worker != NONE:
-            task = heap[0].task
             if not _placeable(loads, functions, costs, task):
                 if not found:
                     _refusal(loads, functions, costs, task)
@@ -113,9 +127,10 @@ cdef c_array.array _fresh_tasks(Loads loads, uint32_t number):
     return out
 
 
-def place(ReadyQueues queues not None, Loads loads not None, functions, costs, own_costs):
+def place(ReadyQueues queues not None, Loads loads not None, functions, costs, own_costs, preferred):
     """Assign ready tasks while a worker has room for them."""
     cdef Column own = column32(own_costs)
+    cdef Column preferred_by = column32(preferred)
     cdef uint32_t divisible = NONE
     cdef Column function_of = column32(functions)
     cdef Column cost_of = column32(costs)
@@ -130,7 +145,7 @@ def place(ReadyQueues queues not None, Loads loads not None, functions, costs, o
         heap = <Head*>_memory((queues._lines_size + 1) * sizeof(Head))
         order = <uint32_t*>_memory(loads._count * sizeof(uint32_t))
         n = _gather_heads(queues, loads, heap)
-        found = _fill(queues, loads, function_of, cost_of, own, heap, n, order, &divisible)
+        found = _fill(queues, loads, function_of, cost_of, own, preferred_by, heap, n, order, &divisible)
         for i in range(found):
             result.append((order[i], _fresh_tasks(loads, order[i])))
     finally:

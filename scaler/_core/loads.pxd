@@ -70,6 +70,7 @@ cdef class Loads:
     cdef uint64_t _target
 
     cdef uint32_t best(self, uint32_t requirement_class) noexcept
+    cdef bint can_take(self, uint32_t worker, uint32_t requirement_class) noexcept
     cdef bint idle_for(self, uint32_t requirement_class) noexcept
     cdef int put(self, uint32_t task, uint32_t worker, uint32_t cost) except -1
     cdef uint32_t holder(self, uint32_t task) noexcept

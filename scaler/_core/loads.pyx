@@ -263,6 +263,19 @@ cdef class Loads:
                     return True
         return False
 
+    cdef bint can_take(self, uint32_t number, uint32_t requirement_class) noexcept:
+        """Whether this worker, which may be unknown, has room and can run this class."""
+        cdef Groups* groups
+        cdef size_t i
+        if number >= self._workers_size or not self._workers[number].present or not self._workers[number].listed:
+            return False
+        if requirement_class < self._classes_size:
+            groups = &self._classes[requirement_class]
+            for i in range(groups.n):
+                if groups.numbers[i] == self._workers[number].group:
+                    return True
+        return False
+
     cdef uint32_t best(self, uint32_t requirement_class) noexcept:
         """The worker for the next task of the class, NONE if none has room."""
         cdef Groups* groups

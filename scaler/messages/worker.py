@@ -17,6 +17,7 @@ class RegisterWorker:
     pid: int = 0
     manager_name: str = ""
     version: str = ""
+    object_storage_address: str = ""
 
 
 @dataclass(slots=True)

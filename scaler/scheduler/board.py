@@ -27,6 +27,8 @@ from scaler.scheduler.functions import Functions
 from scaler.scheduler.kept_results import KeptResults
 from scaler.scheduler.life import TaskEvent, TaskState, table
 from scaler.scheduler.lineage import Lineage
+from scaler.scheduler.locality import Locality
+from scaler.scheduler.placement import Placement
 from scaler.scheduler.ranges import Ranges
 from scaler.scheduler.ranks import MAX_DEPTH, rank, signed
 from scaler.scheduler.requirements import Requirements
@@ -55,21 +57,6 @@ class End:
     """Items that ended, of which the id names the first."""
     profile: tuple[int, int, int] = (0, 0, 0)
     """Wall and CPU microseconds and peak bytes, where the task ran to its end."""
-
-
-@dataclass(slots=True)
-class Placement:
-    """Tasks given to one worker, in columns."""
-
-    worker: int
-    ids: array[int]
-    attempts: array[int]
-    functions: array[int]
-    payloads: list[bytes]
-    timeouts: array[int] | None
-    inputs: Inputs
-    item_ends: list[bytes] = field(default_factory=list)
-    """As in Assign."""
 
 
 @dataclass(slots=True)
@@ -119,6 +106,7 @@ class Board:
         self._priority = array("I")
         self._special: dict[int, Special] = {}
         self.results = KeptResults(self)
+        self.locality = Locality(self)
         self._held: set[int] = set()
         self._timed = 0
         self._counts: Counter[int] = Counter()
@@ -249,6 +237,8 @@ class Board:
             tasks = array("I", [task for task in tasks if task not in blocked])
         if not tasks:
             return
+        if self.locality:
+            self.locality.prefer(tasks)
         if len(self.ranges):
             self.ranges.mark_divisible(tasks)
         classes, priorities = gather(self._class, tasks), gather(self._priority, tasks)
@@ -269,7 +259,12 @@ class Board:
         divisible = 0
         while divisible != NONE:
             placed, divisible = place(
-                self.queues, self.loads, self._function, self.functions.costs, self.ranges.own_costs
+                self.queues,
+                self.loads,
+                self._function,
+                self.functions.costs,
+                self.ranges.own_costs,
+                self.locality.preferred,
             )
             placements += [self._placement(worker, tasks) for worker, tasks in placed]
             if divisible != NONE:
@@ -278,6 +273,8 @@ class Board:
 
     def _placement(self, worker: int, tasks: array[int]) -> Placement:
         self.life.apply(TaskEvent.ASSIGN, tasks)
+        if self.locality:
+            self.locality.placed(worker, tasks)
         timeouts = None
         if self._timed:
             timeouts = array("Q", [self._timeout(task) for task in tasks])
@@ -341,6 +338,10 @@ class Board:
 
     def succeed(self, tasks: array[int], statuses: bytes, payloads: list[bytes]) -> list[End]:
         """These ended well: release dependents, keep what they need, forget the rest; returns what can never run."""
+        if self.locality and ResultStatus.stored in statuses:
+            for task, status in zip(tasks, statuses, strict=True):
+                if status == ResultStatus.stored:
+                    self.locality.made(task, self.loads.worker_of(task))
         self.loads.release(tasks)
         self.life.apply(TaskEvent.SUCCEED, tasks)
         self.counters.succeeded += len(tasks)
@@ -480,6 +481,7 @@ class Board:
     def lose_worker(self, worker: int, story: str) -> list[End]:
         """A worker is gone with all it held. Only tasks known to be running count it against themselves."""
         held = self.loads.remove_worker(worker)
+        self.locality.worker_left(worker)
         running = [task for task in held if self.life.state(task) == TaskState.RUNNING]
         at_risk = set(running)
         self.requeue(array("I", [task for task in held if task not in at_risk]))
@@ -526,6 +528,8 @@ class Board:
             self._held.difference_update(tasks)
         if self.lineage:
             self.lineage.forget(tasks)
+        if self.locality:
+            self.locality.forget(tasks)
         clear_objects(self._payloads, tasks)
         if self._special:
             for task in tasks:

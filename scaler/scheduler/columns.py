@@ -10,7 +10,7 @@ from scaler._core.analysis import find_cycle
 from scaler.errors import ProtocolError
 from scaler.ids import MAX_SEQUENCE, Column, u32, u64
 from scaler.messages import Assign, Inputs, Results, Submit, runs
-from scaler.scheduler.board import Placement
+from scaler.scheduler.placement import Placement
 
 
 def checked_results(message: Results) -> Results:

@@ -31,11 +31,12 @@ from scaler.messages import (
     function_runs,
 )
 from scaler.scheduler.arrays import TaskRange
-from scaler.scheduler.board import Board, Placement
+from scaler.scheduler.board import Board
 from scaler.scheduler.clients import Clients
 from scaler.scheduler.columns import assignments, checked_results, select_results
 from scaler.scheduler.life import TaskEvent, TaskState
 from scaler.scheduler.nesting import Nesting
+from scaler.scheduler.placement import Placement
 from scaler.scheduler.sessions import WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
 
@@ -108,6 +109,8 @@ class Workers:
         session = WorkerSession(number, peer, who.identity, who.name, message, now)
         group = self._board.requirements.group_of(message.capabilities)
         self._board.loads.add_worker(number, message.slots, group, message.queue_limit)
+        if message.object_storage_address:
+            self._board.locality.worker_came(number)
         if self._free_numbers:
             self._free_numbers.pop()
         self.sessions[number] = self._of_peer[peer] = self._of_identity[who.identity] = session

@@ -24,12 +24,14 @@ def lists(result):
 
 def placed(system, functions, costs, own_costs=()):
     """The pass of place(), which meets nothing to be divided."""
-    found, divisible = place(system.queues, system.loads, column(functions), column(costs), column(own_costs))
+    found, divisible = place(
+        system.queues, system.loads, column(functions), column(costs), column(own_costs), column(())
+    )
     assert divisible == NONE
     return lists(found)
 
 
-def place_slowly(queues, loads, functions, costs, own_costs):
+def place_slowly(queues, loads, functions, costs, own_costs, preferred):
     result = {}
     blocked = set()
     while heads := [owner for owner in queues.classes() if owner not in blocked]:
@@ -40,6 +42,7 @@ def place_slowly(queues, loads, functions, costs, own_costs):
         task = queues.peek(heads[0])
         if own_costs[task] == DIVISIBLE:
             return list(result.items()), task
+        number = loads.prefer(preferred[task], heads[0], number)
         queues.pop(heads[0])
         loads.assign(task, number, own_costs[task] or costs[functions[task]])
         result.setdefault(number, []).append(task)
@@ -121,13 +124,15 @@ def test_place(workers, groups_of, tasks, costs, random):
     system = System(workers, groups_of)
     functions = [task % 3 for task in range(len(tasks))]
     own_costs = [random.choice((0, 0, 0, 700, DIVISIBLE)) for _ in tasks]
+    preferred = [random.choice((0, 0, *range(1, len(workers) + 3))) for _ in tasks]
     for task, (owner, priority) in enumerate(tasks):
         system.push(task, owner, priority)
     if workers and random.random() < 0.3:
         system.drain(random.randrange(len(workers)))
     for _ in range(4):
-        expected = place_slowly(system.queue_model, system.load_model, functions, costs, own_costs)
-        found, divisible = place(system.queues, system.loads, column(functions), column(costs), column(own_costs))
+        expected = place_slowly(system.queue_model, system.load_model, functions, costs, own_costs, preferred)
+        columns = map(column, (functions, costs, own_costs, preferred))
+        found, divisible = place(system.queues, system.loads, *columns)
         assert (lists(found), divisible) == expected
         system.check()
         if divisible != NONE:

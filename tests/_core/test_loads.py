@@ -110,6 +110,14 @@ class LoadModel:
         ]
         return min(fit)[-1] if fit else NONE
 
+    def prefer(self, preferred, owner, best):
+        """Worker ``preferred - 1``, where no slot stays idle for it; else the best."""
+        worker = self.workers.get(preferred - 1)
+        if worker is None or worker.group not in self.groups_of.get(owner, []) or not worker.has_room(self.target):
+            return best
+        idle_here, idle_there = (w.level(self.target) == 0 for w in (worker, self.workers[best]))
+        return preferred - 1 if idle_here or not idle_there else best
+
 
 class LoadMachine(RuleBasedStateMachine):
     def __init__(self):

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scaler import messages
 from scaler.errors import ProtocolError
 from scaler.messages import Inputs, Results, Submit, TaskOptions
-from scaler.scheduler.board import Placement
 from scaler.scheduler.columns import (
     assignments,
     checked_results,
@@ -19,6 +18,7 @@ from scaler.scheduler.columns import (
     select_results,
     select_submit,
 )
+from scaler.scheduler.placement import Placement
 
 from .builders import i, q
 
