@@ -15,6 +15,9 @@
 #
 # One process may have several connections; each has an identity of its own, and owners are named in the messages.
 #
+# Memory: a server keeps so many bytes in memory, and the objects used least recently on disk. Who puts faster than it can
+# store is not read from for a while, and told so by `putWaits`; gets of what is on disk wait until it was read.
+#
 # Loss: a put that was not answered did not happen. Objects outlive connections; they end with their owners.
 
 struct ToStorage {
@@ -38,6 +41,7 @@ struct FromStorage {
     chunk @2 :Chunk;
     failed @3 :StorageFailure;
     statistics @4 :Statistics;
+    putWaits @5 :PutWaits;
   }
 }
 
@@ -58,6 +62,12 @@ struct Stored {
   alreadyThere @1 :Bool;
   # The same id existed; the bytes sent were not needed. Answered as soon as it is known, after which the dialer may stop
   # sending parts, or send them all. Always true in the answer to a link.
+}
+
+struct PutWaits {
+  # There is no room for this put yet: the server will go on reading when there is. Sent when that begins and every 2 s, so
+  # that the dialer knows that the server is alive. It has to do nothing but wait; `stored` or `failed` follows.
+  request @0 :UInt64;
 }
 
 struct Get {
@@ -115,6 +125,10 @@ enum StorageFailureReason {
   # Put: the owner was released.
   tooLarge @4;
   # Put: larger than this server takes.
+  full @5;
+  # Put: the memory limit is reached, and the disk takes nothing. It may be tried again later.
+  unreadable @6;
+  # Get: the object is on disk and cannot be read back. It may be tried again later.
 }
 
 struct StatisticsRequest {
@@ -127,13 +141,32 @@ struct Statistics {
   request @0 :UInt64;
   objects @1 :UInt64;
   bytes @2 :UInt64;
-  # Held now.
+  # Held now, in memory or on disk.
   owners @3 :UInt64;
   waitingGets @4 :UInt64;
+  # For an object to exist, or to be read back.
   puts @5 :UInt64;
-  # Since the start, as the three below.
+  # Since the start, as gets, freed and putsSaved.
   gets @6 :UInt64;
   freed @7 :UInt64;
   putsSaved @8 :UInt64;
   # Puts of what was there already.
+  memoryBytes @9 :UInt64;
+  # Of objects in memory, and set aside for puts and for what is read back.
+  memoryLimitBytes @10 :UInt64;
+  # 0: no limit.
+  spilledObjects @11 :UInt64;
+  spilledBytes @12 :UInt64;
+  # Only on disk now.
+  waitingPuts @13 :UInt64;
+  # For room.
+  spills @14 :UInt64;
+  # Objects written to disk since the start, as all below. Each is written once, however often it is read back.
+  spillFailures @15 :UInt64;
+  restores @16 :UInt64;
+  # Objects read back.
+  getsAtOnce @17 :UInt64;
+  # Gets of what was in memory.
+  getsRestored @18 :UInt64;
+  # Gets of what was only on disk. All other gets waited for an object to exist, or failed.
 }

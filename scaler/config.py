@@ -75,6 +75,13 @@ def natural(text: str) -> int:
     return integer(text)
 
 
+def size(text: str) -> int:
+    """An option's type: a whole number of 0 or more."""
+    if integer(text) < 0:
+        raise ValueError(f"{text} is less than 0")
+    return integer(text)
+
+
 def limit(text: str) -> int:
     """An option's type: a whole number of 0 or more, or -1 for no limit."""
     if integer(text) < -1:

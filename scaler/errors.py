@@ -22,6 +22,7 @@
     - ClusterError: a local cluster that did not start or end as it should (also a RuntimeError)
     - ObjectStorageError: an object that cannot be put or fetched
         - ObjectLostError: it was freed, or its owner is gone
+        - ObjectStorageFullError: there is room for it neither in memory nor on disk
 
 LargeFunctionWarning, a UserWarning, is no error: a function carries much.
 
@@ -135,6 +136,10 @@ class ObjectStorageError(ScalerError):
 
 class ObjectLostError(ObjectStorageError):
     """The object was freed, or its owner is gone."""
+
+
+class ObjectStorageFullError(ObjectStorageError):
+    """The object storage's memory is full and its disk takes nothing; the text says what to do."""
 
 
 class LargeFunctionWarning(UserWarning):

@@ -52,6 +52,8 @@ class StorageFailureReason(IntEnum):
     unknown = 2
     owner_gone = 3
     too_large = 4
+    full = 5
+    unreadable = 6
 
 
 # ---- handshake.capnp
@@ -430,6 +432,11 @@ class Stored:
 
 
 @dataclass(slots=True)
+class PutWaits:
+    request: int
+
+
+@dataclass(slots=True)
 class Get:
     request: int
     object: bytes
@@ -488,6 +495,16 @@ class Statistics:
     gets: int
     freed: int
     puts_saved: int
+    memory_bytes: int
+    memory_limit_bytes: int
+    spilled_objects: int
+    spilled_bytes: int
+    waiting_puts: int
+    spills: int
+    spill_failures: int
+    restores: int
+    gets_at_once: int
+    gets_restored: int
 
 
 # ---- manager.capnp

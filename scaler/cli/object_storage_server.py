@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from scaler.cli.command import Command
-from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, check_bind
+from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, SPILLING, check_bind
 from scaler.config import Option, address
 
 DESCRIPTION = """Run an object storage server: it holds large arguments and results.
@@ -16,6 +16,7 @@ DESCRIPTION = """Run an object storage server: it holds large arguments and resu
 """
 OPTIONS = (
     Option("address", "where to listen, as tcp://host:port or ipc://path", kind=address, positional=True),
+    *SPILLING,
     INSECURE,
     EVENT_LOOP,
     *LOGGING,
@@ -31,8 +32,10 @@ def run(options: Namespace) -> int:
     """Until told to end; returns the exit code."""
     from scaler.net.daemon import run_daemon
     from scaler.storage.service import StorageService
+    from scaler.storage.settings import StorageSettings
 
-    return run_daemon(COMMAND.name, StorageService(options.address), options.event_loop)
+    settings = StorageSettings(options.memory_limit_bytes, options.spill_directory or "")
+    return run_daemon(COMMAND.name, StorageService(options.address, settings), options.event_loop)
 
 
 COMMAND = Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from scaler.config import Option, address, boolean, capabilities, integer, interval, natural, seconds
+from scaler.config import Option, address, boolean, capabilities, integer, interval, natural, seconds, size
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
 from scaler.logs import LEVELS
@@ -37,6 +37,20 @@ INSECURE = Option(
     "listen on addresses that other machines can reach, though whoever reaches them can run code here",
     False,
     boolean,
+)
+SPILLING = (
+    Option(
+        "memory_limit_bytes",
+        "keep so much of objects in memory and spill the others to disk, least recently used first; 0: no limit;"
+        " half of the memory that this process may use without it",
+        kind=size,
+        short="-ml",
+    ),
+    Option(
+        "spill_directory",
+        "where objects are spilled to; TMPDIR or /var/tmp without it. Nothing is left there, however this ends",
+        short="-sd",
+    ),
 )
 WORKERS = (
     Option(

@@ -12,13 +12,21 @@ from contextlib import suppress
 from itertools import chain, count, repeat
 from typing import TypeVar
 
-from scaler.errors import ClientClosedError, ConnectionLostError, ObjectLostError, ObjectStorageError, ProtocolError
+from scaler.errors import (
+    ClientClosedError,
+    ConnectionLostError,
+    ObjectLostError,
+    ObjectStorageError,
+    ObjectStorageFullError,
+    ProtocolError,
+)
 from scaler.ids import IDENTITY_BYTES, OBJECT_ID_BYTES, Address, new_identity
 from scaler.messages import (
     Chunk,
     Get,
     Message,
     Put,
+    PutWaits,
     RefusalReason,
     Refused,
     Release,
@@ -38,6 +46,10 @@ BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 TRUSTED_BYTES = 1 << 30
 GROWTH_BYTES = 64 << 20
 MAX_IDLE_READERS = 4
+_FAILURES: dict[int, type[ObjectStorageError]] = {
+    StorageFailureReason.freed: ObjectLostError,
+    StorageFailureReason.full: ObjectStorageFullError,
+}
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 _Answer = TypeVar("_Answer")
 
@@ -67,8 +79,9 @@ class StorageClient:
     def put(self, object_id: bytes, content: bytes | memoryview, owner: bytes) -> bool:
         """Store an object for an owner (16 bytes each); returns whether the same id was there already.
 
-        ``content`` is one contiguous buffer. Raises ObjectStorageError when the storage does not take it (too large, or
-        the owner was released), ConnectionLostError, and ValueError for ids of another length.
+        ``content`` is one contiguous buffer. Waits as long as the storage says that it has no room yet. Raises
+        ObjectStorageFullError when it will have none, ObjectStorageError when the storage does not take it for another
+        reason (too large, or the owner was released), ConnectionLostError, and ValueError for ids of another length.
         """
         _check_ids(owner, [object_id])
         view = memoryview(content)
@@ -273,6 +286,8 @@ class _Link:
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._says = self._hears = handshake_codec()
+        self._unread: tuple[Message, int] | None = None
+        """An answer that was received, and not asked for yet."""
         self._max_message_bytes = framing.MAX_HANDSHAKE_BYTES
         self._max_attachment_bytes = 0
 
@@ -296,7 +311,7 @@ class _Link:
         request = next(self._requests)
         for offset in range(0, view.nbytes or 1, framing.MAX_ATTACHMENT_BYTES):
             # An answer before the last part says that the rest is not needed, or not wanted.
-            if offset and self.readable():
+            if offset and self._answered():
                 break
             part = view[offset : offset + framing.MAX_ATTACHMENT_BYTES]
             self.send(Put(request, object_id, owner, view.nbytes, offset), part)
@@ -346,11 +361,12 @@ class _Link:
     def _answer_and_attachment(self, request: int, kind: type[_Answer]) -> tuple[_Answer, int]:
         """The next message, which has to answer this request, and how many bytes of attachment follow it."""
         message, attachment_bytes = self._receive()
+        while isinstance(message, PutWaits):
+            message, attachment_bytes = self._receive()
         if getattr(message, "request", None) != request or not isinstance(message, (kind, StorageFailure)):
             raise ProtocolError(f"{type(message).__name__} is no answer to request {request}; expected {kind.__name__}")
         if isinstance(message, StorageFailure):
-            lost = message.reason == StorageFailureReason.freed
-            raise (ObjectLostError if lost else ObjectStorageError)(message.text)
+            raise _FAILURES.get(message.reason, ObjectStorageError)(message.text)
         return message, attachment_bytes
 
     # ---- the connection
@@ -359,6 +375,14 @@ class _Link:
         """End the connection, also for a process that was forked and holds a copy of the socket."""
         with suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
+
+    def _answered(self) -> bool:
+        """Whether there is an answer. That the storage has no room yet is none."""
+        while self._unread is None and self.readable():
+            self._unread = self._receive()
+            if isinstance(self._unread[0], PutWaits):
+                self._unread = None
+        return self._unread is not None
 
     def readable(self) -> bool:
         """Whether there is something to read, or the end."""
@@ -370,14 +394,26 @@ class _Link:
         frame = self._says.frame(message, len(attachment))
         rest = [memoryview(part) for part in (frame, attachment)]
         while rest:
-            sent = self.sock.sendmsg(rest)
+            sent = self._send_some(rest)
             while rest and sent >= len(rest[0]):
                 sent -= len(rest.pop(0))
             if sent:
                 rest[0] = rest[0][sent:]
 
+    def _send_some(self, parts: list[memoryview]) -> int:
+        """Waits for a storage that has no room, as long as it says so. Returns how many bytes were sent."""
+        while True:
+            try:
+                return self.sock.sendmsg(parts)
+            except TimeoutError:
+                if not self.readable() or self._answered():
+                    raise
+
     def _receive(self) -> tuple[Message, int]:
         """The next message. Its attachment is left unread, for whoever knows where it goes."""
+        if self._unread is not None:
+            received, self._unread = self._unread, None
+            return received
         header = bytearray(framing.HEADER.size)
         self._fill(memoryview(header))
         message_bytes, attachment_bytes = framing.HEADER.unpack(header)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from scaler.ids import Address
 from scaler.machine import Output
 from scaler.messages import Chunk, Role
 from scaler.net.daemon import Daemon, log
-from scaler.storage.state import StopTransmit, StorageState, Transmit
+from scaler.storage.mover import Moved, Mover
+from scaler.storage.settings import StorageSettings
+from scaler.storage.state import Forget, Restore, Spill, StopTransmit, StorageState, Transmit
 from scaler.wire.framing import MAX_ATTACHMENT_BYTES
 
 AT_ONCE_BYTES = 256 << 10
@@ -18,9 +21,11 @@ AT_ONCE_BYTES = 256 << 10
 class StorageService:
     """Carries what a StorageState decides."""
 
-    def __init__(self, address: Address) -> None:
-        self.state = StorageState()
+    def __init__(self, address: Address, settings: StorageSettings | None = None) -> None:
+        self._settings = settings or StorageSettings()
+        self.state = StorageState(memory_limit_bytes=self._settings.limit())
         self.address = address
+        self._mover: Mover
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._readable: dict[int, asyncio.Event] = {}
         self._daemon: Daemon
@@ -28,6 +33,7 @@ class StorageService:
     async def start(self, daemon: Daemon) -> None:
         self._daemon = daemon
         daemon.driver.paused = self._paused
+        self._mover = Mover(self._settings.copies(), self._moved)
         self.address = await daemon.driver.listen(self.address, {Role.storage_user})
         log.info("%s: listen to object storage address %s", daemon.name, self.address)
 
@@ -37,10 +43,13 @@ class StorageService:
     async def close(self) -> None:
         for task in list(self._under_way.values()):
             task.cancel()
+        self._mover.close()
 
     def carry_out(self, output: Output) -> None:
-        """Transmit and StopTransmit."""
-        if isinstance(output, StopTransmit):
+        """What is peculiar to the state."""
+        if isinstance(output, Spill | Restore | Forget):
+            self._mover.do(output)
+        elif isinstance(output, StopTransmit):
             task = self._under_way.get((output.peer, output.request))
             if task is not None:
                 task.cancel()
@@ -49,10 +58,35 @@ class StorageService:
             if len(output.data) <= AT_ONCE_BYTES and not self._is_paused(output.peer):
                 self._send_chunk(output, 0)
                 self._flush(output.peer)
+                if self.state.transmitted(*key):
+                    self._daemon.driver.wake()
                 return
             task = asyncio.get_running_loop().create_task(self._transmit(output))
             self._under_way[key] = task
-            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+            task.add_done_callback(lambda _: self._transmitted(key))
+
+    def _transmitted(self, key: tuple[int, int]) -> None:
+        del self._under_way[key]
+        with self._daemon.driver.lock:
+            self.state.transmitted(*key)
+        self._daemon.driver.wake()
+
+    def _moved(self, moved: list[Moved]) -> None:
+        """Objects are on disk, or back, or cannot be."""
+        now = time.monotonic()
+        with self._daemon.driver.lock:
+            for one in moved:
+                key = one.order.key
+                if isinstance(one.order, Spill):
+                    if one.error:
+                        self.state.spill_failed(key, one.error, now)
+                    else:
+                        self.state.spilled(key)
+                elif one.content is not None:
+                    self.state.restored(key, one.content)
+                else:
+                    self.state.restore_failed(key, one.error)
+        self._daemon.driver.wake()
 
     async def _transmit(self, output: Transmit) -> None:
         for offset in range(0, max(1, len(output.data)), MAX_ATTACHMENT_BYTES):

@@ -1,7 +1,8 @@
 """What the object storage decides. ``protocol/storage.capnp`` says what the messages mean; this is who answers them.
 
-Objects are kept whole in memory. An answer to a get is one ``Transmit`` that holds a view of the object: the service
-cuts it into chunks and sends them as fast as the peer reads, so that nothing large is ever queued.
+Objects are kept whole, in memory or on disk: ``residency`` knows which, ``admission`` who gets room next. An answer to a get
+is one ``Transmit`` that holds a view of the object: the service cuts it into chunks and sends them as fast as the peer reads,
+so that nothing large is ever queued.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scaler.ids import IDENTITY_BYTES, OBJECT_ID_BYTES
-from scaler.machine import Outbox, Output, Peer
+from scaler.machine import Outbox, Output, Pause, Peer, Resume
 from scaler.messages import (
     Abandon,
     Get,
     Link,
     Message,
     Put,
+    PutWaits,
     Release,
     ReleaseOwner,
     Role,
@@ -28,17 +30,21 @@ from scaler.messages import (
     StorageFailureReason,
     Stored,
 )
+from scaler.storage.admission import STALL_SECONDS, Admission, Verdict
+from scaler.storage.owners import Owners, Remembered
+from scaler.storage.residency import Held, Residency
+from scaler.storage.uploads import Upload, WrongMessageError
 
 MAX_OBJECT_BYTES = 64 << 30
 REMEMBERED_OWNERS = 65_536
 REMEMBERED_FREED = 262_144
 REMEMBERED_ANSWERED = 4_096
-_WARNING = 30
+_INFO, _WARNING, _ERROR = 20, 30, 40
 
 
 @dataclass(slots=True)
 class Transmit:
-    """Send ``data`` as the ``Chunk``s of this request, as fast as the peer reads.
+    """Send ``data`` as the ``Chunk``s of this request, as fast as the peer reads; told by ``transmitted`` when it is over.
 
     Each has at most ``framing.MAX_ATTACHMENT_BYTES``; empty data is one chunk without attachment. The view stays valid
     when the object is freed meanwhile. The transmission ends early when its peer is lost or closed, or with
@@ -58,19 +64,27 @@ class StopTransmit:
     request: int
 
 
-class _WrongMessage(Exception):
-    """A peer said what it may not say; the text is the reason it is closed with."""
+@dataclass(slots=True)
+class Spill:
+    """Write this to disk; told by ``spilled`` or ``spill_failed``. ``key`` names the copy, and is never used again."""
+
+    key: int
+    content: memoryview
 
 
 @dataclass(slots=True)
-class _Upload:
-    """A put of which not all parts have come."""
+class Restore:
+    """Read a copy of so many bytes from disk; told by ``restored`` or ``restore_failed``."""
 
-    object: bytes
-    owner: bytes
-    total_bytes: int
-    received_bytes: int = 0
-    content: bytes | bytearray = b""
+    key: int
+    size: int
+
+
+@dataclass(slots=True)
+class Forget:
+    """Delete a copy from disk."""
+
+    key: int
 
 
 @dataclass(slots=True)
@@ -78,40 +92,16 @@ class _User:
     """A peer and what it has under way, by request number."""
 
     who: Peer
-    uploads: dict[int, _Upload] = field(default_factory=dict)
-    answered: OrderedDict[int, _Upload] = field(default_factory=OrderedDict)
+    uploads: dict[int, Upload] = field(default_factory=dict)
+    answered: OrderedDict[int, Upload] = field(default_factory=OrderedDict)
     """Puts that were answered before their last part, whose other parts may still come."""
     gets: dict[int, bytes] = field(default_factory=dict)
     """The ids that its unanswered gets wait for."""
-
-
-@dataclass(slots=True)
-class _Object:
-    content: memoryview
-    owners: set[bytes] = field(default_factory=set)
-
-
-class _Memory:
-    """The ids that were added last, a limited number of them."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._ids: OrderedDict[bytes, None] = OrderedDict()
-
-    def add(self, name: bytes) -> None:
-        self._ids[name] = None
-        self._ids.move_to_end(name)
-        if len(self._ids) > self._limit:
-            self._ids.popitem(last=False)
-
-    def discard(self, name: bytes) -> None:
-        self._ids.pop(name, None)
-
-    def __contains__(self, name: bytes) -> bool:
-        return name in self._ids
-
-    def __len__(self) -> int:
-        return len(self._ids)
+    restores: dict[int, Held] = field(default_factory=dict)
+    """The objects on disk that its unanswered gets wait for."""
+    transmissions: dict[int, Held] = field(default_factory=dict)
+    paused: bool = False
+    """It is not read from, because a put of it waits for room."""
 
 
 _Key = tuple[int, int]
@@ -121,11 +111,12 @@ _Index = dict[bytes, dict[_Key, None]]
 
 
 class StorageState:
-    """The object storage without its sockets; see ``scaler.machine.State``. Peers have the role ``storage_user``.
+    """The object storage without its sockets and disks; see ``scaler.machine.State``. Peers have the role ``storage_user``.
 
     ``max_object_bytes`` is the size of the largest object that is taken. ``remembered_owners`` and ``remembered_freed``
     are how many gone owners and freed objects are known by name: the oldest are forgotten, after which a put of such an
-    owner is taken and a get of such an object waits.
+    owner is taken and a get of such an object waits. ``memory_limit_bytes`` is how much of objects is in memory, 0 for no
+    limit.
     """
 
     def __init__(
@@ -133,20 +124,29 @@ class StorageState:
         max_object_bytes: int = MAX_OBJECT_BYTES,
         remembered_owners: int = REMEMBERED_OWNERS,
         remembered_freed: int = REMEMBERED_FREED,
+        memory_limit_bytes: int = 0,
     ) -> None:
         self._max_object_bytes = max_object_bytes
+        self._memory_limit = memory_limit_bytes
         self._users: dict[int, _User] = {}
         self._by_identity: dict[bytes, int] = {}
-        self._objects: dict[bytes, _Object] = {}
+        self._objects: dict[bytes, Held] = {}
+        self._moving: dict[int, Held] = {}
+        """What is being written or read, by key."""
+        self._keys = 0
         # Dicts, not sets, where the order decides the order of outputs: the same events give the same outputs.
-        self._owned: dict[bytes, dict[bytes, None]] = {}
         self._uploads: _Index = {}
         self._waiting: _Index = {}
-        self._gone_owners = _Memory(remembered_owners)
-        self._freed_objects = _Memory(remembered_freed)
+        self._owners = Owners(remembered_owners)
+        self._freed_objects = Remembered(remembered_freed)
+        self._residency = Residency(memory_limit_bytes)
+        self._admission = Admission(self._residency)
         self._outbox = Outbox()
         self._bytes = self._waiting_gets = 0
         self._puts = self._gets = self._freed = self._puts_saved = 0
+        self._gets_at_once = self._gets_restored = 0
+        self._spills = self._spill_failures = self._restores = 0
+        self._now = 0.0
         self._handlers: dict[type, Callable[[int, _User, Any], None]] = {
             Get: self._get,
             Abandon: self._abandon,
@@ -174,12 +174,13 @@ class StorageState:
         user = self._users.get(peer)
         if user is None:
             return
+        self._now = now
         try:
             if isinstance(message, Put):
                 self._put(peer, user, message, attachment)
             else:
                 self._handle(peer, user, message, attachment)
-        except _WrongMessage as wrong:
+        except WrongMessageError as wrong:
             self._close(peer, str(wrong))
 
     def peer_lost(self, peer: int, reason: str, now: float) -> None:
@@ -187,29 +188,87 @@ class StorageState:
         self._drop(peer)
 
     def tick(self, now: float) -> None:
-        """Nothing here depends on time."""
+        """What depends on time is done in ``drain``."""
+
+    def transmitted(self, peer: int, request: int) -> bool:
+        """A transmission is over, complete or not. One of a peer that is gone is passed over.
+
+        Returns whether a drain is due, because room is short.
+        """
+        user = self._users.get(peer)
+        held = user.transmissions.pop(request, None) if user is not None else None
+        if held is not None:
+            self._unpin(held)
+        return self._admission.short
+
+    def spilled(self, key: int) -> None:
+        """What ``Spill`` asked for is on disk."""
+        held = self._moving.pop(key)
+        self._spills += 1
+        if self._residency.failing:
+            self._outbox.log(_INFO, "the disk takes objects again")
+        self._admission.written(held)
+        self._dispose(held)
+
+    def spill_failed(self, key: int, text: str, now: float) -> None:
+        """What ``Spill`` asked for cannot be written, for the reason in the text."""
+        held = self._moving.pop(key)
+        self._spill_failures += 1
+        if self._admission.write_failed(held, text, now):
+            self._outbox.log(_WARNING, f"cannot spill objects: {text}; puts beyond the memory limit fail until it can")
+        self._dispose(held)
+
+    def restored(self, key: int, content: memoryview) -> None:
+        """What ``Restore`` asked for is in memory: all its bytes, read-only."""
+        held = self._moving.pop(key)
+        self._restores += 1
+        self._residency.was_read(held, content)
+        for peer, request in self._take_waiters(held):
+            self._transmit(peer, request, held)
+        self._dispose(held)
+
+    def restore_failed(self, key: int, text: str) -> None:
+        """What ``Restore`` asked for cannot be read, for the reason in the text. The next get tries again."""
+        held = self._moving.pop(key)
+        self._residency.read_failed(held)
+        self._outbox.log(_ERROR, f"cannot restore object {held.name.hex()}: {text}")
+        for peer, request in self._take_waiters(held):
+            self._fail(peer, request, StorageFailureReason.unreadable, held.name, text)
+        self._dispose(held)
 
     # ---- asked
 
     def drain(self, now: float) -> list[Output]:
-        """Send, Close, Log, Transmit and StopTransmit, in the order in which they have to be carried out."""
+        """Send, Close, Log, Pause, Resume and those defined here, in the order in which they have to be carried out."""
+        self._now = now
+        self._make_room()
         return self._outbox.take()
 
     def next_deadline(self) -> float | None:
-        """Never."""
-        return None
+        """When a failing disk is tried again, or those that wait for room are looked at."""
+        return self._admission.next_deadline()
 
     def snapshot(self) -> dict[str, Any]:
         """The numbers of ``Statistics``, by the same names."""
         return {
             "objects": len(self._objects),
             "bytes": self._bytes,
-            "owners": len(self._owned),
+            "owners": len(self._owners),
             "waiting_gets": self._waiting_gets,
             "puts": self._puts,
             "gets": self._gets,
             "freed": self._freed,
             "puts_saved": self._puts_saved,
+            "memory_bytes": self._residency.used_bytes,
+            "memory_limit_bytes": self._memory_limit,
+            "spilled_objects": self._residency.spilled,
+            "spilled_bytes": self._residency.spilled_bytes,
+            "waiting_puts": self._admission.waiting_puts,
+            "spills": self._spills,
+            "spill_failures": self._spill_failures,
+            "restores": self._restores,
+            "gets_at_once": self._gets_at_once,
+            "gets_restored": self._gets_restored,
         }
 
     # ---- doubted
@@ -217,27 +276,37 @@ class StorageState:
     def check(self) -> None:
         """Recompute every derived fact. Raises AssertionError where it differs."""
         users = self._users.items()
-        owned = {(owner, name) for owner, names in self._owned.items() for name in names}
-        assert owned == {(owner, name) for name, held in self._objects.items() for owner in held.owners}
-        assert all(held.owners for held in self._objects.values()) and all(self._owned.values())
-        assert self._bytes == sum(held.content.nbytes for held in self._objects.values())
+        self._owners.check(set(self._objects))
+        assert self._bytes == sum(held.size for held in self._objects.values())
         assert not any(name in self._freed_objects for name in self._objects)
-        assert not any(owner in self._gone_owners for owner in self._owned)
         assert self._by_identity == {user.who.identity: peer for peer, user in users}
         gets = {(peer, request): name for peer, user in users for request, name in user.gets.items()}
-        assert gets == {key: name for name, keys in self._waiting.items() for key in keys}
-        assert self._waiting_gets == len(gets) and all(self._waiting.values())
+        assert gets == {key: name for name, keys in self._waiting.items() for key in keys} and all(self._waiting.values())
+        restores = {(peer, request): held for peer, user in users for request, held in user.restores.items()}
+        assert self._waiting_gets == len(gets) + len(restores)
         uploads = {(peer, request): upload for peer, user in users for request, upload in user.uploads.items()}
         by_object = {key: name for name, keys in self._uploads.items() for key in keys}
         assert by_object == {key: upload.object for key, upload in uploads.items()} and all(self._uploads.values())
         assert not self._objects.keys() & (self._waiting.keys() | self._uploads.keys())
         for upload in uploads.values():
-            assert len(upload.content) == upload.received_bytes < upload.total_bytes <= self._max_object_bytes
-            assert upload.owner not in self._gone_owners
-        for user in self._users.values():
+            assert len(upload.content) == upload.received_bytes <= upload.total_bytes <= self._max_object_bytes
+            assert not (upload.admitted and upload.received_bytes == upload.total_bytes)
+            assert upload.owner not in self._owners.gone
+        for peer, user in users:
+            assert user.paused == self._admission.waits(peer)
             for upload in user.answered.values():
                 assert not upload.content and upload.received_bytes < upload.total_bytes
             assert len(user.answered) <= REMEMBERED_ANSWERED
+        self._check_residency(list(uploads.values()), restores)
+
+    def _check_residency(self, uploads: list[Upload], restores: dict[_Key, Held]) -> None:
+        used = [held for user in self._users.values() for held in user.transmissions.values()]
+        everything = {*self._objects.values(), *self._moving.values(), *restores.values(), *used}
+        assert all(held.gone == (self._objects.get(held.name) is not held) for held in everything)
+        assert {held.key: held for held in everything if held.busy} == self._moving
+        assert restores == {key: held for held in everything for key in held.waiters}
+        assert all(held.pins == sum(held is one for one in used) for held in everything)
+        self._admission.check(uploads, list(everything))
 
     # ---- puts
 
@@ -246,89 +315,150 @@ class StorageState:
         if upload is None:
             upload = self._begin(peer, user, put, len(attachment))
         else:
-            _check_part(upload, put, len(attachment))
+            upload.check_part(put, len(attachment))
         upload.received_bytes += len(attachment)
         last = upload.received_bytes == upload.total_bytes
         if put.request in user.answered:
             if last:
                 del user.answered[put.request]
             return
-        if last and not upload.content:
-            upload.content = bytes(attachment)
-        elif isinstance(upload.content, bytearray):
-            upload.content += attachment
-        else:
-            # It grows with what arrives: a peer that announces much and sends little takes little.
-            upload.content = bytearray(attachment)
-        if last:
-            self._complete(peer, put.request, upload)
+        upload.touched = self._now
+        upload.take(attachment)
+        if last and upload.admitted:
+            self._complete(upload)
 
-    def _begin(self, peer: int, user: _User, put: Put, attachment_bytes: int) -> _Upload:
+    def _begin(self, peer: int, user: _User, put: Put, attachment_bytes: int) -> Upload:
         """Enter the first part of a put, and answer it if its bytes are not needed."""
         _check_id("object id", put.object, OBJECT_ID_BYTES)
         _check_id("owner", put.owner, IDENTITY_BYTES)
         _check_unused(user, put.request)
-        upload = _Upload(put.object, put.owner, put.total_bytes)
-        _check_part(upload, put, attachment_bytes)
+        upload = Upload(peer, put.request, put.object, put.owner, put.total_bytes)
+        upload.check_part(put, attachment_bytes)
         user.uploads[put.request] = upload
         self._uploads.setdefault(put.object, {})[peer, put.request] = None
         if put.total_bytes > self._max_object_bytes:
             text = f"the object has {put.total_bytes} bytes; this storage takes at most {self._max_object_bytes}"
-            self._refuse_upload(peer, put.request, StorageFailureReason.too_large, text)
-        elif put.owner in self._gone_owners:
-            self._refuse_owner(peer, put.request, put.owner)
+            self._refuse_upload(upload, StorageFailureReason.too_large, text)
+        elif put.owner in self._owners.gone:
+            self._refuse_owner(upload)
         elif put.object in self._objects:
-            self._save_upload(peer, put.request)
+            self._save_upload(upload)
+        elif not self._admission.ask(upload, self._now):
+            self._outbox.send(peer, PutWaits(put.request))
+            self._pause_or_resume(peer, user)
         return upload
 
-    def _complete(self, peer: int, request: int, upload: _Upload) -> None:
+    def _complete(self, upload: Upload) -> None:
         """All bytes of an object are here: whoever puts or waits for the same one is answered too."""
         name = upload.object
-        self._forget_upload(peer, request)
-        self._objects[name] = _Object(memoryview(upload.content).toreadonly())
-        self._bytes += upload.total_bytes
+        self._forget_upload(upload)
+        held = Held(self._next_key(), name, upload.total_bytes, memoryview(upload.content).toreadonly())
+        self._objects[name] = held
+        self._residency.enter(held)
+        self._bytes += held.size
         self._freed_objects.discard(name)
-        self._own(name, upload.owner)
+        self._owners.add(name, upload.owner)
         self._puts += 1
-        self._outbox.send(peer, Stored(request, False))
-        for other in tuple(self._uploads.get(name, ())):
-            self._save_upload(*other)
-        for waiter, waiting_request in self._waiting.pop(name, ()):
-            del self._users[waiter].gets[waiting_request]
+        self._outbox.send(upload.peer, Stored(upload.request, False))
+        for peer, request in tuple(self._uploads.get(name, ())):
+            self._save_upload(self._users[peer].uploads[request])
+        for peer, request in self._waiting.pop(name, ()):
+            del self._users[peer].gets[request]
             self._waiting_gets -= 1
-            self._transmit(waiter, waiting_request, name)
+            self._transmit(peer, request, held)
 
-    def _save_upload(self, peer: int, request: int) -> None:
+    def _save_upload(self, upload: Upload) -> None:
         """The object is there without this put."""
-        upload = self._answer_upload(peer, request)
-        self._own(upload.object, upload.owner)
+        self._answer_upload(upload)
+        self._owners.add(upload.object, upload.owner)
         self._puts += 1
         self._puts_saved += 1
-        self._outbox.send(peer, Stored(request, True))
+        self._outbox.send(upload.peer, Stored(upload.request, True))
 
-    def _refuse_owner(self, peer: int, request: int, owner: bytes) -> None:
-        text = f"owner {owner.hex()} was released; it can own nothing any more"
-        self._refuse_upload(peer, request, StorageFailureReason.owner_gone, text)
+    def _refuse_owner(self, upload: Upload) -> None:
+        text = f"owner {upload.owner.hex()} was released; it can own nothing any more"
+        self._refuse_upload(upload, StorageFailureReason.owner_gone, text)
 
-    def _refuse_upload(self, peer: int, request: int, reason: StorageFailureReason, text: str) -> None:
-        self._answer_upload(peer, request)
-        self._outbox.send(peer, StorageFailure(request, reason, text))
+    def _refuse_upload(self, upload: Upload, reason: StorageFailureReason, text: str) -> None:
+        self._answer_upload(upload)
+        self._outbox.send(upload.peer, StorageFailure(upload.request, reason, text))
 
-    def _answer_upload(self, peer: int, request: int) -> _Upload:
+    def _answer_upload(self, upload: Upload) -> None:
         """From here on the parts of this put are passed over, up to the last."""
-        upload = self._forget_upload(peer, request)
+        self._forget_upload(upload)
         upload.content = b""
-        answered = self._users[peer].answered
-        answered[request] = upload
+        if upload.total_bytes and upload.received_bytes == upload.total_bytes:
+            return
+        answered = self._users[upload.peer].answered
+        answered[upload.request] = upload
         # A dialer need not send the parts that are left, so some of these never end.
         if len(answered) > REMEMBERED_ANSWERED:
             answered.popitem(last=False)
-        return upload
 
-    def _forget_upload(self, peer: int, request: int) -> _Upload:
-        upload = self._users[peer].uploads.pop(request)
-        _remove(self._uploads, upload.object, (peer, request))
-        return upload
+    def _forget_upload(self, upload: Upload) -> None:
+        user = self._users[upload.peer]
+        del user.uploads[upload.request]
+        _remove(self._uploads, upload.object, (upload.peer, upload.request))
+        self._admission.end(upload)
+        self._pause_or_resume(upload.peer, user)
+
+    def _pause_or_resume(self, peer: int, user: _User) -> None:
+        """A peer whose put waits for room is not read from: whatever it sends next would have to be kept."""
+        waits = self._admission.waits(peer)
+        if waits != user.paused:
+            user.paused = waits
+            self._outbox.add(Pause(peer) if waits else Resume(peer))
+
+    # ---- room
+
+    def _make_room(self) -> None:
+        """Spill what has to be, and decide about those that wait for room."""
+        now = self._now
+        while True:
+            for held in self._admission.to_write(now):
+                assert held.content is not None
+                self._moving[held.key] = held
+                self._outbox.add(Spill(held.key, held.content))
+            verdict = self._admission.next(now)
+            if verdict is None:
+                break
+            self._carry(verdict)
+        for upload in self._admission.to_reassure(now):
+            self._outbox.send(upload.peer, PutWaits(upload.request))
+        for upload in self._admission.stalled(now):
+            if upload.peer in self._users:
+                text = f"put {upload.request} brought nothing for {STALL_SECONDS:.0f} s, and others wait for its room"
+                self._close(upload.peer, text)
+
+    def _carry(self, verdict: Verdict) -> None:
+        who = verdict.who
+        if isinstance(who, Held):
+            self._restore(who)
+        elif verdict.refusal:
+            self._refuse_upload(who, StorageFailureReason.full, verdict.refusal)
+        else:
+            self._pause_or_resume(who.peer, self._users[who.peer])
+            if who.received_bytes == who.total_bytes:
+                self._complete(who)
+
+    def _restore(self, held: Held) -> None:
+        self._moving[held.key] = held
+        self._outbox.add(Restore(held.key, held.size))
+
+    def _unpin(self, held: Held) -> None:
+        self._residency.unpin(held)
+        self._dispose(held)
+
+    def _dispose(self, held: Held) -> None:
+        """Forget the bytes of an object that was freed, once nobody uses, moves or waits for them."""
+        if held.gone and not (held.busy or held.pins or held.waiters):
+            self._residency.remove(held)
+            if held.copied:
+                self._outbox.add(Forget(held.key))
+
+    def _next_key(self) -> int:
+        self._keys += 1
+        return self._keys
 
     # ---- gets
 
@@ -336,8 +466,13 @@ class StorageState:
         _check_id("object id", message.object, OBJECT_ID_BYTES)
         _check_unused(user, message.request)
         self._gets += 1
-        if message.object in self._objects:
-            self._transmit(peer, message.request, message.object)
+        held = self._objects.get(message.object)
+        if held is not None and held.content is not None:
+            self._gets_at_once += 1
+            self._transmit(peer, message.request, held)
+        elif held is not None:
+            self._gets_restored += 1
+            self._wait_for_restore(peer, user, message.request, held)
         elif message.object in self._freed_objects:
             self._fail(peer, message.request, StorageFailureReason.freed, message.object)
         else:
@@ -345,12 +480,34 @@ class StorageState:
             self._waiting.setdefault(message.object, {})[peer, message.request] = None
             self._waiting_gets += 1
 
-    def _transmit(self, peer: int, request: int, name: bytes) -> None:
-        self._outbox.add(Transmit(peer, request, self._objects[name].content))
+    def _wait_for_restore(self, peer: int, user: _User, request: int, held: Held) -> None:
+        """However many wait, it is read once."""
+        asked = held.waiters or held.busy
+        user.restores[request] = held
+        held.waiters[peer, request] = None
+        self._waiting_gets += 1
+        if not asked and self._admission.ask(held, self._now):
+            self._restore(held)
+
+    def _take_waiters(self, held: Held) -> list[_Key]:
+        waiters = list(held.waiters)
+        held.waiters.clear()
+        for peer, request in waiters:
+            del self._users[peer].restores[request]
+        self._waiting_gets -= len(waiters)
+        return waiters
+
+    def _transmit(self, peer: int, request: int, held: Held) -> None:
+        assert held.content is not None
+        self._residency.pin(held)
+        self._users[peer].transmissions[request] = held
+        self._outbox.add(Transmit(peer, request, held.content))
 
     def _abandon(self, peer: int, user: _User, message: Abandon) -> None:
         if message.request in user.gets:
             self._forget_get(peer, message.request)
+        elif message.request in user.restores:
+            self._forget_restore(peer, message.request)
         else:
             # Only the service knows which transmissions are still under way.
             self._outbox.add(StopTransmit(peer, message.request))
@@ -359,16 +516,24 @@ class StorageState:
         _remove(self._waiting, self._users[peer].gets.pop(request), (peer, request))
         self._waiting_gets -= 1
 
+    def _forget_restore(self, peer: int, request: int) -> None:
+        held = self._users[peer].restores.pop(request)
+        del held.waiters[peer, request]
+        self._waiting_gets -= 1
+        if not held.waiters:
+            self._admission.withdraw(held)
+            self._dispose(held)
+
     # ---- owners
 
     def _link(self, peer: int, user: _User, message: Link) -> None:
         _check_id("object id", message.object, OBJECT_ID_BYTES)
         _check_id("owner", message.owner, IDENTITY_BYTES)
         _check_unused(user, message.request)
-        if message.owner in self._gone_owners:
+        if message.owner in self._owners.gone:
             self._fail(peer, message.request, StorageFailureReason.owner_gone, message.owner)
         elif message.object in self._objects:
-            self._own(message.object, message.owner)
+            self._owners.add(message.object, message.owner)
             self._outbox.send(peer, Stored(message.request, True))
         elif message.object in self._freed_objects:
             self._fail(peer, message.request, StorageFailureReason.freed, message.object)
@@ -379,7 +544,7 @@ class StorageState:
         _check_id("owner", message.owner, IDENTITY_BYTES)
         names = message.objects
         if len(names) % OBJECT_ID_BYTES:
-            raise _WrongMessage(
+            raise WrongMessageError(
                 f"release of {len(names)} bytes of object ids; it has to be a multiple of {OBJECT_ID_BYTES}"
             )
         for start in range(0, len(names), OBJECT_ID_BYTES):
@@ -388,40 +553,31 @@ class StorageState:
     def _release_owner(self, peer: int, user: _User, message: ReleaseOwner) -> None:
         owner = message.owner
         _check_id("owner", owner, IDENTITY_BYTES)
-        self._gone_owners.add(owner)
-        for name in tuple(self._owned.get(owner, ())):
+        self._owners.gone.add(owner)
+        for name in self._owners.of(owner):
             self._disown(name, owner)
-        for uploader, other in self._users.items():
-            for request in [request for request, upload in other.uploads.items() if upload.owner == owner]:
-                self._refuse_owner(uploader, request, owner)
-
-    def _own(self, name: bytes, owner: bytes) -> None:
-        self._objects[name].owners.add(owner)
-        self._owned.setdefault(owner, {})[name] = None
+        for other in self._users.values():
+            for upload in [upload for upload in other.uploads.values() if upload.owner == owner]:
+                self._refuse_owner(upload)
 
     def _disown(self, name: bytes, owner: bytes) -> None:
         """Free the object with its last owner."""
-        held = self._objects.get(name)
-        if held is None or owner not in held.owners:
-            return
-        held.owners.remove(owner)
-        del self._owned[owner][name]
-        if not self._owned[owner]:
-            del self._owned[owner]
-        if not held.owners:
-            del self._objects[name]
-            self._bytes -= held.content.nbytes
+        if self._owners.remove(name, owner):
+            held = self._objects.pop(name)
+            self._bytes -= held.size
             self._freed += 1
             self._freed_objects.add(name)
+            held.gone = True
+            self._dispose(held)
 
     # ---- the rest
 
     def _handle(self, peer: int, user: _User, message: Message, attachment: bytes) -> None:
         handler = self._handlers.get(type(message))
         if handler is None:
-            raise _WrongMessage(f"{type(message).__name__} is no message to an object storage")
+            raise WrongMessageError(f"{type(message).__name__} is no message to an object storage")
         if attachment:
-            raise _WrongMessage(
+            raise WrongMessageError(
                 f"{type(message).__name__} with an attachment of {len(attachment)} bytes; only put has one"
             )
         handler(peer, user, message)
@@ -429,11 +585,12 @@ class StorageState:
     def _statistics(self, peer: int, user: _User, message: StatisticsRequest) -> None:
         self._outbox.send(peer, Statistics(message.request, **self.snapshot()))
 
-    def _fail(self, peer: int, request: int, reason: StorageFailureReason, name: bytes) -> None:
+    def _fail(self, peer: int, request: int, reason: StorageFailureReason, name: bytes, why: str = "") -> None:
         text = {
             StorageFailureReason.freed: f"object {name.hex()} was freed",
             StorageFailureReason.unknown: f"there is no object {name.hex()}",
             StorageFailureReason.owner_gone: f"owner {name.hex()} was released; it can own nothing any more",
+            StorageFailureReason.unreadable: f"object {name.hex()} cannot be read back from where it was spilled: {why}",
         }[reason]
         self._outbox.send(peer, StorageFailure(request, reason, text))
 
@@ -447,10 +604,14 @@ class StorageState:
         user = self._users.get(peer)
         if user is None:
             return
-        for request in tuple(user.uploads):
-            self._forget_upload(peer, request)
+        for upload in tuple(user.uploads.values()):
+            self._forget_upload(upload)
         for request in tuple(user.gets):
             self._forget_get(peer, request)
+        for request in tuple(user.restores):
+            self._forget_restore(peer, request)
+        for held in user.transmissions.values():
+            self._unpin(held)
         del self._users[peer]
         del self._by_identity[user.who.identity]
 
@@ -464,22 +625,9 @@ def _remove(index: _Index, name: bytes, key: _Key) -> None:
 
 def _check_id(what: str, name: bytes, length: int) -> None:
     if len(name) != length:
-        raise _WrongMessage(f"{what} of {len(name)} bytes; it has to have {length}")
+        raise WrongMessageError(f"{what} of {len(name)} bytes; it has to have {length}")
 
 
 def _check_unused(user: _User, request: int) -> None:
-    if request in user.uploads or request in user.answered or request in user.gets:
-        raise _WrongMessage(f"request {request} is under way already")
-
-
-def _check_part(upload: _Upload, put: Put, attachment_bytes: int) -> None:
-    """Raises _WrongMessage where a part does not follow the ones before it."""
-    if (put.object, put.owner, put.total_bytes) != (upload.object, upload.owner, upload.total_bytes):
-        raise _WrongMessage(f"put {put.request} changed its object, owner or total between parts")
-    if put.offset != upload.received_bytes:
-        raise _WrongMessage(f"put {put.request} has a part at offset {put.offset}; expected {upload.received_bytes}")
-    if put.offset + attachment_bytes > upload.total_bytes:
-        end = put.offset + attachment_bytes
-        raise _WrongMessage(f"put {put.request} has a part up to byte {end} of an object of {upload.total_bytes} bytes")
-    if not attachment_bytes and upload.total_bytes:
-        raise _WrongMessage(f"put {put.request} has a part without bytes, of an object of {upload.total_bytes} bytes")
+    if any(request in known for known in (user.uploads, user.answered, user.gets, user.restores, user.transmissions)):
+        raise WrongMessageError(f"request {request} is under way already")
