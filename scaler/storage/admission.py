@@ -55,6 +55,10 @@ class Admission:
         """How many puts wait for room."""
         return sum(self._waiting.values())
 
+    def has_in_line(self, upload: Upload) -> bool:
+        """Whether this put waits for room."""
+        return upload in self._queue
+
     def waits(self, peer: int) -> bool:
         """Whether a put of this peer waits for room."""
         return peer in self._waiting
@@ -108,6 +112,7 @@ class Admission:
     def next(self, now: float) -> Verdict | None:
         """Decide about the one next in line; None when it has to wait, or there is none."""
         if not self._queue:
+            self._residency.shrink()
             return None
         who = next(iter(self._queue))
         size = _size(who)

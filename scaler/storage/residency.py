@@ -78,7 +78,7 @@ class Residency:
 
     def claim(self, size: int) -> bool:
         """Set room aside if there is some, or can be at once by dropping what is on disk too."""
-        self._drop_cold(size)
+        self.shrink(size)
         if self.used_bytes + size > self.limit:
             return False
         self.claimed_bytes += size
@@ -86,14 +86,15 @@ class Residency:
 
     def overdraw(self, size: int) -> None:
         """Set room aside that is not there."""
-        self._drop_cold(size)
+        self.shrink(size)
         self.claimed_bytes += size
 
     def unclaim(self, size: int) -> None:
         """Give room back that was set aside."""
         self.claimed_bytes -= size
 
-    def _drop_cold(self, size: int) -> None:
+    def shrink(self, size: int = 0) -> None:
+        """Drop what is on disk too, as far as so many bytes need its room."""
         while self._cold and self.used_bytes + size > self.limit:
             _, held = self._cold.popitem(last=False)
             self.cold_bytes -= held.size

@@ -141,6 +141,8 @@ class StorageState:
         self._freed_objects = Remembered(remembered_freed)
         self._residency = Residency(memory_limit_bytes)
         self._admission = Admission(self._residency)
+        self._asked: list[Upload] = []
+        """Puts that found no room since the last drain."""
         self._outbox = Outbox()
         self._bytes = self._waiting_gets = 0
         self._puts = self._gets = self._freed = self._puts_saved = 0
@@ -293,7 +295,7 @@ class StorageState:
             assert not (upload.admitted and upload.received_bytes == upload.total_bytes)
             assert upload.owner not in self._owners.gone
         for peer, user in users:
-            assert user.paused == self._admission.waits(peer)
+            assert user.paused == (self._admission.waits(peer) and not any(one.peer == peer for one in self._asked))
             for upload in user.answered.values():
                 assert not upload.content and upload.received_bytes < upload.total_bytes
             assert len(user.answered) <= REMEMBERED_ANSWERED
@@ -344,8 +346,7 @@ class StorageState:
         elif put.object in self._objects:
             self._save_upload(upload)
         elif not self._admission.ask(upload, self._now):
-            self._outbox.send(peer, PutWaits(put.request))
-            self._pause_or_resume(peer, user)
+            self._asked.append(upload)
         return upload
 
     def _complete(self, upload: Upload) -> None:
@@ -386,8 +387,9 @@ class StorageState:
     def _answer_upload(self, upload: Upload) -> None:
         """From here on the parts of this put are passed over, up to the last."""
         self._forget_upload(upload)
+        self._pause_or_resume(upload.peer)
         upload.content = b""
-        if upload.total_bytes and upload.received_bytes == upload.total_bytes:
+        if upload.received_bytes == upload.total_bytes:
             return
         answered = self._users[upload.peer].answered
         answered[upload.request] = upload
@@ -396,14 +398,13 @@ class StorageState:
             answered.popitem(last=False)
 
     def _forget_upload(self, upload: Upload) -> None:
-        user = self._users[upload.peer]
-        del user.uploads[upload.request]
+        del self._users[upload.peer].uploads[upload.request]
         _remove(self._uploads, upload.object, (upload.peer, upload.request))
         self._admission.end(upload)
-        self._pause_or_resume(upload.peer, user)
 
-    def _pause_or_resume(self, peer: int, user: _User) -> None:
+    def _pause_or_resume(self, peer: int) -> None:
         """A peer whose put waits for room is not read from: whatever it sends next would have to be kept."""
+        user = self._users[peer]
         waits = self._admission.waits(peer)
         if waits != user.paused:
             user.paused = waits
@@ -414,21 +415,25 @@ class StorageState:
     def _make_room(self) -> None:
         """Spill what has to be, and decide about those that wait for room."""
         now = self._now
-        while True:
-            for held in self._admission.to_write(now):
-                assert held.content is not None
-                self._moving[held.key] = held
-                self._outbox.add(Spill(held.key, held.content))
-            verdict = self._admission.next(now)
-            if verdict is None:
-                break
-            self._carry(verdict)
-        for upload in self._admission.to_reassure(now):
-            self._outbox.send(upload.peer, PutWaits(upload.request))
         for upload in self._admission.stalled(now):
             if upload.peer in self._users:
                 text = f"put {upload.request} brought nothing for {STALL_SECONDS:.0f} s, and others wait for its room"
                 self._close(upload.peer, text)
+        self._spill(now)
+        while (verdict := self._admission.next(now)) is not None:
+            self._carry(verdict)
+            self._spill(now)
+        for upload in self._asked + self._admission.to_reassure(now):
+            if self._admission.has_in_line(upload):
+                self._outbox.send(upload.peer, PutWaits(upload.request))
+                self._pause_or_resume(upload.peer)
+        self._asked.clear()
+
+    def _spill(self, now: float) -> None:
+        for held in self._admission.to_write(now):
+            assert held.content is not None
+            self._moving[held.key] = held
+            self._outbox.add(Spill(held.key, held.content))
 
     def _carry(self, verdict: Verdict) -> None:
         who = verdict.who
@@ -437,7 +442,7 @@ class StorageState:
         elif verdict.refusal:
             self._refuse_upload(who, StorageFailureReason.full, verdict.refusal)
         else:
-            self._pause_or_resume(who.peer, self._users[who.peer])
+            self._pause_or_resume(who.peer)
             if who.received_bytes == who.total_bytes:
                 self._complete(who)
 
