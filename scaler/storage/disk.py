@@ -69,6 +69,10 @@ class Disk:
             offset, size = self._places.pop(key)
         self._free(offset, size or 1)
 
+    def allocated_bytes(self) -> int:
+        """How much of the disk the file takes."""
+        return os.fstat(self._opened().fileno()).st_blocks * 512
+
     def explain(self, error: Exception) -> str:
         """What an error of write() or read() means to whoever runs the storage."""
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

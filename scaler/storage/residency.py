@@ -252,5 +252,7 @@ class Residency:
             assert sum(places) == (held.content is not None and not held.pins and (not held.busy or places[0]))
             assert not places[1] or held.copied
             assert not places[2] or not held.copied
-        assert all(held.key in {known.key for known in objects} for held in (*self._warm.values(), *self._cold.values()))
+        assert all(
+            held.key in {known.key for known in objects} for held in (*self._warm.values(), *self._cold.values())
+        )
         assert self.failing or not self._stuck

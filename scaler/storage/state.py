@@ -283,7 +283,9 @@ class StorageState:
         assert not any(name in self._freed_objects for name in self._objects)
         assert self._by_identity == {user.who.identity: peer for peer, user in users}
         gets = {(peer, request): name for peer, user in users for request, name in user.gets.items()}
-        assert gets == {key: name for name, keys in self._waiting.items() for key in keys} and all(self._waiting.values())
+        assert gets == {key: name for name, keys in self._waiting.items() for key in keys} and all(
+            self._waiting.values()
+        )
         restores = {(peer, request): held for peer, user in users for request, held in user.restores.items()}
         assert self._waiting_gets == len(gets) + len(restores)
         uploads = {(peer, request): upload for peer, user in users for request, upload in user.uploads.items()}

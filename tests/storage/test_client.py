@@ -20,12 +20,25 @@ from scaler.errors import (
     ConnectionLostError,
     ObjectLostError,
     ObjectStorageError,
+    ObjectStorageFullError,
     ProtocolError,
     RefusedError,
 )
 from scaler.ids import Address, content_object_id, new_identity
 from scaler.machine import Close, Send
-from scaler.messages import Chunk, Message, Put, RefusalReason, Refused, ReleaseOwner, Role, Stored
+from scaler.messages import (
+    Chunk,
+    Message,
+    Put,
+    PutWaits,
+    RefusalReason,
+    Refused,
+    ReleaseOwner,
+    Role,
+    StorageFailure,
+    StorageFailureReason,
+    Stored,
+)
 from scaler.storage import client as storage_client
 from scaler.storage.client import StorageClient
 from scaler.storage.state import StorageState, Transmit
@@ -123,6 +136,7 @@ class Server:
                 for offset in range(0, size or 1, framing.MAX_ATTACHMENT_BYTES):
                     part = output.data[offset : offset + framing.MAX_ATTACHMENT_BYTES]
                     self._send(output.peer, Chunk(output.request, size, offset), part)
+                self.state.transmitted(output.peer, output.request)
 
     def _send(self, peer: int, message: Message, attachment: bytes | memoryview = b"") -> None:
         said = codec("storage", "FromStorage").encode(message)
@@ -322,6 +336,37 @@ def test_server_that_does_not_answer_is_given_up(server: Server, monkeypatch: py
         user.put(NAME, b"content", ANN)
     assert server.count(Put) == 1
     user.close()
+
+
+def test_put_waits_for_a_storage_that_says_it_has_no_room_yet(server: Server) -> None:
+    """Longer than the client waits for one that says nothing, and with more bytes than the sockets between them hold."""
+    user = StorageClient(server.address, new_identity(), timeout_seconds=0.2)
+    ended = threading.Event()
+
+    def reassure(message: Message) -> None:
+        # The server's only thread for this client is here, so that nothing is read meanwhile.
+        if isinstance(message, Put) and not message.offset:
+            for _ in range(6):
+                server._send(next(iter(server.sockets)), PutWaits(message.request))
+                ended.wait(0.1)
+
+    server.hook = reassure
+    assert user.put(NAME, content_of(32 * MIB), ANN) is False
+    assert user.put(BEN, b"small", ANN) is False
+    assert len(user.get(NAME)) == 32 * MIB
+    assert server.count(Put) == 33 and len(server.identities) == 2, "over one connection, and one for the get"
+    user.close()
+
+
+def test_full_storage_is_an_error_of_its_own(server: Server, client: StorageClient) -> None:
+    def refuse(message: Message) -> None:
+        if isinstance(message, Put):
+            failure = StorageFailure(message.request, StorageFailureReason.full, "no room; free something")
+            server._send(next(iter(server.sockets)), failure)
+
+    server.hook = refuse
+    with pytest.raises(ObjectStorageFullError, match="free something"):
+        client.put(NAME, b"content", ANN)
 
 
 def test_get_that_waited_longer_than_the_timeout_still_reconnects(

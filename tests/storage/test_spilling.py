@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from scaler.machine import Close, Log, Output, Pause, Peer, Resume, Send
 from scaler.messages import (
@@ -462,11 +462,6 @@ class Storm(RuleBasedStateMachine):
         self.state.tick(self.now)
         self.settle()
 
-    @invariant()
-    def memory_is_bounded(self) -> None:
-        """By the limit, one object beyond it, and what came while two puts of one peer stood in each other's way."""
-        assert self.state.snapshot()["bytes"] <= sum(self.SIZES)
-
     def teardown(self) -> None:
         """Once the disk works and everyone goes on, all that can be answered is, and the limit holds."""
         for _ in range(200):
@@ -501,5 +496,5 @@ class Storm(RuleBasedStateMachine):
         self.settle()
 
 
-Storm.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None, report_multiple_bugs=False)
+Storm.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None, report_multiple_bugs=False)
 TestStorm = Storm.TestCase
