@@ -29,6 +29,8 @@ class SchedulerClusterCombo:
         event_loop: "uvloop" or "builtin".
         logging_paths, logging_level, logging_config_file: where the log goes.
         worker_manager_id: what monitors call the origin of the workers.
+        object_storage_memory_limit_bytes, object_storage_spill_directory: as memory_limit_bytes and spill_directory of
+        scaler_object_storage_server.
 
     These mean nothing here and are accepted: worker_io_threads, scheduler_io_threads (there is one thread and it is not
     short), object_retention_seconds (objects are counted, not timed), load_balance_seconds and
@@ -68,6 +70,8 @@ class SchedulerClusterCombo:
         logging_config_file: str | None = None,
         worker_manager_id: str = "combo",
         security_config: Any = None,
+        object_storage_memory_limit_bytes: int | None = None,
+        object_storage_spill_directory: str = "",
     ) -> None:
         parse_policy(*scaler_policy)
         stack = LocalStack(
@@ -86,6 +90,8 @@ class SchedulerClusterCombo:
             protected,
             event_loop,
             worker_manager_id,
+            object_storage_memory_limit_bytes,
+            object_storage_spill_directory,
         )
         self._cluster = LocalCluster(n_workers, stack, logging_level, logging_paths, logging_config_file)
 

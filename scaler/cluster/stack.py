@@ -13,6 +13,7 @@ from scaler.net.daemon import run_daemon
 from scaler.scheduler.service import SchedulerService
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.storage.service import StorageService
+from scaler.storage.settings import StorageSettings
 from scaler.worker.service import run_worker
 from scaler.worker.state import WorkerOptions
 
@@ -36,6 +37,9 @@ class LocalStack:
     protected: bool = True
     event_loop: str = "uvloop"
     manager_name: str = ""
+    memory_limit_bytes: int | None = None
+    """Of the object storage; see StorageSettings, also for the next."""
+    spill_directory: str = ""
 
 
 def available_cpus() -> int:
@@ -56,7 +60,8 @@ def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
 
 
 def _run_storage(stack: LocalStack, ready: Ready) -> int:
-    service = StorageService(Address.parse(stack.object_storage_address))
+    settings = StorageSettings(stack.memory_limit_bytes, stack.spill_directory)
+    service = StorageService(Address.parse(stack.object_storage_address), settings)
     return run_daemon("ObjectStorageServer", service, stack.event_loop, lambda: ready(str(service.address)))
 
 

@@ -86,7 +86,7 @@ class Disk:
     def _opened(self) -> FileIO:
         with self._lock:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self.directory, buffering=0)
+                self._file = tempfile.TemporaryFile(dir=self.directory, buffering=0)  # noqa: SIM115 (see close)
             return self._file
 
     def _free(self, offset: int, size: int) -> None:

@@ -19,9 +19,9 @@ def test_extents_never_overlap(steps: list[tuple[bool, int, int]]) -> None:
             blocks |= mine
             taken.append((offset, size))
         else:
-            offset, size = taken.pop(choice % len(taken))
-            extents.give_back(offset, size)
-            blocks -= set(range(offset, offset + size, BLOCK_BYTES))
+            extent = taken.pop(choice % len(taken))
+            extents.give_back(*extent)
+            blocks -= set(range(extent[0], sum(extent), BLOCK_BYTES))
         extents.check()
         assert extents.used_bytes == len(blocks) * BLOCK_BYTES
         assert extents.end == max(blocks, default=-BLOCK_BYTES) + BLOCK_BYTES
