@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol, TypeAlias
 
-from scaler.storage.state import Forget, Restore, Spill
+from scaler.storage.objects import Forget, Restore, Spill
 
 Order: TypeAlias = Spill | Restore | Forget
 

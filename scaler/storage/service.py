@@ -10,8 +10,9 @@ from scaler.machine import Output
 from scaler.messages import Chunk, Role
 from scaler.net.daemon import Daemon, log
 from scaler.storage.mover import Moved, Mover
+from scaler.storage.objects import Forget, Restore, Spill
 from scaler.storage.settings import StorageSettings
-from scaler.storage.state import Forget, Restore, Spill, StopTransmit, StorageState, Transmit
+from scaler.storage.state import StopTransmit, StorageState, Transmit
 from scaler.wire.framing import MAX_ATTACHMENT_BYTES
 
 AT_ONCE_BYTES = 256 << 10

@@ -30,16 +30,16 @@ from scaler.messages import (
     StorageFailureReason,
     Stored,
 )
-from scaler.storage.admission import STALL_SECONDS, Admission, Verdict
-from scaler.storage.owners import Owners, Remembered
-from scaler.storage.residency import Held, Residency
+from scaler.storage.admission import STALL_SECONDS, Verdict
+from scaler.storage.objects import Objects
+from scaler.storage.residency import Held
 from scaler.storage.uploads import Upload, WrongMessageError
 
 MAX_OBJECT_BYTES = 64 << 30
 REMEMBERED_OWNERS = 65_536
 REMEMBERED_FREED = 262_144
 REMEMBERED_ANSWERED = 4_096
-_INFO, _WARNING, _ERROR = 20, 30, 40
+_WARNING, _ERROR = 30, 40
 
 
 @dataclass(slots=True)
@@ -62,29 +62,6 @@ class StopTransmit:
 
     peer: int
     request: int
-
-
-@dataclass(slots=True)
-class Spill:
-    """Write this to disk; told by ``spilled`` or ``spill_failed``. ``key`` names the copy, and is never used again."""
-
-    key: int
-    content: memoryview
-
-
-@dataclass(slots=True)
-class Restore:
-    """Read a copy of so many bytes from disk; told by ``restored`` or ``restore_failed``."""
-
-    key: int
-    size: int
-
-
-@dataclass(slots=True)
-class Forget:
-    """Delete a copy from disk."""
-
-    key: int
 
 
 @dataclass(slots=True)
@@ -127,27 +104,18 @@ class StorageState:
         memory_limit_bytes: int = 0,
     ) -> None:
         self._max_object_bytes = max_object_bytes
-        self._memory_limit = memory_limit_bytes
         self._users: dict[int, _User] = {}
         self._by_identity: dict[bytes, int] = {}
-        self._objects: dict[bytes, Held] = {}
-        self._moving: dict[int, Held] = {}
-        """What is being written or read, by key."""
-        self._keys = 0
         # Dicts, not sets, where the order decides the order of outputs: the same events give the same outputs.
         self._uploads: _Index = {}
         self._waiting: _Index = {}
-        self._owners = Owners(remembered_owners)
-        self._freed_objects = Remembered(remembered_freed)
-        self._residency = Residency(memory_limit_bytes)
-        self._admission = Admission(self._residency)
         self._asked: list[Upload] = []
         """Puts that found no room since the last drain."""
         self._outbox = Outbox()
-        self._bytes = self._waiting_gets = 0
-        self._puts = self._gets = self._freed = self._puts_saved = 0
-        self._gets_at_once = self._gets_restored = 0
-        self._spills = self._spill_failures = self._restores = 0
+        self._objects = Objects(self._outbox, memory_limit_bytes, remembered_owners, remembered_freed)
+        self._admission = self._objects.admission
+        self._puts = self._puts_saved = 0
+        self._gets = self._gets_at_once = self._gets_restored = self._waiting_gets = 0
         self._now = 0.0
         self._handlers: dict[type, Callable[[int, _User, Any], None]] = {
             Get: self._get,
@@ -200,43 +168,31 @@ class StorageState:
         user = self._users.get(peer)
         held = user.transmissions.pop(request, None) if user is not None else None
         if held is not None:
-            self._unpin(held)
+            self._objects.unpin(held)
         return self._admission.short
 
     def spilled(self, key: int) -> None:
         """What ``Spill`` asked for is on disk."""
-        held = self._moving.pop(key)
-        self._spills += 1
-        if self._residency.failing:
-            self._outbox.log(_INFO, "the disk takes objects again")
-        self._admission.written(held)
-        self._dispose(held)
+        self._objects.spilled(key)
 
     def spill_failed(self, key: int, text: str, now: float) -> None:
         """What ``Spill`` asked for cannot be written, for the reason in the text."""
-        held = self._moving.pop(key)
-        self._spill_failures += 1
-        if self._admission.write_failed(held, text, now):
-            self._outbox.log(_WARNING, f"cannot spill objects: {text}; puts beyond the memory limit fail until it can")
-        self._dispose(held)
+        self._objects.spill_failed(key, text, now)
 
     def restored(self, key: int, content: memoryview) -> None:
         """What ``Restore`` asked for is in memory: all its bytes, read-only."""
-        held = self._moving.pop(key)
-        self._restores += 1
-        self._residency.was_read(held, content)
+        held = self._objects.restored(key, content)
         for peer, request in self._take_waiters(held):
             self._transmit(peer, request, held)
-        self._dispose(held)
+        self._objects.dispose(held)
 
     def restore_failed(self, key: int, text: str) -> None:
         """What ``Restore`` asked for cannot be read, for the reason in the text. The next get tries again."""
-        held = self._moving.pop(key)
-        self._residency.read_failed(held)
+        held = self._objects.restore_failed(key)
         self._outbox.log(_ERROR, f"cannot restore object {held.name.hex()}: {text}")
         for peer, request in self._take_waiters(held):
             self._fail(peer, request, StorageFailureReason.unreadable, held.name, text)
-        self._dispose(held)
+        self._objects.dispose(held)
 
     # ---- asked
 
@@ -253,22 +209,11 @@ class StorageState:
     def snapshot(self) -> dict[str, Any]:
         """The numbers of ``Statistics``, by the same names."""
         return {
-            "objects": len(self._objects),
-            "bytes": self._bytes,
-            "owners": len(self._owners),
+            **self._objects.snapshot(),
             "waiting_gets": self._waiting_gets,
             "puts": self._puts,
-            "gets": self._gets,
-            "freed": self._freed,
             "puts_saved": self._puts_saved,
-            "memory_bytes": self._residency.used_bytes,
-            "memory_limit_bytes": self._memory_limit,
-            "spilled_objects": self._residency.spilled,
-            "spilled_bytes": self._residency.spilled_bytes,
-            "waiting_puts": self._admission.waiting_puts,
-            "spills": self._spills,
-            "spill_failures": self._spill_failures,
-            "restores": self._restores,
+            "gets": self._gets,
             "gets_at_once": self._gets_at_once,
             "gets_restored": self._gets_restored,
         }
@@ -278,9 +223,6 @@ class StorageState:
     def check(self) -> None:
         """Recompute every derived fact. Raises AssertionError where it differs."""
         users = self._users.items()
-        self._owners.check(set(self._objects))
-        assert self._bytes == sum(held.size for held in self._objects.values())
-        assert not any(name in self._freed_objects for name in self._objects)
         assert self._by_identity == {user.who.identity: peer for peer, user in users}
         gets = {(peer, request): name for peer, user in users for request, name in user.gets.items()}
         assert gets == {key: name for name, keys in self._waiting.items() for key in keys} and all(
@@ -291,26 +233,18 @@ class StorageState:
         uploads = {(peer, request): upload for peer, user in users for request, upload in user.uploads.items()}
         by_object = {key: name for name, keys in self._uploads.items() for key in keys}
         assert by_object == {key: upload.object for key, upload in uploads.items()} and all(self._uploads.values())
-        assert not self._objects.keys() & (self._waiting.keys() | self._uploads.keys())
+        assert not any(name in self._objects for name in (*self._waiting, *self._uploads))
         for upload in uploads.values():
             assert len(upload.content) == upload.received_bytes <= upload.total_bytes <= self._max_object_bytes
             assert not (upload.admitted and upload.received_bytes == upload.total_bytes)
-            assert upload.owner not in self._owners.gone
+            assert upload.owner not in self._objects.owners.gone
         for peer, user in users:
             assert user.paused == (self._admission.waits(peer) and not any(one.peer == peer for one in self._asked))
             for upload in user.answered.values():
                 assert not upload.content and upload.received_bytes < upload.total_bytes
             assert len(user.answered) <= REMEMBERED_ANSWERED
-        self._check_residency(list(uploads.values()), restores)
-
-    def _check_residency(self, uploads: list[Upload], restores: dict[_Key, Held]) -> None:
         used = [held for user in self._users.values() for held in user.transmissions.values()]
-        everything = {*self._objects.values(), *self._moving.values(), *restores.values(), *used}
-        assert all(held.gone == (self._objects.get(held.name) is not held) for held in everything)
-        assert {held.key: held for held in everything if held.busy} == self._moving
-        assert restores == {key: held for held in everything for key in held.waiters}
-        assert all(held.pins == sum(held is one for one in used) for held in everything)
-        self._admission.check(uploads, list(everything))
+        self._admission.check(list(uploads.values()), self._objects.check(used, restores))
 
     # ---- puts
 
@@ -343,7 +277,7 @@ class StorageState:
         if put.total_bytes > self._max_object_bytes:
             text = f"the object has {put.total_bytes} bytes; this storage takes at most {self._max_object_bytes}"
             self._refuse_upload(upload, StorageFailureReason.too_large, text)
-        elif put.owner in self._owners.gone:
+        elif put.owner in self._objects.owners.gone:
             self._refuse_owner(upload)
         elif put.object in self._objects:
             self._save_upload(upload)
@@ -355,12 +289,7 @@ class StorageState:
         """All bytes of an object are here: whoever puts or waits for the same one is answered too."""
         name = upload.object
         self._forget_upload(upload)
-        held = Held(self._next_key(), name, upload.total_bytes, memoryview(upload.content).toreadonly())
-        self._objects[name] = held
-        self._residency.enter(held)
-        self._bytes += held.size
-        self._freed_objects.discard(name)
-        self._owners.add(name, upload.owner)
+        held = self._objects.add(name, memoryview(upload.content).toreadonly(), upload.owner)
         self._puts += 1
         self._outbox.send(upload.peer, Stored(upload.request, False))
         for peer, request in tuple(self._uploads.get(name, ())):
@@ -373,7 +302,7 @@ class StorageState:
     def _save_upload(self, upload: Upload) -> None:
         """The object is there without this put."""
         self._answer_upload(upload)
-        self._owners.add(upload.object, upload.owner)
+        self._objects.owners.add(upload.object, upload.owner)
         self._puts += 1
         self._puts_saved += 1
         self._outbox.send(upload.peer, Stored(upload.request, True))
@@ -421,51 +350,26 @@ class StorageState:
             if upload.peer in self._users:
                 text = f"put {upload.request} brought nothing for {STALL_SECONDS:.0f} s, and others wait for its room"
                 self._close(upload.peer, text)
-        self._spill(now)
+        self._objects.spill(now)
         while (verdict := self._admission.next(now)) is not None:
             self._carry(verdict)
-            self._spill(now)
+            self._objects.spill(now)
         for upload in self._asked + self._admission.to_reassure(now):
             if self._admission.has_in_line(upload):
                 self._outbox.send(upload.peer, PutWaits(upload.request))
                 self._pause_or_resume(upload.peer)
         self._asked.clear()
 
-    def _spill(self, now: float) -> None:
-        for held in self._admission.to_write(now):
-            assert held.content is not None
-            self._moving[held.key] = held
-            self._outbox.add(Spill(held.key, held.content))
-
     def _carry(self, verdict: Verdict) -> None:
         who = verdict.who
         if isinstance(who, Held):
-            self._restore(who)
+            self._objects.restore(who)
         elif verdict.refusal:
             self._refuse_upload(who, StorageFailureReason.full, verdict.refusal)
         else:
             self._pause_or_resume(who.peer)
             if who.received_bytes == who.total_bytes:
                 self._complete(who)
-
-    def _restore(self, held: Held) -> None:
-        self._moving[held.key] = held
-        self._outbox.add(Restore(held.key, held.size))
-
-    def _unpin(self, held: Held) -> None:
-        self._residency.unpin(held)
-        self._dispose(held)
-
-    def _dispose(self, held: Held) -> None:
-        """Forget the bytes of an object that was freed, once nobody uses, moves or waits for them."""
-        if held.gone and not (held.busy or held.pins or held.waiters):
-            self._residency.remove(held)
-            if held.copied:
-                self._outbox.add(Forget(held.key))
-
-    def _next_key(self) -> int:
-        self._keys += 1
-        return self._keys
 
     # ---- gets
 
@@ -480,7 +384,7 @@ class StorageState:
         elif held is not None:
             self._gets_restored += 1
             self._wait_for_restore(peer, user, message.request, held)
-        elif message.object in self._freed_objects:
+        elif message.object in self._objects.freed:
             self._fail(peer, message.request, StorageFailureReason.freed, message.object)
         else:
             user.gets[message.request] = message.object
@@ -494,7 +398,7 @@ class StorageState:
         held.waiters[peer, request] = None
         self._waiting_gets += 1
         if not asked and self._admission.ask(held, self._now):
-            self._restore(held)
+            self._objects.restore(held)
 
     def _take_waiters(self, held: Held) -> list[_Key]:
         waiters = list(held.waiters)
@@ -506,7 +410,7 @@ class StorageState:
 
     def _transmit(self, peer: int, request: int, held: Held) -> None:
         assert held.content is not None
-        self._residency.pin(held)
+        self._objects.residency.pin(held)
         self._users[peer].transmissions[request] = held
         self._outbox.add(Transmit(peer, request, held.content))
 
@@ -529,7 +433,7 @@ class StorageState:
         self._waiting_gets -= 1
         if not held.waiters:
             self._admission.withdraw(held)
-            self._dispose(held)
+            self._objects.dispose(held)
 
     # ---- owners
 
@@ -537,12 +441,12 @@ class StorageState:
         _check_id("object id", message.object, OBJECT_ID_BYTES)
         _check_id("owner", message.owner, IDENTITY_BYTES)
         _check_unused(user, message.request)
-        if message.owner in self._owners.gone:
+        if message.owner in self._objects.owners.gone:
             self._fail(peer, message.request, StorageFailureReason.owner_gone, message.owner)
         elif message.object in self._objects:
-            self._owners.add(message.object, message.owner)
+            self._objects.owners.add(message.object, message.owner)
             self._outbox.send(peer, Stored(message.request, True))
-        elif message.object in self._freed_objects:
+        elif message.object in self._objects.freed:
             self._fail(peer, message.request, StorageFailureReason.freed, message.object)
         else:
             self._fail(peer, message.request, StorageFailureReason.unknown, message.object)
@@ -555,27 +459,15 @@ class StorageState:
                 f"release of {len(names)} bytes of object ids; it has to be a multiple of {OBJECT_ID_BYTES}"
             )
         for start in range(0, len(names), OBJECT_ID_BYTES):
-            self._disown(names[start : start + OBJECT_ID_BYTES], message.owner)
+            self._objects.disown(names[start : start + OBJECT_ID_BYTES], message.owner)
 
     def _release_owner(self, peer: int, user: _User, message: ReleaseOwner) -> None:
         owner = message.owner
         _check_id("owner", owner, IDENTITY_BYTES)
-        self._owners.gone.add(owner)
-        for name in self._owners.of(owner):
-            self._disown(name, owner)
+        self._objects.release_owner(owner)
         for other in self._users.values():
             for upload in [upload for upload in other.uploads.values() if upload.owner == owner]:
                 self._refuse_owner(upload)
-
-    def _disown(self, name: bytes, owner: bytes) -> None:
-        """Free the object with its last owner."""
-        if self._owners.remove(name, owner):
-            held = self._objects.pop(name)
-            self._bytes -= held.size
-            self._freed += 1
-            self._freed_objects.add(name)
-            held.gone = True
-            self._dispose(held)
 
     # ---- the rest
 
@@ -618,7 +510,7 @@ class StorageState:
         for request in tuple(user.restores):
             self._forget_restore(peer, request)
         for held in user.transmissions.values():
-            self._unpin(held)
+            self._objects.unpin(held)
         del self._users[peer]
         del self._by_identity[user.who.identity]
 

@@ -14,8 +14,8 @@ from scaler.errors import ConfigurationError
 from scaler.storage.disk import Disk
 from scaler.storage.memory import usable_bytes
 from scaler.storage.mover import Moved, Mover
+from scaler.storage.objects import Forget, Restore, Spill
 from scaler.storage.settings import StorageSettings
-from scaler.storage.state import Forget, Restore, Spill
 
 MIB = 1 << 20
 

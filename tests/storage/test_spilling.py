@@ -22,7 +22,8 @@ from scaler.messages import (
     Stored,
 )
 from scaler.storage.admission import BACK_OFF_SECONDS, REASSURE_SECONDS, STALL_SECONDS
-from scaler.storage.state import Forget, Restore, Spill, StopTransmit, StorageState, Transmit
+from scaler.storage.objects import Forget, Restore, Spill
+from scaler.storage.state import StopTransmit, StorageState, Transmit
 
 ANN = b"A" * 16
 
@@ -479,7 +480,7 @@ class Storm(RuleBasedStateMachine):
                 self.wait_a_little()
         numbers = self.state.snapshot()
         assert not self.puts and not self.paused and not numbers["waiting_puts"]
-        held = self.state._objects
+        held = self.state._objects._held
         assert all(about not in held for about in self.unanswered.values()), "gets of what is there are answered"
         self.wait_a_little()
         while self.orders:
