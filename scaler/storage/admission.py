@@ -65,6 +65,10 @@ class Admission:
 
     # ---- asking
 
+    def fits(self, size: int) -> bool:
+        """Whether there is room for what is here already, without asking."""
+        return not self._queue and self._residency.used_bytes + size <= self._residency.limit
+
     def ask(self, who: Upload | Held, now: float) -> bool:
         """Room for all of it: at once (True), or in its turn."""
         if not self._queue and self._residency.claim(_size(who)):

@@ -81,9 +81,10 @@ class Objects:
     def add(self, name: bytes, content: memoryview, owner: bytes) -> Held:
         """A new object, which is in memory."""
         self._keys += 1
-        held = self._held[name] = Held(self._keys, name, content.nbytes, content)
+        size = content.nbytes
+        held = self._held[name] = Held(self._keys, name, size, content)
         self.residency.enter(held)
-        self.bytes += held.size
+        self.bytes += size
         self.freed.discard(name)
         self.owners.add(name, owner)
         return held
@@ -174,6 +175,6 @@ class Objects:
         everything = {*self._held.values(), *self._moving.values(), *restores.values(), *used}
         assert all(held.gone == (self._held.get(held.name) is not held) for held in everything)
         assert {held.key: held for held in everything if held.busy} == self._moving
-        assert restores == {key: held for held in everything for key in held.waiters}
+        assert restores == {key: held for held in everything for key in held.waiters or ()}
         assert all(held.pins == sum(held is one for one in used) for held in everything)
         return list(everything)

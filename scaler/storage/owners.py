@@ -41,8 +41,15 @@ class Owners:
         return len(self._owned)
 
     def add(self, name: bytes, owner: bytes) -> None:
-        self._owners.setdefault(name, set()).add(owner)
-        self._owned.setdefault(owner, {})[name] = None
+        owners = self._owners.get(name)
+        if owners is None:
+            self._owners[name] = {owner}
+        else:
+            owners.add(owner)
+        owned = self._owned.get(owner)
+        if owned is None:
+            owned = self._owned[owner] = {}
+        owned[name] = None
 
     def remove(self, name: bytes, owner: bytes) -> bool:
         """Returns whether this was the last owner of the object. What it does not own is passed over."""

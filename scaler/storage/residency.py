@@ -8,7 +8,7 @@ eighth of the limit is free or could be freed at once. A written object stays in
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 AHEAD = 8
 """One part in so many of the limit is kept free, or on disk too."""
@@ -30,8 +30,8 @@ class Held:
     """How many transmissions of its content are under way."""
     gone: bool = False
     """The object was freed."""
-    waiters: dict[tuple[int, int], None] = field(default_factory=dict)
-    """The gets, as peer and request, that wait until it is in memory."""
+    waiters: dict[tuple[int, int], None] | None = None
+    """The gets, as peer and request, that wait until it is in memory. None: there were never any."""
 
 
 _Order = OrderedDict[int, Held]
@@ -109,6 +109,14 @@ class Residency:
         self.held_bytes += held.size
         self._warm[held.key] = held
 
+    def use(self, held: Held) -> None:
+        """It was used: of all objects it is the one used last."""
+        if held.key in self._warm:
+            self._warm.move_to_end(held.key)
+        elif not held.pins:
+            self._take_out(held)
+            self._warm[held.key] = held
+
     def pin(self, held: Held) -> None:
         """It is in use, and stays in memory until it is unpinned as often."""
         if not held.pins:
@@ -133,10 +141,9 @@ class Residency:
             self.spilled_bytes -= held.size
 
     def _take_out(self, held: Held) -> None:
-        if self._cold.pop(held.key, None) is not None:
-            self.cold_bytes -= held.size
-        self._warm.pop(held.key, None)
-        self._stuck.pop(held.key, None)
+        if self._warm.pop(held.key, None) is None and self._stuck.pop(held.key, None) is None:
+            if self._cold.pop(held.key, None) is not None:
+                self.cold_bytes -= held.size
 
     def _leave_memory(self, held: Held) -> None:
         held.content = None

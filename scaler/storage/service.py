@@ -12,7 +12,7 @@ from scaler.net.daemon import Daemon, log
 from scaler.storage.mover import Moved, Mover
 from scaler.storage.objects import Forget, Restore, Spill
 from scaler.storage.settings import StorageSettings
-from scaler.storage.state import StopTransmit, StorageState, Transmit
+from scaler.storage.state import UNCOUNTED_BYTES, StopTransmit, StorageState, Transmit
 from scaler.wire.framing import MAX_ATTACHMENT_BYTES
 
 AT_ONCE_BYTES = 256 << 10
@@ -59,7 +59,7 @@ class StorageService:
             if len(output.data) <= AT_ONCE_BYTES and not self._is_paused(output.peer):
                 self._send_chunk(output, 0)
                 self._flush(output.peer)
-                if self.state.transmitted(*key):
+                if len(output.data) > UNCOUNTED_BYTES and self.state.transmitted(*key):
                     self._daemon.driver.wake()
                 return
             task = asyncio.get_running_loop().create_task(self._transmit(output))

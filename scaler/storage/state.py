@@ -39,6 +39,8 @@ MAX_OBJECT_BYTES = 64 << 30
 REMEMBERED_OWNERS = 65_536
 REMEMBERED_FREED = 262_144
 REMEMBERED_ANSWERED = 4_096
+UNCOUNTED_BYTES = 64 << 10
+"""A transmission of this or less is over as soon as it begins: not worth counting, or telling that it is over."""
 _WARNING, _ERROR = 30, 40
 
 
@@ -167,8 +169,9 @@ class StorageState:
         """
         user = self._users.get(peer)
         held = user.transmissions.pop(request, None) if user is not None else None
-        if held is not None:
-            self._objects.unpin(held)
+        if held is None:
+            return False
+        self._objects.unpin(held)
         return self._admission.short
 
     def spilled(self, key: int) -> None:
@@ -251,6 +254,8 @@ class StorageState:
     def _put(self, peer: int, user: _User, put: Put, attachment: bytes) -> None:
         upload = user.uploads.get(put.request) or user.answered.get(put.request)
         if upload is None:
+            if len(attachment) == put.total_bytes and self._put_whole(peer, user, put, attachment):
+                return
             upload = self._begin(peer, user, put, len(attachment))
         else:
             upload.check_part(put, len(attachment))
@@ -264,6 +269,22 @@ class StorageState:
         upload.take(attachment)
         if last and upload.admitted:
             self._complete(upload)
+
+    def _put_whole(self, peer: int, user: _User, put: Put, content: bytes) -> bool:
+        """The short way for an object in one part that is new and finds room. False: it has to go the long way."""
+        if (
+            put.object in self._objects
+            or put.owner in self._objects.owners.gone
+            or put.total_bytes > self._max_object_bytes
+            or put.offset
+            or len(put.object) != OBJECT_ID_BYTES
+            or len(put.owner) != IDENTITY_BYTES
+            or not self._admission.fits(put.total_bytes)
+        ):
+            return False
+        _check_unused(user, put.request)
+        self._store(peer, put.request, put.object, put.owner, memoryview(content))
+        return True
 
     def _begin(self, peer: int, user: _User, put: Put, attachment_bytes: int) -> Upload:
         """Enter the first part of a put, and answer it if its bytes are not needed."""
@@ -286,18 +307,22 @@ class StorageState:
         return upload
 
     def _complete(self, upload: Upload) -> None:
-        """All bytes of an object are here: whoever puts or waits for the same one is answered too."""
-        name = upload.object
+        """All bytes of an object are here."""
         self._forget_upload(upload)
-        held = self._objects.add(name, memoryview(upload.content).toreadonly(), upload.owner)
+        content = memoryview(upload.content).toreadonly()
+        self._store(upload.peer, upload.request, upload.object, upload.owner, content)
+
+    def _store(self, peer: int, request: int, name: bytes, owner: bytes, content: memoryview) -> None:
+        """A new object: whoever puts or waits for the same one is answered too."""
+        held = self._objects.add(name, content, owner)
         self._puts += 1
-        self._outbox.send(upload.peer, Stored(upload.request, False))
-        for peer, request in tuple(self._uploads.get(name, ())):
-            self._save_upload(self._users[peer].uploads[request])
-        for peer, request in self._waiting.pop(name, ()):
-            del self._users[peer].gets[request]
+        self._outbox.send(peer, Stored(request, False))
+        for other, other_request in tuple(self._uploads.get(name, ())):
+            self._save_upload(self._users[other].uploads[other_request])
+        for waiter, waiting_request in self._waiting.pop(name, ()):
+            del self._users[waiter].gets[waiting_request]
             self._waiting_gets -= 1
-            self._transmit(peer, request, held)
+            self._transmit(waiter, waiting_request, held)
 
     def _save_upload(self, upload: Upload) -> None:
         """The object is there without this put."""
@@ -395,14 +420,15 @@ class StorageState:
         """However many wait, it is read once."""
         asked = held.waiters or held.busy
         user.restores[request] = held
+        if held.waiters is None:
+            held.waiters = {}
         held.waiters[peer, request] = None
         self._waiting_gets += 1
         if not asked and self._admission.ask(held, self._now):
             self._objects.restore(held)
 
     def _take_waiters(self, held: Held) -> list[_Key]:
-        waiters = list(held.waiters)
-        held.waiters.clear()
+        waiters, held.waiters = list(held.waiters or ()), None
         for peer, request in waiters:
             del self._users[peer].restores[request]
         self._waiting_gets -= len(waiters)
@@ -410,8 +436,11 @@ class StorageState:
 
     def _transmit(self, peer: int, request: int, held: Held) -> None:
         assert held.content is not None
-        self._objects.residency.pin(held)
-        self._users[peer].transmissions[request] = held
+        if held.size > UNCOUNTED_BYTES:
+            self._objects.residency.pin(held)
+            self._users[peer].transmissions[request] = held
+        else:
+            self._objects.residency.use(held)
         self._outbox.add(Transmit(peer, request, held.content))
 
     def _abandon(self, peer: int, user: _User, message: Abandon) -> None:
@@ -429,6 +458,7 @@ class StorageState:
 
     def _forget_restore(self, peer: int, request: int) -> None:
         held = self._users[peer].restores.pop(request)
+        assert held.waiters is not None
         del held.waiters[peer, request]
         self._waiting_gets -= 1
         if not held.waiters:
@@ -528,5 +558,11 @@ def _check_id(what: str, name: bytes, length: int) -> None:
 
 
 def _check_unused(user: _User, request: int) -> None:
-    if any(request in known for known in (user.uploads, user.answered, user.gets, user.restores, user.transmissions)):
+    if (
+        request in user.uploads
+        or request in user.answered
+        or request in user.gets
+        or request in user.restores
+        or request in user.transmissions
+    ):
         raise WrongMessageError(f"request {request} is under way already")

@@ -156,6 +156,15 @@ class Twin(RuleBasedStateMachine):
         one = data.draw(st.sampled_from(self.order))
         self.residency.pin(one)
 
+    @precondition(lambda self: self.order)
+    @rule(data=st.data())
+    def use_shortly(self, data: st.DataObject) -> None:
+        one = data.draw(st.sampled_from(self.order))
+        self.residency.use(one)
+        if not one.pins:
+            self.order.remove(one)
+            self.order.append(one)
+
     @rule(data=st.data())
     def use_ends(self, data: st.DataObject) -> None:
         used = [one for one in self.order if one.pins]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
@@ -21,11 +22,18 @@ from scaler.messages import (
     StorageFailureReason,
     Stored,
 )
+from scaler.storage import state as storage_state
 from scaler.storage.admission import BACK_OFF_SECONDS, REASSURE_SECONDS, STALL_SECONDS
 from scaler.storage.objects import Forget, Restore, Spill
 from scaler.storage.state import StopTransmit, StorageState, Transmit
 
 ANN = b"A" * 16
+
+
+@pytest.fixture(autouse=True)
+def all_transmissions_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of the few bytes that are put here."""
+    monkeypatch.setattr(storage_state, "UNCOUNTED_BYTES", 0)
 
 
 def name(number: int) -> bytes:
