@@ -51,6 +51,18 @@ SPILLING = (
         "where objects are spilled to; TMPDIR or /var/tmp without it. Nothing is left there, however this ends",
         short="-sd",
     ),
+    Option(
+        "spill_url",
+        "spill to s3://bucket/prefix instead, which has to be this server's alone; needs the extra s3."
+        " Credentials and endpoint as boto3 finds them",
+        short="-su",
+    ),
+    Option(
+        "durable",
+        "answer a put when the object is in S3, and find all objects there again after a restart",
+        False,
+        boolean,
+    ),
 )
 WORKERS = (
     Option(

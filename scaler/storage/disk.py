@@ -10,6 +10,7 @@ from io import FileIO
 from pathlib import Path
 
 from scaler.storage.extents import Extents, whole_blocks
+from scaler.storage.objects import Mark, Spill
 
 PART_BYTES = 16 << 20
 """So much is written or read by one call."""
@@ -31,6 +32,7 @@ class Disk:
     """
 
     threads = 2
+    finishes = False
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -39,8 +41,9 @@ class Disk:
         self._file: FileIO | None = None
         self._lock = threading.Lock()
 
-    def write(self, key: int, content: memoryview) -> None:
+    def write(self, spill: Spill) -> None:
         """Make a copy. Raises OSError, after which there is none."""
+        key, content = spill.key, spill.content
         file = self._opened()
         with self._lock:
             offset = self._extents.take(content.nbytes or 1)
@@ -51,6 +54,10 @@ class Disk:
             raise
         with self._lock:
             self._places[key] = offset, content.nbytes
+
+    def mark(self, mark: Mark) -> None:
+        """Nobody asks for it: what ends with the server needs no record of owners."""
+        raise NotImplementedError
 
     def read(self, key: int, into: memoryview) -> None:
         """Fill a buffer of its size with a copy. Raises OSError."""

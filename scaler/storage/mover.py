@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol, TypeAlias
 
-from scaler.storage.objects import Forget, Restore, Spill
+from scaler.storage.objects import Forget, Mark, Restore, Spill
 
-Order: TypeAlias = Spill | Restore | Forget
+Order: TypeAlias = Spill | Restore | Forget | Mark
 
 
 class Copies(Protocol):
@@ -19,9 +19,14 @@ class Copies(Protocol):
 
     threads: int
     """How many copies are worth writing at once, and how many reading."""
+    finishes: bool
+    """Whether orders are carried out even when the server ends: its copies outlive it."""
 
-    def write(self, key: int, content: memoryview) -> None:
+    def write(self, spill: Spill) -> None:
         """Make a copy, or raise and leave nothing."""
+
+    def mark(self, mark: Mark) -> None:
+        """Record an owner."""
 
     def read(self, key: int, into: memoryview) -> None:
         """Fill a buffer of its size with a copy."""
@@ -46,13 +51,16 @@ class Moved:
 
 
 class Mover:
-    """Carries out orders, each kind in turn, and tells on the loop what became of them; Forget is not told of."""
+    """Carries out orders, those about one copy in turn, and tells on the loop what became of them.
+
+    Forget and Mark are told of only where they failed.
+    """
 
     def __init__(self, copies: Copies, told: Callable[[list[Moved]], None]) -> None:
         self._copies = copies
         self._told = told
         self._loop = asyncio.get_running_loop()
-        self._writes: SimpleQueue[Order | None] = SimpleQueue()
+        self._writes: list[SimpleQueue[Order | None]] = [SimpleQueue() for _ in range(copies.threads)]
         self._reads: SimpleQueue[Order | None] = SimpleQueue()
         self._moved: list[Moved] = []
         self._lock = threading.Lock()
@@ -63,20 +71,19 @@ class Mover:
         """Carry this out soon."""
         if not self._threads:
             self._start()
-        (self._reads if isinstance(order, Restore) else self._writes).put(order)
+        (self._reads if isinstance(order, Restore) else self._writes[order.key % len(self._writes)]).put(order)
 
     def _start(self) -> None:
-        for orders in (self._writes, self._reads) * self._copies.threads:
+        for orders in (*self._writes, *[self._reads] * self._copies.threads):
             thread = threading.Thread(target=self._work, args=(orders,), name="scaler-mover", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def close(self) -> None:
-        """Leave what was not begun, and wait for the rest."""
+        """Wait for what was begun, or for all where the copies outlive this."""
         self._ended = True
-        for _ in self._threads:
-            self._writes.put(None)
-            self._reads.put(None)
+        for orders in (*self._writes, *[self._reads] * self._copies.threads):
+            orders.put(None)
         for thread in self._threads:
             thread.join()
         self._copies.close()
@@ -87,10 +94,10 @@ class Mover:
             pass
 
     def _work_on(self, order: Order | None) -> bool:
-        if order is None or self._ended:
+        if order is None or (self._ended and not self._copies.finishes):
             return False
         moved = self._carry_out(order)
-        if not isinstance(order, Forget):
+        if moved.error or not isinstance(order, Forget | Mark):
             # One call to the loop tells all that is done by then.
             with self._lock:
                 first = not self._moved
@@ -102,11 +109,13 @@ class Mover:
     def _carry_out(self, order: Order) -> Moved:
         try:
             if isinstance(order, Spill):
-                self._copies.write(order.key, order.content)
+                self._copies.write(order)
             elif isinstance(order, Restore):
                 content = bytearray(order.size)
                 self._copies.read(order.key, memoryview(content))
                 return Moved(order, memoryview(content).toreadonly())
+            elif isinstance(order, Mark):
+                self._copies.mark(order)
             else:
                 self._copies.delete(order.key)
         except Exception as error:

@@ -18,6 +18,18 @@ class Spill:
 
     key: int
     content: memoryview
+    name: bytes = b""
+    """The object's id, and who owns it: of use to a copy that outlives this server."""
+    owners: tuple[bytes, ...] = ()
+
+
+@dataclass(slots=True)
+class Mark:
+    """Record with a copy that somebody owns its object now, or does not any more. Only where objects are durable."""
+
+    key: int
+    owner: bytes
+    owns: bool
 
 
 @dataclass(slots=True)
@@ -35,10 +47,30 @@ class Forget:
     key: int
 
 
-class Objects:
-    """The objects of one storage, by id. What has to be done about them goes to the outbox."""
+@dataclass(slots=True)
+class Adopted:
+    """A copy that an earlier server left, of an object that is durable."""
 
-    def __init__(self, outbox: Outbox, memory_limit_bytes: int, remembered_owners: int, remembered_freed: int) -> None:
+    key: int
+    name: bytes
+    size: int
+    owners: tuple[bytes, ...]
+
+
+class Objects:
+    """The objects of one storage, by id. What has to be done about them goes to the outbox.
+
+    ``durable``: each object is written at once, and its owners are recorded with its copy.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        memory_limit_bytes: int,
+        remembered_owners: int,
+        remembered_freed: int,
+        durable: bool = False,
+    ) -> None:
         self.owners = Owners(remembered_owners)
         self.freed = Remembered(remembered_freed)
         """What existed and is there no more."""
@@ -47,11 +79,17 @@ class Objects:
         self.bytes = self.freed_count = 0
         self.spills = self.spill_failures = self.restores = 0
         self._memory_limit = memory_limit_bytes
+        self._durable = durable
         self._outbox = outbox
         self._held: dict[bytes, Held] = {}
         self._moving: dict[int, Held] = {}
         """What is being written or read, by key."""
         self._keys = 0
+
+    @property
+    def moving(self) -> list[Held]:
+        """What is being written or read."""
+        return list(self._moving.values())
 
     def __contains__(self, name: bytes) -> bool:
         return name in self._held
@@ -87,7 +125,24 @@ class Objects:
         self.bytes += size
         self.freed.discard(name)
         self.owners.add(name, owner)
+        if self._durable:
+            self._write(self.residency.write_at_once(held))
         return held
+
+    def adopt(self, copies: list[Adopted]) -> None:
+        """Take over what an earlier server left."""
+        for copy in copies:
+            self._keys = max(self._keys, copy.key)
+            held = self._held[copy.name] = Held(copy.key, copy.name, copy.size, None, copied=True)
+            self.residency.enter_on_disk(held)
+            self.bytes += held.size
+            for owner in copy.owners:
+                self.owners.add(copy.name, owner)
+
+    def own(self, name: bytes, owner: bytes) -> None:
+        """One more owner of an object that is there."""
+        if self.owners.add(name, owner):
+            self._mark(name, owner, True)
 
     def disown(self, name: bytes, owner: bytes) -> None:
         """Free the object with its last owner."""
@@ -98,6 +153,12 @@ class Objects:
             self.freed.add(name)
             held.gone = True
             self.dispose(held)
+        elif name in self._held:
+            self._mark(name, owner, False)
+
+    def _mark(self, name: bytes, owner: bytes, owns: bool) -> None:
+        if self._durable:
+            self._outbox.add(Mark(self._held[name].key, owner, owns))
 
     def release_owner(self, owner: bytes) -> None:
         """Take everything from an owner, who can own nothing any more."""
@@ -122,27 +183,39 @@ class Objects:
     def spill(self, now: float) -> None:
         """Have what should be on disk be written."""
         for held in self.admission.to_write(now):
-            assert held.content is not None
-            self._moving[held.key] = held
-            self._outbox.add(Spill(held.key, held.content))
+            self._write(held)
 
-    def spilled(self, key: int) -> None:
-        """A copy was written."""
+    def _write(self, held: Held) -> None:
+        assert held.content is not None
+        self._moving[held.key] = held
+        owners = self.owners.of_object(held.name) if self._durable else ()
+        self._outbox.add(Spill(held.key, held.content, held.name, owners))
+
+    def spilled(self, key: int) -> Held:
+        """A copy was written; dispose() has to be called."""
         held = self._moving.pop(key)
         self.spills += 1
         failed = self.residency.failing
         self.admission.written(held)
         if failed and not self.residency.failing:
             self._outbox.log(_INFO, "the disk takes objects again")
-        self.dispose(held)
+        return held
 
-    def spill_failed(self, key: int, text: str, now: float) -> None:
-        """A copy could not be written."""
+    def spill_failed(self, key: int, text: str, now: float) -> Held:
+        """A copy could not be written; dispose() has to be called."""
         held = self._moving.pop(key)
         self.spill_failures += 1
         if self.admission.write_failed(held, text, now):
-            self._outbox.log(_WARNING, f"cannot spill objects: {text}; puts beyond the memory limit fail until it can")
-        self.dispose(held)
+            what = "all puts" if self._durable else "puts beyond the memory limit"
+            self._outbox.log(_WARNING, f"cannot spill objects: {text}; {what} fail until it can")
+        return held
+
+    def withdraw(self, held: Held) -> None:
+        """Take back an object that was added, whoever owns it."""
+        *others, last = self.owners.of_object(held.name)
+        for owner in others:
+            self.owners.remove(held.name, owner)
+        self.disown(held.name, last)
 
     def restore(self, held: Held) -> None:
         """Have it be read, into room that it has."""

@@ -40,16 +40,24 @@ class Owners:
     def __len__(self) -> int:
         return len(self._owned)
 
-    def add(self, name: bytes, owner: bytes) -> None:
+    def add(self, name: bytes, owner: bytes) -> bool:
+        """Returns whether it did not own the object before."""
         owners = self._owners.get(name)
         if owners is None:
             self._owners[name] = {owner}
+        elif owner in owners:
+            return False
         else:
             owners.add(owner)
         owned = self._owned.get(owner)
         if owned is None:
             owned = self._owned[owner] = {}
         owned[name] = None
+        return True
+
+    def of_object(self, name: bytes) -> tuple[bytes, ...]:
+        """Who owns it, in the order of their ids."""
+        return tuple(sorted(self._owners[name]))
 
     def remove(self, name: bytes, owner: bytes) -> bool:
         """Returns whether this was the last owner of the object. What it does not own is passed over."""

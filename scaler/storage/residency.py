@@ -117,6 +117,11 @@ class Residency:
             self._take_out(held)
             self._warm[held.key] = held
 
+    def enter_on_disk(self, held: Held) -> None:
+        """It is only there."""
+        self.spilled += 1
+        self.spilled_bytes += held.size
+
     def pin(self, held: Held) -> None:
         """It is in use, and stays in memory until it is unpinned as often."""
         if not held.pins:
@@ -141,9 +146,10 @@ class Residency:
             self.spilled_bytes -= held.size
 
     def _take_out(self, held: Held) -> None:
-        if self._warm.pop(held.key, None) is None and self._stuck.pop(held.key, None) is None:
-            if self._cold.pop(held.key, None) is not None:
-                self.cold_bytes -= held.size
+        if self._warm.pop(held.key, None) is not None or self._stuck.pop(held.key, None) is not None:
+            return
+        if self._cold.pop(held.key, None) is not None:
+            self.cold_bytes -= held.size
 
     def _leave_memory(self, held: Held) -> None:
         held.content = None
@@ -166,6 +172,11 @@ class Residency:
             else:
                 chosen.append(self._write(held))
         return chosen
+
+    def write_at_once(self, held: Held) -> Held:
+        """Write what has just entered, whether there is need or not."""
+        self._take_out(held)
+        return self._write(held)
 
     def probe(self) -> Held | None:
         """What to write to a failing disk, to see whether it works again; None when nothing has to be written."""

@@ -10,7 +10,7 @@ from scaler.machine import Output
 from scaler.messages import Chunk, Role
 from scaler.net.daemon import Daemon, log
 from scaler.storage.mover import Moved, Mover
-from scaler.storage.objects import Forget, Restore, Spill
+from scaler.storage.objects import Forget, Mark, Restore, Spill
 from scaler.storage.settings import StorageSettings
 from scaler.storage.state import UNCOUNTED_BYTES, StopTransmit, StorageState, Transmit
 from scaler.wire.framing import MAX_ATTACHMENT_BYTES
@@ -24,7 +24,7 @@ class StorageService:
 
     def __init__(self, address: Address, settings: StorageSettings | None = None) -> None:
         self._settings = settings or StorageSettings()
-        self.state = StorageState(memory_limit_bytes=self._settings.limit())
+        self.state = StorageState(memory_limit_bytes=self._settings.limit(), durable=self._settings.durable)
         self.address = address
         self._mover: Mover
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
@@ -34,7 +34,11 @@ class StorageService:
     async def start(self, daemon: Daemon) -> None:
         self._daemon = daemon
         daemon.driver.paused = self._paused
-        self._mover = Mover(self._settings.copies(), self._moved)
+        copies, left = await asyncio.to_thread(self._settings.copies)
+        self.state.adopt(left)
+        self._mover = Mover(copies, self._moved)
+        if left:
+            log.info("%s: found %d objects of an earlier server", daemon.name, len(left))
         self.address = await daemon.driver.listen(self.address, {Role.storage_user})
         log.info("%s: listen to object storage address %s", daemon.name, self.address)
 
@@ -48,7 +52,7 @@ class StorageService:
 
     def carry_out(self, output: Output) -> None:
         """What is peculiar to the state."""
-        if isinstance(output, Spill | Restore | Forget):
+        if isinstance(output, Spill | Restore | Forget | Mark):
             self._mover.do(output)
         elif isinstance(output, StopTransmit):
             task = self._under_way.get((output.peer, output.request))
@@ -83,10 +87,13 @@ class StorageService:
                         self.state.spill_failed(key, one.error, now)
                     else:
                         self.state.spilled(key)
-                elif one.content is not None:
-                    self.state.restored(key, one.content)
+                elif isinstance(one.order, Restore):
+                    if one.content is not None:
+                        self.state.restored(key, one.content)
+                    else:
+                        self.state.restore_failed(key, one.error)
                 else:
-                    self.state.restore_failed(key, one.error)
+                    log.warning("%s: cannot bring a copy up to date: %s", self._daemon.name, one.error)
         self._daemon.driver.wake()
 
     async def _transmit(self, output: Transmit) -> None:

@@ -31,7 +31,7 @@ from scaler.messages import (
     Stored,
 )
 from scaler.storage.admission import STALL_SECONDS, Verdict
-from scaler.storage.objects import Objects
+from scaler.storage.objects import Adopted, Objects
 from scaler.storage.residency import Held
 from scaler.storage.uploads import Upload, WrongMessageError
 
@@ -95,7 +95,7 @@ class StorageState:
     ``max_object_bytes`` is the size of the largest object that is taken. ``remembered_owners`` and ``remembered_freed``
     are how many gone owners and freed objects are known by name: the oldest are forgotten, after which a put of such an
     owner is taken and a get of such an object waits. ``memory_limit_bytes`` is how much of objects is in memory, 0 for no
-    limit.
+    limit. ``durable``: a put is answered when its object was spilled, and ``adopt`` takes over what an earlier server had.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class StorageState:
         remembered_owners: int = REMEMBERED_OWNERS,
         remembered_freed: int = REMEMBERED_FREED,
         memory_limit_bytes: int = 0,
+        durable: bool = False,
     ) -> None:
         self._max_object_bytes = max_object_bytes
         self._users: dict[int, _User] = {}
@@ -114,7 +115,10 @@ class StorageState:
         self._asked: list[Upload] = []
         """Puts that found no room since the last drain."""
         self._outbox = Outbox()
-        self._objects = Objects(self._outbox, memory_limit_bytes, remembered_owners, remembered_freed)
+        self._objects = Objects(self._outbox, memory_limit_bytes, remembered_owners, remembered_freed, durable)
+        self._durable = durable
+        self._unsaved: dict[int, list[tuple[int, Stored]]] = {}
+        """What the peers are told when a copy is written, by its key. Only where objects are durable."""
         self._admission = self._objects.admission
         self._puts = self._puts_saved = 0
         self._gets = self._gets_at_once = self._gets_restored = self._waiting_gets = 0
@@ -174,13 +178,29 @@ class StorageState:
         self._objects.unpin(held)
         return self._admission.short
 
+    def adopt(self, copies: list[Adopted]) -> None:
+        """Take over the objects of an earlier server, before anything else is told."""
+        self._objects.adopt(copies)
+
     def spilled(self, key: int) -> None:
         """What ``Spill`` asked for is on disk."""
-        self._objects.spilled(key)
+        held = self._objects.spilled(key)
+        for peer, stored in self._unsaved.pop(key, ()):
+            self._outbox.send(peer, stored)
+        self._objects.dispose(held)
 
     def spill_failed(self, key: int, text: str, now: float) -> None:
         """What ``Spill`` asked for cannot be written, for the reason in the text."""
-        self._objects.spill_failed(key, text, now)
+        held = self._objects.spill_failed(key, text, now)
+        unsaved = self._unsaved.pop(key, None)
+        for peer, stored in unsaved or ():
+            self._outbox.send(
+                peer, StorageFailure(stored.request, StorageFailureReason.full, f"cannot keep it: {text}")
+            )
+        if unsaved is not None and not held.gone:
+            self._objects.withdraw(held)
+        else:
+            self._objects.dispose(held)
 
     def restored(self, key: int, content: memoryview) -> None:
         """What ``Restore`` asked for is in memory: all its bytes, read-only."""
@@ -246,6 +266,7 @@ class StorageState:
             for upload in user.answered.values():
                 assert not upload.content and upload.received_bytes < upload.total_bytes
             assert len(user.answered) <= REMEMBERED_ANSWERED
+        assert all(any(held.key == key for held in self._objects.moving) for key in self._unsaved)
         used = [held for user in self._users.values() for held in user.transmissions.values()]
         self._admission.check(list(uploads.values()), self._objects.check(used, restores))
 
@@ -316,7 +337,9 @@ class StorageState:
         """A new object: whoever puts or waits for the same one is answered too."""
         held = self._objects.add(name, content, owner)
         self._puts += 1
-        self._outbox.send(peer, Stored(request, False))
+        if self._durable:
+            self._unsaved[held.key] = []
+        self._answer_put(peer, Stored(request, False), name)
         for other, other_request in tuple(self._uploads.get(name, ())):
             self._save_upload(self._users[other].uploads[other_request])
         for waiter, waiting_request in self._waiting.pop(name, ()):
@@ -327,10 +350,19 @@ class StorageState:
     def _save_upload(self, upload: Upload) -> None:
         """The object is there without this put."""
         self._answer_upload(upload)
-        self._objects.owners.add(upload.object, upload.owner)
+        self._objects.own(upload.object, upload.owner)
         self._puts += 1
         self._puts_saved += 1
-        self._outbox.send(upload.peer, Stored(upload.request, True))
+        self._answer_put(upload.peer, Stored(upload.request, True), upload.object)
+
+    def _answer_put(self, peer: int, stored: Stored, name: bytes) -> None:
+        """Now, or when the object is where it outlives this server."""
+        if self._unsaved:
+            held = self._objects.get(name)
+            if held is not None and held.key in self._unsaved:
+                self._unsaved[held.key].append((peer, stored))
+                return
+        self._outbox.send(peer, stored)
 
     def _refuse_owner(self, upload: Upload) -> None:
         text = f"owner {upload.owner.hex()} was released; it can own nothing any more"
@@ -474,8 +506,8 @@ class StorageState:
         if message.owner in self._objects.owners.gone:
             self._fail(peer, message.request, StorageFailureReason.owner_gone, message.owner)
         elif message.object in self._objects:
-            self._objects.owners.add(message.object, message.owner)
-            self._outbox.send(peer, Stored(message.request, True))
+            self._objects.own(message.object, message.owner)
+            self._answer_put(peer, Stored(message.request, True), message.object)
         elif message.object in self._objects.freed:
             self._fail(peer, message.request, StorageFailureReason.freed, message.object)
         else:

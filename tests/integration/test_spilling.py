@@ -7,11 +7,15 @@ import resource
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import boto3
 import psutil
 import pytest
+from moto.server import ThreadedMotoServer
 
 from scaler import Client, SchedulerClusterCombo
 from scaler.errors import ObjectStorageFullError
@@ -139,6 +143,59 @@ def test_tasks_over_a_storage_with_little_memory(tmp_path: Path) -> None:
         assert [len(future.result(60)) for future in futures] == [2 * MIB + number for number in range(32)]
         data = [bytes([number]) * (MIB + number) for number in range(32)]
         assert client.map(len, data) == [MIB + number for number in range(32)]
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket of moto's server, which boto3 finds here and in the commands."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="bucket")
+    yield client
+    client.close()
+    server.stop()
+
+
+def test_spill_to_s3(start, free_addresses, bucket) -> None:
+    address = free_addresses[1]
+    command = start(
+        "scaler_object_storage_server", address, "--memory-limit-bytes", str(4 * MIB), "--spill-url", "s3://bucket/x"
+    )
+    command.wait_for_line("listen to")
+    user = StorageClient(Address.parse(address), new_identity(), timeout_seconds=20)
+    samples = put_many(user, 0, 12, MIB)
+    assert bucket.list_objects_v2(Bucket="bucket")["KeyCount"] >= 8
+    assert all(same(user.get(name), sample, MIB) for name, sample in samples.items())
+    user.close()
+    command.interrupt()
+    assert command.wait() == 0
+    assert bucket.list_objects_v2(Bucket="bucket")["KeyCount"] == 0
+
+
+def test_durable_objects_outlive_a_killed_server(start, free_addresses, bucket) -> None:
+    address = free_addresses[1]
+    arguments = ("scaler_object_storage_server", address, "--spill-url", "s3://bucket/x", "--durable")
+    command = start(*arguments)
+    command.wait_for_line("listen to")
+    user = StorageClient(Address.parse(address), new_identity(), timeout_seconds=20)
+    samples = put_many(user, 0, 8, MIB)
+    command.kill()
+    command.wait()
+    again = start(*arguments)
+    again.wait_for_line("found 8 objects")
+    assert all(same(user.get(name), sample, MIB) for name, sample in samples.items())
+    user.release(list(samples), ANN)
+    assert user.statistics().objects == 0
+    user.close()
+    again.interrupt()
+    assert again.wait() == 0
+    assert bucket.list_objects_v2(Bucket="bucket")["KeyCount"] == 0
 
 
 def test_directory_that_cannot_be_used_is_named_at_once() -> None:

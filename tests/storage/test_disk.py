@@ -30,9 +30,9 @@ def read(disk: Disk, key: int, size: int) -> bytes:
 def test_copy_is_the_same(tmp_path: Path, size: int) -> None:
     disk = Disk(tmp_path)
     content = bytes(range(256)) * (size // 256) + bytes(size % 256)
-    disk.write(1, memoryview(b"before"))
-    disk.write(2, memoryview(content))
-    disk.write(3, memoryview(b"after"))
+    disk.write(Spill(1, memoryview(b"before")))
+    disk.write(Spill(2, memoryview(content)))
+    disk.write(Spill(3, memoryview(b"after")))
     assert read(disk, 2, size) == content and read(disk, 1, 6) == b"before" and read(disk, 3, 5) == b"after"
     assert list(tmp_path.iterdir()) == []
     disk.close()
@@ -41,12 +41,12 @@ def test_copy_is_the_same(tmp_path: Path, size: int) -> None:
 def test_space_is_given_back_and_used_again(tmp_path: Path) -> None:
     disk = Disk(tmp_path)
     for key in range(4):
-        disk.write(key, memoryview(bytes([key + 1]) * MIB))
+        disk.write(Spill(key, memoryview(bytes([key + 1]) * MIB)))
     blocks = disk.allocated_bytes()
     assert blocks >= 4 * MIB
     disk.delete(1)
     assert disk.allocated_bytes() <= blocks - MIB
-    disk.write(4, memoryview(b"e" * MIB))
+    disk.write(Spill(4, memoryview(b"e" * MIB)))
     assert disk.allocated_bytes() <= blocks and read(disk, 4, MIB) == b"e" * MIB and read(disk, 2, 1) == bytes([3])
     for key in (0, 2, 3, 4):
         disk.delete(key)
@@ -60,7 +60,7 @@ def test_many_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
     def work(thread: int) -> None:
         for turn in range(50):
             key, content = thread * 1000 + turn, bytes([thread + 1]) * (1 + 977 * turn)
-            disk.write(key, memoryview(content))
+            disk.write(Spill(key, memoryview(content)))
             assert read(disk, key, len(content)) == content
             if turn % 3:
                 disk.delete(key)
@@ -76,17 +76,18 @@ def test_full_disk_leaves_nothing_of_what_did_not_fit(tmp_path: Path) -> None:
 import errno, resource
 from pathlib import Path
 from scaler.storage.disk import Disk
+from scaler.storage.objects import Spill
 resource.setrlimit(resource.RLIMIT_FSIZE, ({4 * MIB}, {4 * MIB}))
 disk = Disk(Path({str(tmp_path)!r}))
-disk.write(1, memoryview(b"a" * {MIB}))
+disk.write(Spill(1, memoryview(b"a" * {MIB})))
 try:
-    disk.write(2, memoryview(b"b" * {8 * MIB}))
+    disk.write(Spill(2, memoryview(b"b" * {8 * MIB})))
 except OSError as error:
     assert error.errno == errno.EFBIG and {str(tmp_path)!r} + ": File too large" == disk.explain(error)
 else:
     raise AssertionError("it fits")
 assert disk.allocated_bytes() < {2 * MIB}
-disk.write(3, memoryview(b"c" * {3 * MIB}))
+disk.write(Spill(3, memoryview(b"c" * {3 * MIB})))
 content = bytearray({MIB})
 disk.read(1, memoryview(content))
 assert content == b"a" * {MIB}

@@ -13,6 +13,7 @@ from scaler.machine import Close, Log, Output, Pause, Peer, Resume, Send
 from scaler.messages import (
     Abandon,
     Get,
+    Link,
     Put,
     PutWaits,
     Release,
@@ -24,10 +25,10 @@ from scaler.messages import (
 )
 from scaler.storage import state as storage_state
 from scaler.storage.admission import BACK_OFF_SECONDS, REASSURE_SECONDS, STALL_SECONDS
-from scaler.storage.objects import Forget, Restore, Spill
+from scaler.storage.objects import Adopted, Forget, Mark, Restore, Spill
 from scaler.storage.state import StopTransmit, StorageState, Transmit
 
-ANN = b"A" * 16
+ANN, BEN = b"A" * 16, b"B" * 16
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,10 @@ def name(number: int) -> bytes:
 
 def content(number: int, size: int = 8) -> bytes:
     return bytes([number]) * size
+
+
+def spill(key: int, number: int, size: int = 8) -> Spill:
+    return Spill(key, memoryview(content(number, size)), name(number))
 
 
 class Rig:
@@ -112,8 +117,8 @@ def test_put_beyond_the_limit_waits_until_the_oldest_is_on_disk() -> None:
     rig = Rig()
     rig.put(1)
     (stored, first) = rig.put(2)
-    assert stored == Send(1, Stored(2)) and first == Spill(1, memoryview(content(1)))
-    assert rig.put(3) == [Spill(2, memoryview(content(2))), Send(1, PutWaits(3)), Pause(1)]
+    assert stored == Send(1, Stored(2)) and first == spill(1, 1)
+    assert rig.put(3) == [spill(2, 2), Send(1, PutWaits(3)), Pause(1)]
     assert rig.number("waiting_puts") == 1
     assert rig.spilled(1) == [Resume(1), Send(1, Stored(3))]
     assert (rig.number("spilled_objects"), rig.number("memory_bytes"), rig.number("bytes")) == (1, 16, 24)
@@ -153,13 +158,13 @@ def test_object_larger_than_the_limit_is_taken_alone_and_spilled() -> None:
     rig = Rig()
     rig.put(1)
     outputs = rig.put(2, 100)
-    assert outputs == [Spill(1, memoryview(content(1))), Send(1, PutWaits(2)), Pause(1)]
+    assert outputs == [spill(1, 1), Send(1, PutWaits(2)), Pause(1)]
     outputs = rig.spilled(1)
-    assert outputs == [Resume(1), Send(1, Stored(2)), Spill(2, memoryview(content(2, 100)))]
+    assert outputs == [Resume(1), Send(1, Stored(2)), spill(2, 2, 100)]
     rig.spilled(2)
     rig.put(3)
     assert rig.number("memory_bytes") == 8
-    assert rig.say(1, Get(9, name(2))) == [Spill(3, memoryview(content(3)))]
+    assert rig.say(1, Get(9, name(2))) == [spill(3, 3)]
     assert rig.spilled(3) == [Restore(2, 100)]
     assert rig.restored(2, content(2, 100)) == [Transmit(1, 9, memoryview(content(2, 100)))]
     assert rig.put(4) == [Send(1, Stored(4))] and rig.number("memory_bytes") == 8
@@ -214,7 +219,7 @@ def test_what_is_on_disk_can_be_had_while_the_disk_is_full() -> None:
     rig = Rig()
     rig.put(1)
     rig.put(2, 16)
-    assert rig.spilled(1) == [Resume(1), Send(1, Stored(2)), Spill(2, memoryview(content(2, 16)))]
+    assert rig.spilled(1) == [Resume(1), Send(1, Stored(2)), spill(2, 2, 16)]
     assert rig.say(2, Get(9, name(1))) == [], "there may soon be room"
     assert rig.spill_failed(2) == [Restore(1, 8)], "it is let in beyond the limit, since it can be dropped again"
     assert rig.restored(1, content(1)) == [Transmit(2, 9, memoryview(content(1)))]
@@ -314,14 +319,56 @@ def test_lost_uploader_makes_room() -> None:
     assert Send(2, Stored(2)) in rig.settle()
 
 
+def durable_rig() -> Rig:
+    rig = Rig()
+    rig.state = StorageState(memory_limit_bytes=16, durable=True)
+    for peer in (1, 2):
+        rig.state.peer_connected(peer, Peer(Role.storage_user, bytes([peer]) * 16), rig.now)
+    return rig
+
+
+def test_durable_put_is_answered_when_it_is_written() -> None:
+    rig = durable_rig()
+    assert rig.put(1) == [Spill(1, memoryview(content(1)), name(1), (ANN,))]
+    assert rig.say(2, Put(9, name(1), BEN, 8, 0), content(1)) == [Mark(1, BEN, True)]
+    assert rig.say(2, Get(10, name(1))) == [Transmit(2, 10, memoryview(content(1)))], "it can be had before"
+    assert rig.spilled(1) == [Send(1, Stored(1)), Send(2, Stored(9, True))]
+    assert rig.say(1, Release(name(1), ANN)) == [Mark(1, ANN, False)]
+    assert rig.say(1, Release(name(1), BEN)) == [Forget(1)]
+
+
+def test_durable_put_that_cannot_be_written_fails_and_leaves_nothing() -> None:
+    rig = durable_rig()
+    rig.put(1)
+    rig.say(2, Link(9, name(1), BEN))
+    outputs = rig.spill_failed(1)
+    assert [(one.peer, one.message.request, int(one.message.reason)) for one in outputs] == [(1, 1, 5), (2, 9, 5)]
+    assert "No space" in outputs[0].message.text
+    assert rig.number("objects") == rig.number("owners") == rig.number("memory_bytes") == 0
+    (again,) = rig.put(1)
+    assert rig.spilled(again.key) == [Send(1, Stored(1))]
+
+
+def test_durable_objects_are_adopted() -> None:
+    rig = durable_rig()
+    rig.state.adopt([Adopted(7, name(1), 8, (ANN, BEN))])
+    assert rig.number("bytes") == rig.number("spilled_bytes") == 8
+    assert rig.say(1, Get(1, name(1))) == [Restore(7, 8)]
+    assert rig.restored(7, content(1)) == [Transmit(1, 1, memoryview(content(1)))]
+    assert rig.put(2) == [Spill(8, memoryview(content(2)), name(2), (ANN,))], "keys go on"
+    assert rig.say(1, ReleaseOwner(ANN))[0] == Mark(7, ANN, False)
+    assert rig.say(1, Release(name(1), BEN)) == [Forget(7)]
+
+
 class Storm(RuleBasedStateMachine):
     """Anything in any order, on a disk that works or not. Nothing is lost, and in the end everyone is answered."""
 
+    DURABLE = False
     SIZES = (0, 1, 6, 9, 40)
 
     def __init__(self) -> None:
         super().__init__()
-        self.state = StorageState(memory_limit_bytes=16)
+        self.state = StorageState(memory_limit_bytes=16, durable=self.DURABLE)
         self.now = 0.0
         self.requests = self.peers = 0
         self.users: dict[int, None] = {}
@@ -348,7 +395,9 @@ class Storm(RuleBasedStateMachine):
     def settle(self) -> None:
         self.state.check()
         for output in self.state.drain(self.now):
-            if isinstance(output, Spill | Restore):
+            if isinstance(output, Log):
+                pass
+            elif isinstance(output, Spill | Restore):
                 self.orders.append(output)
             elif isinstance(output, Forget):
                 del self.disk[output.key]
@@ -360,13 +409,17 @@ class Storm(RuleBasedStateMachine):
                 self.paused.add(output.peer)
             elif isinstance(output, Resume):
                 self.paused.remove(output.peer)
+            elif isinstance(output, Mark) or getattr(output, "peer", None) not in self.users:
+                assert self.DURABLE  # Only there is a peer answered that may have left meanwhile.
             elif isinstance(output, Send) and isinstance(output.message, Stored | StorageFailure):
-                del self.unanswered[output.peer, output.message.request]
+                about = self.unanswered.pop((output.peer, output.message.request))
+                held = self.state._objects.get(about)
+                assert not (self.DURABLE and isinstance(output.message, Stored) and held) or held.copied
                 self.puts.pop((output.peer, output.message.request), None)
             elif isinstance(output, Close):
                 self.over(output.peer)
             else:
-                assert isinstance(output, Log | Send | StopTransmit)
+                assert isinstance(output, Send | StopTransmit)
         self.state.check()
 
     @rule(data=st.data(), number=st.integers(0, 4), cuts=st.integers(1, 3))
@@ -507,3 +560,13 @@ class Storm(RuleBasedStateMachine):
 
 Storm.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None, report_multiple_bugs=False)
 TestStorm = Storm.TestCase
+
+
+class DurableStorm(Storm):
+    """The same, and nothing is answered before it is written."""
+
+    DURABLE = True
+
+
+DurableStorm.TestCase.settings = settings(Storm.TestCase.settings, max_examples=50)
+TestDurableStorm = DurableStorm.TestCase
