@@ -26,7 +26,8 @@ class StorageService:
         self._settings = settings or StorageSettings()
         self.state = StorageState(memory_limit_bytes=self._settings.limit(), durable=self._settings.durable)
         self.address = address
-        self._mover: Mover
+        self._mover: Mover | None = None
+        """None until it has started."""
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._readable: dict[int, asyncio.Event] = {}
         self._daemon: Daemon
@@ -34,12 +35,14 @@ class StorageService:
     async def start(self, daemon: Daemon) -> None:
         self._daemon = daemon
         daemon.driver.paused = self._paused
-        copies, left = await asyncio.to_thread(self._settings.copies)
+        self.address = await daemon.driver.listen(self.address, {Role.storage_user})
+        # Not before: what another server left is deleted or taken over, and one that still runs has this address. And nobody
+        # is heard in between, since nothing is awaited.
+        copies, left = self._settings.copies()
         self.state.adopt(left)
         self._mover = Mover(copies, self._moved)
         if left:
             log.info("%s: found %d objects of an earlier server", daemon.name, len(left))
-        self.address = await daemon.driver.listen(self.address, {Role.storage_user})
         log.info("%s: listen to object storage address %s", daemon.name, self.address)
 
     def asked_to_end(self, reason: str) -> None:
@@ -48,11 +51,13 @@ class StorageService:
     async def close(self) -> None:
         for task in list(self._under_way.values()):
             task.cancel()
-        self._mover.close()
+        if self._mover is not None:
+            self._mover.close()
 
     def carry_out(self, output: Output) -> None:
         """What is peculiar to the state."""
         if isinstance(output, Spill | Restore | Forget | Mark):
+            assert self._mover is not None
             self._mover.do(output)
         elif isinstance(output, StopTransmit):
             task = self._under_way.get((output.peer, output.request))

@@ -202,6 +202,6 @@ def test_directory_that_cannot_be_used_is_named_at_once() -> None:
     path = Path(sys.executable).with_name("scaler_object_storage_server")
     arguments = [str(path), "tcp://127.0.0.1:0", "--spill-directory", "/nowhere", "--memory-limit-bytes"]
     done = subprocess.run([*arguments, "1"], capture_output=True, text=True, check=False, timeout=20)
-    assert done.returncode == 1 and "cannot spill to /nowhere" in done.stdout
+    assert done.returncode == 1 and "cannot spill to /nowhere" in done.stdout and not done.stderr
     done = subprocess.run([*arguments, "-1"], capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 2 and "--memory-limit-bytes: -1 is less than 0" in done.stderr
