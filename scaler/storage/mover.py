@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol, TypeAlias
 
+from scaler.storage.buffers import allocate
 from scaler.storage.objects import Forget, Mark, Restore, Spill
 
 Order: TypeAlias = Spill | Restore | Forget | Mark
@@ -111,9 +112,9 @@ class Mover:
             if isinstance(order, Spill):
                 self._copies.write(order)
             elif isinstance(order, Restore):
-                content = bytearray(order.size)
-                self._copies.read(order.key, memoryview(content))
-                return Moved(order, memoryview(content).toreadonly())
+                content = allocate(order.size)
+                self._copies.read(order.key, content)
+                return Moved(order, content.toreadonly())
             elif isinstance(order, Mark):
                 self._copies.mark(order)
             else:

@@ -33,7 +33,7 @@ from scaler.messages import (
 from scaler.storage.admission import STALL_SECONDS, Verdict
 from scaler.storage.objects import Adopted, Objects
 from scaler.storage.residency import Held
-from scaler.storage.uploads import Upload, WrongMessageError
+from scaler.storage.uploads import NOTHING, Upload, WrongMessageError
 
 MAX_OBJECT_BYTES = 64 << 30
 REMEMBERED_OWNERS = 65_536
@@ -258,7 +258,8 @@ class StorageState:
         assert by_object == {key: upload.object for key, upload in uploads.items()} and all(self._uploads.values())
         assert not any(name in self._objects for name in (*self._waiting, *self._uploads))
         for upload in uploads.values():
-            assert len(upload.content) == upload.received_bytes <= upload.total_bytes <= self._max_object_bytes
+            assert min(len(upload.content), upload.total_bytes) >= upload.received_bytes
+            assert upload.total_bytes <= self._max_object_bytes
             assert not (upload.admitted and upload.received_bytes == upload.total_bytes)
             assert upload.owner not in self._objects.owners.gone
         for peer, user in users:
@@ -280,15 +281,19 @@ class StorageState:
             upload = self._begin(peer, user, put, len(attachment))
         else:
             upload.check_part(put, len(attachment))
-        upload.received_bytes += len(attachment)
-        last = upload.received_bytes == upload.total_bytes
         if put.request in user.answered:
-            if last:
+            upload.received_bytes += len(attachment)
+            if upload.received_bytes == upload.total_bytes:
                 del user.answered[put.request]
             return
         upload.touched = self._now
-        upload.take(attachment)
-        if last and upload.admitted:
+        try:
+            upload.take(attachment)
+        except MemoryError:
+            text = f"there is no memory for an object of {upload.total_bytes} bytes"
+            self._refuse_upload(upload, StorageFailureReason.full, text)
+            return
+        if upload.received_bytes == upload.total_bytes and upload.admitted:
             self._complete(upload)
 
     def _put_whole(self, peer: int, user: _User, put: Put, content: bytes) -> bool:
@@ -330,8 +335,7 @@ class StorageState:
     def _complete(self, upload: Upload) -> None:
         """All bytes of an object are here."""
         self._forget_upload(upload)
-        content = memoryview(upload.content).toreadonly()
-        self._store(upload.peer, upload.request, upload.object, upload.owner, content)
+        self._store(upload.peer, upload.request, upload.object, upload.owner, upload.content.toreadonly())
 
     def _store(self, peer: int, request: int, name: bytes, owner: bytes, content: memoryview) -> None:
         """A new object: whoever puts or waits for the same one is answered too."""
@@ -376,7 +380,7 @@ class StorageState:
         """From here on the parts of this put are passed over, up to the last."""
         self._forget_upload(upload)
         self._pause_or_resume(upload.peer)
-        upload.content = b""
+        upload.content = NOTHING
         if upload.received_bytes == upload.total_bytes:
             return
         answered = self._users[upload.peer].answered

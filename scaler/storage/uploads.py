@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaler.messages import Put
+from scaler.storage.buffers import allocate
+
+NOTHING = memoryview(b"")
 
 
 class WrongMessageError(Exception):
@@ -21,19 +24,22 @@ class Upload:
     owner: bytes
     total_bytes: int
     received_bytes: int = 0
-    content: bytes | bytearray = b""
+    content: memoryview = NOTHING
     admitted: bool = False
     """There is room for all of it."""
     touched: float = 0.0
     """When its last part came, or it was admitted."""
 
     def take(self, part: bytes) -> None:
-        """Add what arrived. It grows with that: a peer that announces much and sends little takes little."""
-        if not self.content:
-            self.content = bytes(part) if len(part) == self.total_bytes else bytearray(part)
-        else:
-            assert isinstance(self.content, bytearray)
-            self.content += part
+        """Add what arrived. Raises MemoryError where there is no memory for the whole."""
+        start = self.received_bytes
+        self.received_bytes = end = start + len(part)
+        if end - start == self.total_bytes:
+            self.content = memoryview(part)
+            return
+        if not start:
+            self.content = allocate(self.total_bytes)
+        self.content[start:end] = part
 
     def check_part(self, put: Put, attachment_bytes: int) -> None:
         """Raises WrongMessageError where a part does not follow the ones before it."""

@@ -24,6 +24,7 @@ from scaler.messages import (
     Stored,
 )
 from scaler.storage import state as storage_state
+from scaler.storage import uploads
 from scaler.storage.admission import BACK_OFF_SECONDS, REASSURE_SECONDS, STALL_SECONDS
 from scaler.storage.objects import Adopted, Forget, Mark, Restore, Spill
 from scaler.storage.state import StopTransmit, StorageState, Transmit
@@ -309,6 +310,19 @@ def test_put_that_brings_nothing_is_closed_when_others_wait_for_its_room() -> No
     closed, stored = rig.put(2, peer=2)
     assert isinstance(closed, Close) and closed.peer == 1 and "brought nothing" in closed.reason
     assert stored == Send(2, Stored(2))
+
+
+def test_put_for_which_the_system_has_no_memory_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def allocate(size: int) -> memoryview:
+        raise MemoryError
+
+    monkeypatch.setattr(uploads, "allocate", allocate)
+    rig = Rig()
+    rig.put(1)
+    text = failed(1, 2, StorageFailureReason.full, rig.say(1, Put(2, name(2), ANN, 8, 0), b"b"))
+    assert "no memory for an object of 8 bytes" in text
+    assert rig.say(1, Put(2, name(2), ANN, 8, 1), b"b" * 7) == []
+    assert rig.put(3) == [Send(1, Stored(3)), spill(1, 1)] and rig.number("memory_bytes") == 16
 
 
 def test_lost_uploader_makes_room() -> None:
