@@ -34,6 +34,8 @@ class SchedulerClusterCombo(Scheduler):
         logging_paths, logging_level, logging_config_file: where the log goes.
         worker_manager_id: what monitors call the origin of the workers.
         preload: what each executor calls before its first task, ``"package.module:function('text')"``.
+        object_storage_memory_limit_bytes, object_storage_spill_directory: as memory_limit_bytes and spill_directory of
+        scaler_object_storage_server.
 
     These mean nothing here and are accepted: worker_io_threads, scheduler_io_threads (there is one thread and it is not
     short), object_retention_seconds (objects are counted, not timed), load_balance_seconds and
@@ -76,6 +78,8 @@ class SchedulerClusterCombo(Scheduler):
         security_config: Any = None,
         preload: str | None = None,
         memory_limit_bytes: int | str = 0,
+        object_storage_memory_limit_bytes: int | str | None = None,
+        object_storage_spill_directory: str = "",
     ) -> None:
         parse_policy(*scaler_policy)
         stack = LocalStack(
@@ -98,6 +102,10 @@ class SchedulerClusterCombo(Scheduler):
             _checked("memory_limit_bytes", memory_limit, memory_limit_bytes),
             _checked("garbage_collect_interval_seconds", seconds, garbage_collect_interval_seconds),
             _checked("trim_memory_threshold_bytes", size, trim_memory_threshold_bytes),
+            _checked("object_storage_memory_limit_bytes", size, object_storage_memory_limit_bytes)
+            if object_storage_memory_limit_bytes is not None
+            else None,
+            object_storage_spill_directory,
         )
         self._cluster = LocalCluster(n_workers, stack, logging_level, logging_paths, logging_config_file)
 

@@ -15,7 +15,8 @@ from scaler.ids import Address, new_identity
 from scaler.net.daemon import Daemon
 from scaler.storage import client as storage_client
 from scaler.storage.client import StorageClient
-from scaler.storage.segments import SHARED_BYTES, Segment
+from scaler.storage.content import SHARED_BYTES
+from scaler.storage.segments import Segment
 from scaler.storage.service import StorageService
 
 ANN, X, Y = b"A" * 16, b"x" * 16, b"y" * 16
