@@ -84,6 +84,39 @@ def test_without_need_nothing_moves(limit: int) -> None:
     residency.check(objects)
 
 
+def shared(key: int, *files: tuple[str, int]) -> Held:
+    return Held(key, b"", 4, Content(memoryview(bytes(4)), object(), files))
+
+
+def test_a_file_of_several_objects_counts_once_and_until_the_last() -> None:
+    residency = Residency(16)
+    a, b = shared(1, ("x", 8)), shared(2, ("x", 8), ("y", 2))
+    for one in (a, b):
+        residency.enter(one)
+    assert (a.charge, b.charge, residency.used_bytes) == (8, 2, 10)
+    residency.remove(a)
+    assert (a.charge, b.charge, residency.used_bytes) == (0, 10, 10)
+    residency.check([b])
+    residency.remove(b)
+    assert residency.used_bytes == 0
+
+
+def test_room_in_a_file_that_another_object_holds_is_not_counted_on() -> None:
+    residency = Residency(16)
+    a, b = shared(1, ("x", 12)), shared(2, ("x", 12))
+    for one in (a, b):
+        residency.enter(one)
+    assert residency.to_write(8) == [a]
+    residency.written(a)
+    assert residency.cold_bytes == 12 and not residency.claim(8)
+    assert a.content is None and residency.cold_bytes == 0, "dropping it made no room"
+    assert residency.to_write(8) == [b]
+    residency.check([a, b])
+    residency.written(b)
+    assert residency.claim(8) and residency.used_bytes == 8
+    residency.check([a, b])
+
+
 class Twin(RuleBasedStateMachine):
     """The order of use is one list; what should happen is computed from it anew each time."""
 

@@ -15,6 +15,7 @@ from scaler.messages import (
     Abandon,
     Get,
     Link,
+    Piece,
     Put,
     PutWaits,
     Release,
@@ -27,7 +28,7 @@ from scaler.messages import (
 from scaler.storage import gets as storage_gets
 from scaler.storage.admission import BACK_OFF_SECONDS, REASSURE_SECONDS, STALL_SECONDS
 from scaler.storage.content import Content, Room
-from scaler.storage.outputs import Adopted, Forget, Mark, Restore, Spill, StopTransmit, Transmit
+from scaler.storage.outputs import Adopted, Forget, Mark, Open, Restore, Spill, StopTransmit, Transmit
 from scaler.storage.state import StorageState
 
 ANN, BEN = b"A" * 16, b"B" * 16
@@ -339,6 +340,97 @@ def test_lost_uploader_makes_room() -> None:
     assert Send(2, Stored(2)) in rig.settle()
 
 
+def pieces(size: int, file: str = "file") -> list[Piece]:
+    return [Piece(7, 3, file, 1, 0, size)]
+
+
+def opened(rig: Rig, number: int, *files: tuple[str, int], size: int = 8, peer: int = 1) -> list[Output]:
+    """What the state asked to be opened by the put of this number is there."""
+    view = memoryview(content(number, size))
+    rig.state.opened(peer, number, Content(view, object(), files or ((f"file {number}", size),)))
+    return rig.settle()
+
+
+def test_put_in_shared_memory_is_opened_when_there_is_room() -> None:
+    rig = Rig()
+    rig.put(1)
+    rig.put(2)
+    put = Put(3, name(3), ANN, 8, 0, pieces(8))
+    assert rig.say(1, put) == [spill(2, 2), Send(1, PutWaits(3)), Pause(1)]
+    assert rig.spilled(1) == [Resume(1), Open(1, 3, 8, pieces(8))]
+    assert rig.number("memory_bytes") == 16, "its room is kept for it"
+    assert opened(rig, 3) == [Send(1, Stored(3))]
+    assert rig.number("memory_bytes") == 16 and rig.number("bytes") == 24
+
+
+def test_put_in_shared_memory_fails_on_a_full_disk() -> None:
+    rig = Rig()
+    rig.put(1)
+    rig.put(2)
+    rig.say(1, Put(3, name(3), ANN, 8, 0, pieces(8)))
+    rig.spill_failed(1)
+    assert "16 of 16 bytes" in failed(1, 3, StorageFailureReason.full, rig.spill_failed(2))
+
+
+def test_put_in_shared_memory_that_cannot_be_opened_gives_its_room_back() -> None:
+    rig = Rig()
+    assert rig.say(1, Put(1, name(1), ANN, 12, 0, pieces(12))) == [Open(1, 1, 12, pieces(12))]
+    assert rig.say(2, Put(2, name(2), ANN, 12, 0, pieces(12))) == [Send(2, PutWaits(2)), Pause(2)]
+    rig.state.opened(1, 1, None, "it is gone")
+    outputs = rig.settle()
+    assert failed(1, 1, StorageFailureReason.not_shared, outputs)
+    assert outputs[-2:] == [Resume(2), Open(2, 2, 12, pieces(12))]
+
+
+def test_result_that_is_part_of_its_input_counts_once() -> None:
+    rig = Rig(limit=64)
+    rig.say(1, Put(1, name(1), ANN, 8, 0, pieces(8)))
+    opened(rig, 1, ("input", 9))
+    assert rig.number("memory_bytes") == 9
+    rig.say(1, Put(2, name(2), ANN, 6, 0, pieces(6)))
+    opened(rig, 2, ("input", 9), ("rest", 2), size=6)
+    assert rig.number("memory_bytes") == 11 and rig.number("bytes") == 14
+    rig.say(1, Release(name(1), ANN))
+    assert rig.number("memory_bytes") == 11, "the result holds the whole file"
+    rig.say(1, Release(name(2), ANN))
+    assert rig.number("memory_bytes") == 0
+
+
+def test_all_objects_of_a_file_are_spilled_before_its_room_is_given_away() -> None:
+    rig = Rig(limit=24)
+    for number in (1, 2):
+        rig.say(1, Put(number, name(number), ANN, 8, 0, pieces(8)))
+        opened(rig, number, ("input", 10))
+    assert rig.number("memory_bytes") == 10
+    assert rig.put(3, 16) == [spill(1, 1), Send(1, PutWaits(3)), Pause(1)]
+    assert rig.spilled(1) == [spill(2, 2)], "the file is still there"
+    assert rig.number("spilled_objects") == 1 and rig.number("memory_bytes") == 10
+    assert rig.spilled(2)[:2] == [Resume(1), Send(1, Stored(3))]
+    assert rig.number("spilled_objects") == 2 and rig.number("memory_bytes") == 16
+
+
+def test_who_is_told_of_shared_memory_finds_what_was_just_read_back() -> None:
+    rig = Rig(slow=True)
+    rig.stored(1, 2, 3)
+    rig.say(2, Get(9, name(1), shared=True))
+    rig.state.restored(1, Content(memoryview(content(1)), object(), (("new", 8),)))
+    (told,) = rig.settle()
+    assert isinstance(told, Transmit) and told.shared and told.counted
+    rig.say(1, Put(4, name(4), ANN, 16, 0), content(4))
+    assert rig.say(2, Get(10, name(1), shared=True))[0] == Transmit(2, 10, told.content, True), "it is still there"
+    assert rig.state.transmitted(2, 9)
+
+
+def test_who_is_told_of_shared_memory_delays_nothing() -> None:
+    rig = Rig(slow=True)
+    rig.say(1, Put(1, name(1), ANN, 8, 0, pieces(8)))
+    opened(rig, 1)
+    (told,) = rig.say(2, Get(9, name(1), shared=True))
+    assert isinstance(told, Transmit) and not told.counted
+    rig.say(1, Release(name(1), ANN))
+    assert rig.number("memory_bytes") == 0
+
+
 def durable_rig() -> Rig:
     rig = Rig()
     rig.state = StorageState(memory_limit_bytes=16, durable=True)
@@ -390,9 +482,10 @@ class Storm(RuleBasedStateMachine):
         super().__init__()
         self.state = StorageState(memory_limit_bytes=16, durable=self.DURABLE)
         self.now = 0.0
-        self.requests = self.peers = 0
+        self.requests = self.peers = self.files = 0
         self.users: dict[int, None] = {}
         self.orders: list[Spill | Restore] = []
+        self.opens: list[Open] = []
         self.disk: dict[int, bytes] = {}
         self.written: set[bytes] = set()
         """The objects of which there ever was a copy."""
@@ -423,6 +516,8 @@ class Storm(RuleBasedStateMachine):
                 self.orders.append(output)
             elif isinstance(output, Forget):
                 del self.disk[output.key]
+            elif isinstance(output, Open):
+                self.opens.append(output)
             elif isinstance(output, Transmit):
                 about = self.unanswered.pop((output.peer, output.request))
                 assert bytes(output.content.view) == about[:1] * self.SIZES[about[0]]
@@ -477,12 +572,40 @@ class Storm(RuleBasedStateMachine):
     def next_part(self, data: st.DataObject) -> None:
         self.send_part(*data.draw(st.sampled_from(self.ready())))
 
-    @rule(data=st.data(), number=st.integers(0, 4))
-    def get(self, data: st.DataObject, number: int) -> None:
+    @rule(data=st.data(), number=st.integers(1, 4))
+    def put_shared(self, data: st.DataObject, number: int) -> None:
+        peer = data.draw(st.sampled_from(list(self.users)))
+        if peer not in self.paused:
+            self.requests += 1
+            self.unanswered[peer, self.requests] = self.name(number)
+            total = self.SIZES[number]
+            self.say(peer, Put(self.requests, self.name(number), ANN, total, 0, pieces(total)))
+
+    @precondition(lambda self: self.opens)
+    @rule(data=st.data(), there=st.booleans())
+    def open_ends(self, data: st.DataObject, there: bool) -> None:
+        """It may have parts of what other objects are in."""
+        one = data.draw(st.sampled_from(self.opens))
+        contents = [held.content for held in self.state._objects._held.values() if held.content is not None]
+        others = sorted({file for found in contents for file in found.files})
+        files = data.draw(st.lists(st.sampled_from(others), unique=True, max_size=2)) if others else []
+        self.end_open(one, there, files)
+
+    def end_open(self, one: Open, there: bool, files: list[tuple[str, int]]) -> None:
+        self.opens.remove(one)
+        about = self.unanswered.get((one.peer, one.request))
+        self.files += 1
+        mine = (f"file {self.files}", one.total_bytes + 1)
+        view = memoryview(about[:1] * one.total_bytes) if about is not None else memoryview(b"")
+        self.state.opened(one.peer, one.request, Content(view, object(), (*files, mine)) if there else None, "gone")
+        self.settle()
+
+    @rule(data=st.data(), number=st.integers(0, 4), shared=st.booleans())
+    def get(self, data: st.DataObject, number: int, shared: bool) -> None:
         self.requests += 1
         peer = data.draw(st.sampled_from(list(self.users)))
         self.unanswered[peer, self.requests] = self.name(number)
-        self.say(peer, Get(self.requests, self.name(number)))
+        self.say(peer, Get(self.requests, self.name(number), shared))
 
     @rule(number=st.integers(0, 4))
     def release(self, number: int) -> None:
@@ -552,13 +675,15 @@ class Storm(RuleBasedStateMachine):
         for _ in range(200):
             while self.orders:
                 self.carry_out(self.orders[0], True)
+            for opening in self.opens[:]:
+                self.end_open(opening, True, [])
             for one in self.transmissions[:]:
                 self.transmissions.remove(one)
                 if self.state.transmitted(*one):
                     self.settle()
             if self.ready():
                 self.next_part_of(self.ready()[0])
-            elif not self.orders and not self.transmissions and not self.state._objects.admission._queue:
+            elif not (self.orders or self.opens or self.transmissions) and not self.state._objects.admission._queue:
                 break
             else:
                 self.wait_a_little()
