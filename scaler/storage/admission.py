@@ -2,8 +2,8 @@
 
 Room is set aside for the whole of an object before it comes, so that whatever was admitted can be completed. Where there is
 none, objects are written to disk until there is. When nothing is on its way that would make room, the next in line is
-admitted all the same, so that an object larger than the limit finds its place, and nobody waits for ever. Only puts are
-refused, while the disk takes nothing.
+admitted all the same, so that an object larger than the limit finds its place, and nobody waits for ever. Small objects do not
+wait for large ones: a little more than the limit is for them. Only puts are refused, while the disk takes nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
 """After which times a disk that takes nothing is tried again."""
 REASSURE_SECONDS = 2.0
 """How often those that wait are told that they are not forgotten."""
+SMALL = 1 << 14
+"""An object of one part in so many of the limit is not worth waiting for, and does not wait for larger ones."""
+SMALL_RESERVE = 64
+"""So that there is room for small ones, they may have one part in so many beyond the limit."""
 STALL_SECONDS = 30.0
 """A put that others wait for has to go on within this time."""
 
@@ -67,11 +71,23 @@ class Admission:
 
     def fits(self, size: int) -> bool:
         """Whether there is room for what is here already, without asking."""
-        return not self._queue and self._residency.used_bytes + size <= self._residency.limit
+        if not self._queue and self._residency.used_bytes + size <= self._residency.limit:
+            return True
+        return self._is_small(size)
+
+    def _is_small(self, size: int) -> bool:
+        """Whether it need not wait for room, also where others do."""
+        limit = self._residency.limit
+        return size * SMALL <= limit and self._residency.used_bytes + size <= limit + limit // SMALL_RESERVE
 
     def ask(self, who: Upload | Held, now: float) -> bool:
         """Room for all of it: at once (True), or in its turn."""
-        if not self._queue and self._residency.claim(_size(who)):
+        size = _size(who)
+        admitted = not self._queue and self._residency.claim(size)
+        if not admitted and self._is_small(size):
+            self._residency.overdraw(size)
+            admitted = True
+        if admitted:
             self._admit(who, now)
             return True
         if not self._queue:

@@ -26,7 +26,7 @@ from scaler.messages import (
     Stored,
 )
 from scaler.storage import gets as storage_gets
-from scaler.storage.admission import BACK_OFF_SECONDS, REASSURE_SECONDS, STALL_SECONDS
+from scaler.storage.admission import BACK_OFF_SECONDS, REASSURE_SECONDS, SMALL, SMALL_RESERVE, STALL_SECONDS
 from scaler.storage.content import Content, Room
 from scaler.storage.outputs import Adopted, Forget, Mark, Open, Restore, Spill, StopTransmit, Transmit
 from scaler.storage.state import StorageState
@@ -184,6 +184,21 @@ def test_puts_that_were_admitted_can_be_completed_and_later_ones_wait_in_turn() 
     assert rig.say(1, Put(1, name(1), ANN, 10, 1), b"a" * 9)[0] == Send(1, Stored(1))
     assert rig.spilled(1) == [Resume(2)]
     assert rig.say(2, Put(2, name(2), ANN, 10, 1), b"b" * 9)[0] == Send(2, Stored(2))
+
+
+def test_small_objects_do_not_wait_for_large_ones_but_take_little_beyond_the_limit() -> None:
+    size = 1 << 16
+    small, reserve = size // SMALL, size // SMALL_RESERVE
+    rig = Rig(limit=size)
+    rig.put(1, size)
+    assert rig.put(2, size)[-1] == Pause(1)
+
+    def put(number: int) -> list[Output]:
+        return rig.say(2, Put(number, number.to_bytes(16, "big"), ANN, small, 0), bytes(small))
+
+    assert all(Send(2, Stored(number)) in put(number) for number in range(reserve // small))
+    assert rig.number("memory_bytes") == size + reserve
+    assert put(1000) == [Send(2, PutWaits(1000)), Pause(2)]
 
 
 def test_two_puts_of_one_peer_at_once_do_not_wait_for_each_other_for_ever() -> None:
