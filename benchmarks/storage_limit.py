@@ -24,7 +24,10 @@ from scaler import Client, SchedulerClusterCombo
 from scaler.cluster.scheduler import Scheduler
 from scaler.config import size
 from scaler.ids import Address, new_identity
+from scaler.messages import Get, Put
 from scaler.storage.client import StorageClient
+from scaler.wire.codec import codec
+from scaler.wire.frame_reader import FrameReader
 
 OWNER = b"benchmark owner."
 PAGE = 4096
@@ -176,28 +179,37 @@ def large(options: argparse.Namespace, shared: bool) -> None:
         user.close()
 
 
-def many_small(options: argparse.Namespace) -> None:
-    """Two processes put, get and release objects of 1,000 bytes, one after the other."""
+def many_small() -> None:
+    """Puts and gets of objects of 1,000 bytes, sent without waiting for answers, so that the server is never idle."""
     with Scheduler(logging_level="WARNING") as cluster:
-        spawn = multiprocessing.get_context("spawn")
-        told = spawn.Queue()
-        address = Address.parse(cluster.get_object_storage_address())
-        processes = [spawn.Process(target=one_by_one, args=(address, told)) for _ in range(2)]
-        for process in processes:
-            process.start()
-        print(f"1 KB objects: {sum(told.get() for _ in processes):.0f} puts and gets/s")
-        for process in processes:
-            process.join()
+        rates = [ask_without_waiting(Address.parse(cluster.get_object_storage_address())) for _ in range(5)]
+        print(f"1 KB objects: {max(rates):.0f} puts and gets/s, the best of {len(rates)}")
 
 
-def one_by_one(address: Address, told: Any) -> None:
-    user, count = StorageClient(address, new_identity()), 10_000
-    names = [new_identity() for _ in range(count)]
+def ask_without_waiting(address: Address, count: int = 20_000) -> float:
+    """Requests/s."""
+    user = StorageClient(address, new_identity())
+    user.statistics()
+    (link,) = user._links.writers
+    says = codec("storage", "ToStorage")
+    frames = []
+    for number in range(count):
+        name = new_identity()
+        frames += [says.frame(Put(1 << 20 | number, name, OWNER, 1000), 1000), bytes(1000)]
+        frames.append(says.frame(Get(1 << 21 | number, name)))
+    sent, reader, answers = b"".join(frames), FrameReader(), 0
+    reader.handshake_done()
+    sender = threading.Thread(target=link.sock.sendall, args=(sent,))
+    buffer = bytearray(1 << 18)
     began = time.perf_counter()
-    for name in names:
-        user.put(name, bytes(1000), OWNER)
-        user.get(name)
-    told.put(2 * count / (time.perf_counter() - began))
+    sender.start()
+    while answers < 2 * count:
+        reader.feed(buffer, link.sock.recv_into(buffer))
+        answers += sum(1 for _ in iter(reader.take, None))
+    rate = 2 * count / (time.perf_counter() - began)
+    sender.join()
+    user.close()
+    return rate
 
 
 def main() -> None:
@@ -210,7 +222,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="only 1 KB objects")
     options = parser.parse_args()
     if options.small:
-        many_small(options)
+        many_small()
         return
     for shared in {"shared": (True,), "tcp": (False,), "both": (True, False)}[options.transport]:
         large(options, shared)

@@ -55,6 +55,11 @@ class Admission:
         return bool(self._queue) or self._residency.used_bytes > self._residency.limit
 
     @property
+    def idle(self) -> bool:
+        """Whether nobody waits, nothing has to be written, and no failing disk to be tried."""
+        return not self._queue and self._retry_at == float("inf") and self._residency.has_plenty
+
+    @property
     def waiting_puts(self) -> int:
         """How many puts wait for room."""
         return sum(self._waiting.values())

@@ -57,10 +57,10 @@ class Puts:
         if put.pieces:
             self._put_shared(peer, user, put, len(attachment), now)
             return
+        if len(attachment) == put.total_bytes < SHARED_BYTES and self._put_whole(peer, user, put, attachment):
+            return
         upload = user.uploads.get(put.request) or user.answered.get(put.request)
         if upload is None:
-            if len(attachment) == put.total_bytes < SHARED_BYTES and self._put_whole(peer, user, put, attachment):
-                return
             upload = self._begin(peer, user, put, len(attachment), now)
         else:
             upload.check_part(put, len(attachment))
@@ -239,6 +239,8 @@ class Puts:
 
     def make_room(self, now: float) -> None:
         """Spill what has to be, and decide about those that wait for room."""
+        if self._admission.idle:
+            return
         for upload in self._admission.stalled(now):
             if upload.peer in self._users:
                 text = f"put {upload.request} brought nothing for {STALL_SECONDS:.0f} s, and others wait for its room"

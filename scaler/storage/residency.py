@@ -78,6 +78,11 @@ class Residency:
         return self.held_bytes + self.claimed_bytes
 
     @property
+    def has_plenty(self) -> bool:
+        """Whether so much is free that nothing has to be written ahead of need."""
+        return self.limit - self.used_bytes >= self.limit // AHEAD
+
+    @property
     def writing(self) -> bool:
         """Whether something is being written."""
         return bool(self._writing)
