@@ -19,8 +19,12 @@
 #
 # One process may have several connections; each has an identity of its own, and owners are named in the messages.
 #
+# Room: a server keeps so many bytes in memory, and the objects used least recently on disk. Who puts faster than it can
+# store is not read from for a while, and told so by `putWaits`; gets of what is on disk wait until it was read. That goes for what
+# is put as `Piece`s, too: it counts as the server's memory from `stored` on.
+#
 # Loss: a put that was not answered did not happen. Objects outlive connections; they end with their owners, and with the
-# server: a restarted one is empty, unless it keeps objects on disk. Another identity in its Welcome tells that it was restarted.
+# server: a restarted one is empty, unless it is durable. Another identity in its Welcome tells that it was restarted.
 
 struct ToStorage {
   union {
@@ -46,6 +50,7 @@ struct FromStorage {
     statistics @4 :Statistics;
     mapped @5 :Mapped;
     shared @6 :Shared;
+    putWaits @7 :PutWaits;
   }
 }
 
@@ -89,6 +94,12 @@ struct Stored {
   # sending parts, or send them all. Always true in the answer to a link.
 }
 
+struct PutWaits {
+  # There is no room for this put yet: the server will go on reading when there is. Sent when that begins and every 2 s, so
+  # that the dialer knows that the server is alive. It has to do nothing but wait; `stored` or `failed` follows.
+  request @0 :UInt64;
+}
+
 struct Get {
   # Ask for an object, answered by `chunk`s that cover it. If it does not exist yet, the answer waits until it does.
   request @0 :UInt64;
@@ -100,8 +111,9 @@ struct Get {
 }
 
 struct Mapped {
-  # The object asked for, in shared memory. Its pieces can be opened as long as the object exists; where they cannot, the dialer
-  # asks again without `shared`.
+  # The object asked for, in shared memory. Its pieces can be opened as long as the object is in memory, which it is for a moment
+  # after this at least, unless it is released; where they cannot, the dialer asks again without `shared`. What is open or mapped
+  # stays as it is, whatever becomes of the object.
   request @0 :UInt64;
   totalBytes @1 :UInt64;
   pieces @2 :List(Piece);
@@ -172,6 +184,10 @@ enum StorageFailureReason {
   # Put, probe: the pieces cannot be opened or are not sealed; over the connection the object may still be put.
   lost @6;
   # Get with `existed`: the object is not here. The server was restarted since it was put, or does not remember that it was freed.
+  full @7;
+  # Put: the memory limit is reached, and the disk takes nothing. It may be tried again later.
+  unreadable @8;
+  # Get: the object is on disk and cannot be read back. It may be tried again later.
 }
 
 struct StatisticsRequest {
@@ -184,13 +200,32 @@ struct Statistics {
   request @0 :UInt64;
   objects @1 :UInt64;
   bytes @2 :UInt64;
-  # Held now.
+  # Held now, in memory or on disk.
   owners @3 :UInt64;
   waitingGets @4 :UInt64;
+  # For an object to exist, or to be read back.
   puts @5 :UInt64;
-  # Since the start, as the three below.
+  # Since the start, as gets, freed and putsSaved.
   gets @6 :UInt64;
   freed @7 :UInt64;
   putsSaved @8 :UInt64;
   # Puts of what was there already.
+  memoryBytes @9 :UInt64;
+  # Of objects in memory, and set aside for puts and for what is read back.
+  memoryLimitBytes @10 :UInt64;
+  # 0: no limit.
+  spilledObjects @11 :UInt64;
+  spilledBytes @12 :UInt64;
+  # Only on disk now.
+  waitingPuts @13 :UInt64;
+  # For room.
+  spills @14 :UInt64;
+  # Objects written to disk since the start, as all below. Each is written once, however often it is read back.
+  spillFailures @15 :UInt64;
+  restores @16 :UInt64;
+  # Objects read back.
+  getsAtOnce @17 :UInt64;
+  # Gets of what was in memory.
+  getsRestored @18 :UInt64;
+  # Gets of what was only on disk. All other gets waited for an object to exist, or failed.
 }

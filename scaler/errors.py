@@ -24,6 +24,7 @@
     - ObjectStorageError: an object that cannot be put or fetched
         - ObjectLostError: it was freed, or its owner is gone
             - ObjectMissingError: the object storage lost it, with what it held when it was restarted
+        - ObjectStorageFullError: there is room for it neither in memory nor on disk
 
 LargeFunctionWarning, a UserWarning, is no error: a function carries much.
 
@@ -149,6 +150,10 @@ class ObjectMissingError(ObjectLostError):
     def __init__(self, text: str, object_id: bytes = b"") -> None:
         super().__init__(text)
         self.object_id = object_id
+
+
+class ObjectStorageFullError(ObjectStorageError):
+    """The object storage's memory is full and its disk takes nothing; the text says what to do."""
 
 
 class LargeFunctionWarning(UserWarning):

@@ -41,6 +41,20 @@ class Close:
 
 
 @dataclass(slots=True)
+class Pause:
+    """Read nothing more from a peer, so that it has to wait. What was read before is still told."""
+
+    peer: int
+
+
+@dataclass(slots=True)
+class Resume:
+    """Read from a peer again."""
+
+    peer: int
+
+
+@dataclass(slots=True)
 class Log:
     """A line for the log: level as in the standard library (20 info, 30 warning, 40 error)."""
 
@@ -61,7 +75,7 @@ class Stop:
 
 
 Output: TypeAlias = Any
-"""Send, Close, Log, Stop, or what is peculiar to one state (its module defines it, its service carries it out)."""
+"""Send, Close, Pause, Resume, Log, Stop, or what is peculiar to one state (its module defines it, its service carries it out)."""
 
 
 @dataclass(slots=True)

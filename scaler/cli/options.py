@@ -50,6 +50,32 @@ INSECURE = Option(
     False,
     boolean,
 )
+SPILLING = (
+    Option(
+        "memory_limit_bytes",
+        "keep so much of objects in memory, as bytes or 512M, 2G, and spill the others to disk, least recently used first;"
+        " 0: no limit; half of the memory that this process may use without it",
+        kind=size,
+        short="-ml",
+    ),
+    Option(
+        "spill_directory",
+        "where objects are spilled to; TMPDIR or /var/tmp without it. Nothing is left there, however this ends",
+        short="-sd",
+    ),
+    Option(
+        "spill_url",
+        "spill to s3://bucket/prefix instead, which has to be this server's alone; needs the extra s3."
+        " Credentials and endpoint as boto3 finds them",
+        short="-su",
+    ),
+    Option(
+        "durable",
+        "answer a put when the object is in S3, and find all objects there again after a restart",
+        False,
+        boolean,
+    ),
+)
 WORKERS = (
     Option(
         "worker_scheduler_address",

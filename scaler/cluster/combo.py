@@ -29,6 +29,8 @@ class SchedulerClusterCombo(Scheduler):
         logging_paths, logging_level, logging_config_file: where the log goes.
         worker_manager_id: what monitors call the origin of the workers.
         preload: what each executor calls before its first task, ``"package.module:function('text')"``.
+        object_storage_memory_limit_bytes, object_storage_spill_directory: as memory_limit_bytes and spill_directory of
+        scaler_object_storage_server.
 
     These mean nothing here and are accepted: worker_io_threads, scheduler_io_threads (there is one thread and it is not
     short), object_retention_seconds (objects are counted, not timed), load_balance_seconds and
@@ -71,6 +73,8 @@ class SchedulerClusterCombo(Scheduler):
         security_config: Any = None,
         preload: str | None = None,
         memory_limit_bytes: int | str = 0,
+        object_storage_memory_limit_bytes: int | str | None = None,
+        object_storage_spill_directory: str = "",
     ) -> None:
         paths, level, _ = checked(logging_paths=logging_paths, logging_level=logging_level, scaler_policy=scaler_policy)
         stack = LocalStack(
@@ -94,6 +98,8 @@ class SchedulerClusterCombo(Scheduler):
                 memory_limit_bytes=memory_limit_bytes,
                 garbage_collect_interval_seconds=garbage_collect_interval_seconds,
                 trim_memory_threshold_bytes=trim_memory_threshold_bytes,
+                object_storage_memory_limit_bytes=object_storage_memory_limit_bytes,
+                object_storage_spill_directory=object_storage_spill_directory,
             )
         )
         self._cluster = LocalCluster(None, stack, level, paths, logging_config_file)

@@ -63,6 +63,8 @@ _KINDS: dict[str, Callable[[str], Any]] = {
     "memory_limit_bytes": memory_limit,
     "garbage_collect_interval_seconds": seconds,
     "trim_memory_threshold_bytes": size,
+    "object_storage_memory_limit_bytes": size,
+    "object_storage_spill_directory": str,
     "logging_level": lambda text: _one_of(*LEVELS)(text.upper()),
 }
 

@@ -16,6 +16,7 @@ from scaler.net.daemon import run_daemon
 from scaler.scheduler.service import SchedulerService
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.storage.service import StorageService
+from scaler.storage.settings import StorageSettings
 from scaler.worker.service import run_worker
 from scaler.worker.state import WorkerOptions
 
@@ -45,6 +46,9 @@ class LocalStack:
     memory_limit_bytes: int = 0
     garbage_collect_seconds: float = 30.0
     trim_memory_bytes: int = 1 << 30
+    storage_memory_limit_bytes: int | None = None
+    """See StorageSettings, also for the next."""
+    spill_directory: str = ""
 
 
 def available_cpus() -> int:
@@ -78,7 +82,8 @@ def _start_worker(supervisor: Supervisor, stack: LocalStack, scheduler: str) -> 
 
 
 def _run_storage(stack: LocalStack, ready: Ready) -> int:
-    service = StorageService(Address.parse(stack.object_storage_address))
+    settings = StorageSettings(stack.storage_memory_limit_bytes, stack.spill_directory)
+    service = StorageService(Address.parse(stack.object_storage_address), settings)
     return run_daemon("ObjectStorageServer", service, stack.event_loop, lambda: ready(str(service.address)))
 
 

@@ -14,6 +14,8 @@ class StorageFailureReason(IntEnum):
     too_large = 4
     not_shared = 5
     lost = 6
+    full = 7
+    unreadable = 8
 
 
 @dataclass(slots=True)
@@ -40,6 +42,11 @@ class Put:
 class Stored:
     request: int
     already_there: bool = False
+
+
+@dataclass(slots=True)
+class PutWaits:
+    request: int
 
 
 @dataclass(slots=True)
@@ -122,3 +129,13 @@ class Statistics:
     gets: int
     freed: int
     puts_saved: int
+    memory_bytes: int
+    memory_limit_bytes: int
+    spilled_objects: int
+    spilled_bytes: int
+    waiting_puts: int
+    spills: int
+    spill_failures: int
+    restores: int
+    gets_at_once: int
+    gets_restored: int

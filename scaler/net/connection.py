@@ -73,6 +73,10 @@ class Connection(asyncio.BufferedProtocol):
         self._duplicate: _Duplicate | None = None
         self._reason = ""
         self._closing = False
+        self._held = False
+        """The owner wants nothing more read."""
+        self._behind = False
+        """The peer does not read what it is sent."""
         self._over = False
         self._finished = False
         self.remote = "?"
@@ -127,7 +131,8 @@ class Connection(asyncio.BufferedProtocol):
         return False
 
     def pause_writing(self) -> None:
-        self._transport.pause_reading()
+        self._behind = True
+        self._read_or_not()
         self._watch_reader(self._transport.get_write_buffer_size())
         if self._paused is not None:
             self._paused(self, True)
@@ -147,10 +152,23 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._set_timer(None, "")
-        if not self._closing:
-            self._transport.resume_reading()
+        self._behind = False
+        self._read_or_not()
         if self._paused is not None:
             self._paused(self, False)
+
+    def hold(self, held: bool) -> None:
+        """Read nothing more from the peer, or go on. What is read already is told all the same."""
+        self._held = held
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        if self._closing or self._transport.is_closing():
+            return
+        if self._held or self._behind:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._set_timer(None, "")

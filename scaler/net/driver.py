@@ -20,7 +20,7 @@ from typing import Any
 
 from scaler.errors import ConfigurationError, ConnectionLostError, ProtocolError, RefusedError
 from scaler.ids import Address
-from scaler.machine import Close, Log, Output, Peer, Send, State, Stop
+from scaler.machine import Close, Log, Output, Pause, Peer, Resume, Send, State, Stop
 from scaler.messages import Message, Role
 from scaler.net.connection import Connection
 from scaler.wire.codec import UnionCodec, codec
@@ -325,6 +325,10 @@ class Driver:
                 self._log.log(output.level, "%s: %s", self.name, output.text)
             elif kind is Close:
                 self._close(output)
+            elif kind is Pause or kind is Resume:
+                connection = self.connections.get(output.peer)
+                if connection is not None:
+                    connection.hold(kind is Pause)
             elif kind is Stop:
                 self.stop(output)
             elif self._carry_out is not None:

@@ -21,6 +21,7 @@ from scaler.errors import (
     ObjectLostError,
     ObjectMissingError,
     ObjectStorageError,
+    ObjectStorageFullError,
     ProtocolError,
 )
 from scaler.ids import IDENTITY_BYTES, OBJECT_ID_BYTES, Address, new_identity
@@ -31,6 +32,7 @@ from scaler.messages import (
     Message,
     Probe,
     Put,
+    PutWaits,
     RefusalReason,
     Refused,
     Release,
@@ -42,7 +44,8 @@ from scaler.messages import (
     StorageFailureReason,
     Stored,
 )
-from scaler.storage.segments import SHARED_BYTES, Known, Segment, Spare, open_object, share
+from scaler.storage.content import SHARED_BYTES
+from scaler.storage.segments import Known, Segment, Spare, open_object, share
 from scaler.wire import framing
 from scaler.wire.codec import codec
 from scaler.wire.handshake import NONCE_BYTES, Dialer, handshake_codec
@@ -98,7 +101,8 @@ class StorageClient:
         user, a large object is written into shared memory, where it stays; ``kept`` is given a view of it there, which
         outlives the storage.
 
-        Raises ObjectStorageError when the storage does not take it (too large, or the owner was released),
+        Waits as long as the storage says that it has no room yet. Raises ObjectStorageFullError when it will have none,
+        ObjectStorageError when it does not take it for another reason (too large, or the owner was released),
         ConnectionLostError, and ValueError for ids of another length.
         """
         _check_ids(owner, [object_id])
@@ -237,6 +241,7 @@ _ERRORS: dict[int, type[ObjectStorageError]] = {
     StorageFailureReason.freed: ObjectLostError,
     StorageFailureReason.lost: ObjectMissingError,
     StorageFailureReason.not_shared: _NotShared,
+    StorageFailureReason.full: ObjectStorageFullError,
 }
 
 
@@ -385,6 +390,8 @@ class _Link:
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._says = self._hears = handshake_codec()
+        self._unread: tuple[Message, int] | None = None
+        """An answer that was received, and not asked for yet."""
         self._max_message_bytes = framing.MAX_HANDSHAKE_BYTES
         self._max_attachment_bytes = 0
 
@@ -421,7 +428,7 @@ class _Link:
         request = next(self._requests)
         for offset, pieces in _chunks(parts):
             # An answer before the last part says that the rest is not needed, or not wanted.
-            if offset and self.readable():
+            if offset and self._answered():
                 break
             self.send(Put(request, object_id, owner, total, offset), pieces)
         return self._answer(request, Stored).already_there
@@ -431,7 +438,7 @@ class _Link:
         if isinstance(answer, Mapped):
             try:
                 return _mapped(answer)
-            except OSError:  # Freed meanwhile, or there is nothing left to map it with.
+            except OSError:  # Freed or spilled meanwhile, or there is nothing left to map it with.
                 answer, attachment_bytes = self._asked(object_id, False, existed)
         return self._received(answer, attachment_bytes)
 
@@ -543,6 +550,8 @@ class _Link:
     def _answer_and_attachment(self, request: int, kinds: tuple[type[Any], ...]) -> tuple[Any, int]:
         """The next message, which has to answer this request, and how many bytes of attachment follow it."""
         message, attachment_bytes = self._receive()
+        while isinstance(message, PutWaits):
+            message, attachment_bytes = self._receive()
         if getattr(message, "request", None) != request or not isinstance(message, (*kinds, StorageFailure)):
             expected = " or ".join(kind.__name__ for kind in kinds)
             raise ProtocolError(f"{type(message).__name__} is no answer to request {request}; expected {expected}")
@@ -557,6 +566,14 @@ class _Link:
         with suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
+    def _answered(self) -> bool:
+        """Whether there is an answer. That the storage has no room yet is none."""
+        while self._unread is None and self.readable():
+            self._unread = self._receive()
+            if isinstance(self._unread[0], PutWaits):
+                self._unread = None
+        return self._unread is not None
+
     def readable(self) -> bool:
         """Whether there is something to read, or the end."""
         return bool(self._poll.poll(0))
@@ -567,14 +584,26 @@ class _Link:
         frame = self._says.frame(message, sum(part.nbytes for part in attachment))
         rest = [memoryview(frame), *attachment]
         while rest:
-            sent = self.sock.sendmsg(rest[:MOST_BUFFERS])
+            sent = self._send_some(rest[:MOST_BUFFERS])
             while rest and sent >= len(rest[0]):
                 sent -= len(rest.pop(0))
             if sent:
                 rest[0] = rest[0][sent:]
 
+    def _send_some(self, parts: list[memoryview]) -> int:
+        """Waits for a storage that has no room, as long as it says so. Returns how many bytes were sent."""
+        while True:
+            try:
+                return self.sock.sendmsg(parts)
+            except TimeoutError:
+                if not self.readable() or self._answered():
+                    raise
+
     def _receive(self) -> tuple[Message, int]:
         """The next message. Its attachment is left unread, for whoever knows where it goes."""
+        if self._unread is not None:
+            received, self._unread = self._unread, None
+            return received
         header = bytearray(framing.HEADER.size)
         self._fill(memoryview(header))
         message_bytes, attachment_bytes = framing.HEADER.unpack(header)

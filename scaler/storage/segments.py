@@ -23,8 +23,6 @@ from operator import itemgetter
 from scaler.messages import Piece
 from scaler.storage.mapping import PAGE, Mapping, address_of
 
-SHARED_BYTES = 256 << 10
-"""Smaller objects travel over the connection, where that is quicker than a file."""
 MAX_PIECES = 1024
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 FOREIGN_BYTES = 64 << 10

@@ -1,38 +1,60 @@
-"""The object storage server's service: connections, and objects on their way out at the speed their readers read."""
+"""The object storage server's service: connections, shared memory, and objects on their way out as fast as they are read."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+import time
 
 from scaler.ids import Address
 from scaler.machine import Output
 from scaler.messages import Chunk, Mapped, Message, Role, Shared, StorageFailure, StorageFailureReason
 from scaler.net.daemon import Daemon, log
-from scaler.storage.segments import SHARED_BYTES, Segment, SharedObject, open_object, share
-from scaler.storage.state import AnswerProbe, Content, Open, StopTransmit, StorageState, Transmit
+from scaler.storage.mover import Moved, Mover
+from scaler.storage.outputs import AnswerProbe, Forget, Mark, Open, Restore, Spill, StopTransmit, Transmit
+from scaler.storage.rooms import allocate, raise_descriptor_limit, shared_content
+from scaler.storage.segments import Segment, open_object
+from scaler.storage.settings import StorageSettings
+from scaler.storage.state import StorageState
 from scaler.wire.framing import MAX_ATTACHMENT_BYTES
 
 AT_ONCE_BYTES = 256 << 10
 """Smaller objects are answered at once, larger ones by a task of their own that waits for the reader."""
+MAPPED_SECONDS = 0.05
+"""An object that was read back for somebody who shares memory stays there at least for so long, and at most twice as long,
+for him to map it; after that it may have to make room for the next."""
 
 
 class StorageService:
     """Carries what a StorageState decides."""
 
-    def __init__(self, address: Address) -> None:
-        self.state = StorageState()
+    def __init__(self, address: Address, settings: StorageSettings | None = None) -> None:
+        self._settings = settings or StorageSettings()
+        self.state = StorageState(
+            memory_limit_bytes=self._settings.limit(), durable=self._settings.durable, allocate=allocate
+        )
         self.address = address
+        self._mover: Mover | None = None
+        """None until it has started."""
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._told: list[tuple[int, int]] = []
+        self._told_before: list[tuple[int, int]] = []
+        """The requests that were answered with shared memory in the last MAPPED_SECONDS, and in those before."""
         self._readable: dict[int, asyncio.Event] = {}
         self._probe: Segment | None = None
         self._daemon: Daemon
 
     async def start(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        raise_descriptor_limit()
         daemon.driver.paused = self._paused
         self.address = await daemon.driver.listen(self.address, {Role.storage_user})
+        # Not before: what another server left is deleted or taken over, and one that still runs has this address. And nobody
+        # is heard in between, since nothing is awaited.
+        copies, left = self._settings.copies()
+        self.state.adopt(left)
+        self._mover = Mover(copies, self._moved)
+        if left:
+            log.info("%s: found %d objects of an earlier server", daemon.name, len(left))
         log.info("%s: listen to object storage address %s", daemon.name, self.address)
 
     def asked_to_end(self, reason: str) -> None:
@@ -41,40 +63,55 @@ class StorageService:
     async def close(self) -> None:
         for task in list(self._under_way.values()):
             task.cancel()
+        if self._mover is not None:
+            self._mover.close()
 
     def carry_out(self, output: Output) -> None:
-        """Transmit, StopTransmit, Open and AnswerProbe."""
-        if isinstance(output, Open):
+        """Those of ``outputs``."""
+        if isinstance(output, Transmit):
+            if output.shared and output.content.shared is not None:
+                self._tell_where(output)
+            else:
+                self._begin_transmission(output)
+        elif isinstance(output, Open):
             self._open(output)
-        elif isinstance(output, AnswerProbe):
-            self._answer_probe(output)
+        elif isinstance(output, Spill | Restore | Forget | Mark):
+            assert self._mover is not None
+            self._mover.do(output)
         elif isinstance(output, StopTransmit):
             task = self._under_way.get((output.peer, output.request))
             if task is not None:
                 task.cancel()
-        elif isinstance(output, Transmit):
-            if output.shared and output.content.view.nbytes >= SHARED_BYTES:
-                self._tell_where(output)
-            else:
-                self._begin_transmission(output)
+        elif isinstance(output, AnswerProbe):
+            self._answer_probe(output)
 
-    def _begin_transmission(self, output: Transmit) -> None:
-        if len(output.content.view) <= AT_ONCE_BYTES and not self._is_paused(output.peer):
-            self._send_chunk(output, 0)
-            self._flush(output.peer)
-        else:
-            self._keep(output, self._transmit(output))
+    # ---- between memory and disk
 
-    def _keep(self, output: Transmit, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work as a task, until it ends or nobody wants it."""
-        key = output.peer, output.request
-        task = self._under_way[key] = asyncio.get_running_loop().create_task(work)
-        task.add_done_callback(lambda _: self._under_way.pop(key) if self._under_way.get(key) is task else None)
+    def _moved(self, moved: list[Moved]) -> None:
+        """Objects are on disk, or back, or cannot be."""
+        now = time.monotonic()
+        with self._daemon.driver.lock:
+            for one in moved:
+                key = one.order.key
+                if isinstance(one.order, Spill):
+                    if one.error:
+                        self.state.spill_failed(key, one.error, now)
+                    else:
+                        self.state.spilled(key)
+                elif isinstance(one.order, Restore):
+                    if one.content is not None:
+                        self.state.restored(key, one.content)
+                    else:
+                        self.state.restore_failed(key, one.error)
+                else:
+                    log.warning("%s: cannot bring a copy up to date: %s", self._daemon.name, one.error)
+        self._daemon.driver.wake()
+
+    # ---- shared memory
 
     def _open(self, output: Open) -> None:
         try:
-            shared = open_object(output.pieces, output.total_bytes)
-            content = Content(shared.map().view, shared)
+            content = shared_content(open_object(output.pieces, output.total_bytes))
         except (OSError, ValueError) as error:
             self.state.opened(output.peer, output.request, None, str(error))
         else:
@@ -93,25 +130,23 @@ class StorageService:
             self._answer(output.peer, Shared(output.request, self._probe.piece(0, 1)))
 
     def _tell_where(self, output: Transmit) -> None:
-        """Answer with shared memory, into which content that came over a connection is copied first."""
-        if output.content.shared is not None:
-            self._tell(output, output.content.shared)
-        else:
-            self._keep(output, self._copy_and_tell(output))
-
-    async def _copy_and_tell(self, output: Transmit) -> None:
         content = output.content
-        try:
-            shared = await asyncio.to_thread(share, [content.view])
-            content.view, content.shared = shared.map().view, shared
-        except OSError as error:
-            log.debug("an object cannot be put into shared memory: %s", error.strerror)
-            self._begin_transmission(output)
-        else:
-            self._tell(output, shared)
+        self._answer(output.peer, Mapped(output.request, content.view.nbytes, content.shared.pieces))
+        if output.counted:
+            if not self._told and not self._told_before:
+                asyncio.get_running_loop().call_later(MAPPED_SECONDS, self._have_mapped)
+            self._told.append((output.peer, output.request))
 
-    def _tell(self, output: Transmit, shared: SharedObject) -> None:
-        self._answer(output.peer, Mapped(output.request, output.content.view.nbytes, shared.pieces))
+    def _have_mapped(self) -> None:
+        """Who was told of shared memory some time ago has mapped it."""
+        self._told_before, mapped = self._told, self._told_before
+        if self._told_before:
+            asyncio.get_running_loop().call_later(MAPPED_SECONDS, self._have_mapped)
+        self._told = []
+        with self._daemon.driver.lock:
+            room_is_short = [self.state.transmitted(*key) for key in mapped]
+        if any(room_is_short):
+            self._daemon.driver.wake()
 
     def _answer(self, peer: int, message: Message) -> None:
         connection = self._daemon.driver.connections.get(peer)
@@ -119,12 +154,32 @@ class StorageService:
             connection.send(message)
             connection.flush()
 
+    # ---- over connections
+
+    def _begin_transmission(self, output: Transmit) -> None:
+        key = output.peer, output.request
+        if len(output.content.view) <= AT_ONCE_BYTES and output.peer not in self._readable:
+            self._send_chunk(output, 0)
+            if output.counted and self.state.transmitted(*key):
+                self._daemon.driver.wake()
+            return
+        task = asyncio.get_running_loop().create_task(self._transmit(output))
+        self._under_way[key] = task
+        task.add_done_callback(lambda _: self._transmitted(key, output.counted))
+
+    def _transmitted(self, key: tuple[int, int], counted: bool) -> None:
+        del self._under_way[key]
+        if counted:
+            with self._daemon.driver.lock:
+                room_is_short = self.state.transmitted(*key)
+            if room_is_short:
+                self._daemon.driver.wake()
+
     async def _transmit(self, output: Transmit) -> None:
         for offset in range(0, max(1, len(output.content.view)), MAX_ATTACHMENT_BYTES):
             if output.peer not in self._daemon.driver.connections:
                 return
             self._send_chunk(output, offset)
-            self._flush(output.peer)
             event = self._readable.get(output.peer)
             if event is not None:
                 await event.wait()
@@ -132,18 +187,11 @@ class StorageService:
                 await asyncio.sleep(0)
 
     def _send_chunk(self, output: Transmit, offset: int) -> None:
+        part = output.content.view[offset : offset + MAX_ATTACHMENT_BYTES]
         connection = self._daemon.driver.connections.get(output.peer)
         if connection is not None:
-            part = output.content.view[offset : offset + MAX_ATTACHMENT_BYTES]
             connection.send(Chunk(output.request, len(output.content.view), offset), part)
-
-    def _flush(self, peer: int) -> None:
-        connection = self._daemon.driver.connections.get(peer)
-        if connection is not None:
             connection.flush()
-
-    def _is_paused(self, peer: int) -> bool:
-        return peer in self._readable
 
     def _paused(self, peer: int, paused: bool) -> None:
         """A reader is behind, or has caught up."""

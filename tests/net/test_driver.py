@@ -14,14 +14,16 @@ import pytest
 
 from scaler.errors import ConfigurationError, RefusedError
 from scaler.ids import Address
-from scaler.machine import Close, Log, Output, Peer, Send, Stop
+from scaler.machine import Close, Log, Output, Pause, Peer, Resume, Send, Stop
 from scaler.messages import (
     Assign,
     ClientHeartbeat,
     HeartbeatEcho,
+    Put,
     RefusalReason,
     Refused,
     Role,
+    Stored,
     WorkerHeartbeat,
 )
 from scaler.net import connection as connection_module
@@ -383,6 +385,28 @@ def test_a_peer_that_reads_late_gets_all(go: Any, monkeypatch: pytest.MonkeyPatc
         say(dialer, dials, Send(dials.peers[0], WorkerHeartbeat(3)))
         await listens.until(lambda: listens.heard == [WorkerHeartbeat(3)])
         assert listens.lost == []
+
+    go(scenario)
+
+
+def test_a_paused_peer_is_not_read_from_until_it_is_resumed(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        listens, listener, dials, dialer = await net.pair(Role.storage_user)
+        (peer,) = listens.peers
+        say(listener, listens, Pause(peer), Pause(99), Resume(99), Send(peer, Stored(1)))
+        await dials.until(lambda: len(dials.heard) == 1)
+        puts = [Send(dials.peers[0], Put(1, b"", b"", 1 << 20, 0), bytes(1 << 20)) for _ in range(3)]
+        say(dialer, dials, *puts)
+        say(listener, listens, Send(peer, Stored(2)))
+        await dials.until(lambda: len(dials.heard) == 2)
+        connection = listener.connections[peer]
+        connection.pause_writing()
+        connection.resume_writing()  # The peer has read what it was sent: no reason to read from it.
+        say(listener, listens, Send(peer, Stored(3)))
+        await dials.until(lambda: len(dials.heard) == 3)
+        assert listens.heard == []
+        say(listener, listens, Resume(peer))
+        await listens.until(lambda: len(listens.heard) == 3)
 
     go(scenario)
 

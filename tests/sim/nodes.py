@@ -23,7 +23,8 @@ from scaler.messages import (
 )
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
-from scaler.storage.state import StorageState, Transmit
+from scaler.storage.outputs import Transmit
+from scaler.storage.state import StorageState
 from scaler.wire.handshake import Dialer, Listener
 
 from .checkers import Books, Violation
@@ -264,6 +265,8 @@ class StorageNode(Node):
         direct = [output for output in outputs if getattr(output, "peer", None) == self._DIRECT]
         for output in direct:
             self._answer = output.message if isinstance(output, Send) else output
+            if isinstance(output, Transmit):
+                self.state.transmitted(output.peer, output.request)
             if isinstance(self._answer, StorageFailure | Chunk):
                 self.clock.tell(f"{self.name}: {self._answer}")
         super().do([output for output in outputs if output not in direct])

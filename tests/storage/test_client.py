@@ -21,6 +21,7 @@ from scaler.errors import (
     ObjectLostError,
     ObjectMissingError,
     ObjectStorageError,
+    ObjectStorageFullError,
     ProtocolError,
     RefusedError,
 )
@@ -30,6 +31,7 @@ from scaler.messages import (
     Chunk,
     Message,
     Put,
+    PutWaits,
     RefusalReason,
     Refused,
     ReleaseOwner,
@@ -40,7 +42,8 @@ from scaler.messages import (
 )
 from scaler.storage import client as storage_client
 from scaler.storage.client import StorageClient
-from scaler.storage.state import AnswerProbe, StorageState, Transmit
+from scaler.storage.outputs import AnswerProbe, Transmit
+from scaler.storage.state import StorageState
 from scaler.wire import framing
 from scaler.wire.codec import codec
 from scaler.wire.frame_reader import FrameReader
@@ -137,7 +140,7 @@ class Server:
                 for offset in range(0, size or 1, framing.MAX_ATTACHMENT_BYTES):
                     part = data[offset : offset + framing.MAX_ATTACHMENT_BYTES]
                     self._send(output.peer, Chunk(output.request, size, offset), part)
-
+                self.state.transmitted(output.peer, output.request)
             elif isinstance(output, AnswerProbe):
                 self._send(output.peer, StorageFailure(output.request, StorageFailureReason.not_shared, "not here"))
 
@@ -371,6 +374,37 @@ def test_server_that_does_not_answer_is_given_up(server: Server, monkeypatch: py
         user.put(NAME, b"content", ANN)
     assert server.count(Put) == 1
     user.close()
+
+
+def test_put_waits_for_a_storage_that_says_it_has_no_room_yet(server: Server) -> None:
+    """Longer than the client waits for one that says nothing, and with more bytes than the sockets between them hold."""
+    user = StorageClient(server.address, new_identity(), timeout_seconds=0.2)
+    ended = threading.Event()
+
+    def reassure(message: Message) -> None:
+        # The server's only thread for this client is here, so that nothing is read meanwhile.
+        if isinstance(message, Put) and not message.offset:
+            for _ in range(6):
+                server._send(next(iter(server.sockets)), PutWaits(message.request))
+                ended.wait(0.1)
+
+    server.hook = reassure
+    assert user.put(NAME, content_of(32 * MIB), ANN) is False
+    assert user.put(BEN, b"small", ANN) is False
+    assert len(user.get(NAME)) == 32 * MIB
+    assert server.count(Put) == 33 and len(server.identities) == 2, "over one connection, and one for the get"
+    user.close()
+
+
+def test_full_storage_is_an_error_of_its_own(server: Server, client: StorageClient) -> None:
+    def refuse(message: Message) -> None:
+        if isinstance(message, Put):
+            failure = StorageFailure(message.request, StorageFailureReason.full, "no room; free something")
+            server._send(next(iter(server.sockets)), failure)
+
+    server.hook = refuse
+    with pytest.raises(ObjectStorageFullError, match="free something"):
+        client.put(NAME, b"content", ANN)
 
 
 def test_get_that_waited_longer_than_the_timeout_still_reconnects(

@@ -6,17 +6,21 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from scaler.errors import ObjectLostError
 from scaler.ids import Address, new_identity
+from scaler.messages import Mapped
 from scaler.net.daemon import Daemon
 from scaler.storage import client as storage_client
 from scaler.storage.client import StorageClient
-from scaler.storage.segments import SHARED_BYTES, Segment
+from scaler.storage.content import SHARED_BYTES
+from scaler.storage.segments import Segment
 from scaler.storage.service import StorageService
+from scaler.storage.settings import StorageSettings
 
 ANN, X, Y = b"A" * 16, b"x" * 16, b"y" * 16
 LARGE = SHARED_BYTES + 7
@@ -25,7 +29,8 @@ LARGE = SHARED_BYTES + 7
 class Storage:
     """A service on a loop and a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: StorageSettings | None = None) -> None:
+        self._settings = settings
         ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run(ready)))
         self._thread.start()
@@ -33,7 +38,7 @@ class Storage:
 
     async def _run(self, ready: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
-        self.service = StorageService(Address("127.0.0.1", 0))
+        self.service = StorageService(Address("127.0.0.1", 0), self._settings)
         self.daemon = Daemon("storage", self.service)
         await self.service.start(self.daemon)
         ready.set()
@@ -52,6 +57,21 @@ def storage() -> Iterator[Storage]:
     running = Storage()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Storage]:
+    """One with room for four large objects."""
+    running = Storage(StorageSettings(5 * LARGE, str(tmp_path)))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def spilling(small: Storage) -> Iterator[StorageClient]:
+    user = StorageClient(small.service.address, new_identity(), timeout_seconds=5)
+    yield user
+    user.close()
 
 
 @pytest.fixture
@@ -180,3 +200,105 @@ def test_nothing_stays_open_in_either(storage: Storage, client: StorageClient) -
     assert client.statistics().objects == 0
     storage_client.spare_here.drop_unused(seconds=0)
     assert len(descriptors()) <= before + 1
+
+
+def put_several(client: StorageClient, first: int, count: int = 10) -> dict[bytes, bytes]:
+    contents = {bytes([number]) * 16: os.urandom(LARGE) for number in range(first, first + count)}
+    for name, content in contents.items():
+        client.put(name, content, ANN)
+    return contents
+
+
+def test_what_was_spilled_is_mapped_again(spilling: StorageClient) -> None:
+    contents = put_several(spilling, 0)
+    assert spilling.statistics().spilled_objects >= 5
+    for name, content in contents.items():
+        found = spilling.get(name)
+        assert found == content and is_shared(found)
+    assert spilling.statistics().restores >= 5
+
+
+def test_spilled_memory_is_written_again(spilling: StorageClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The storage has closed it, so the system lets its writer use it for the next objects."""
+    storage_client.spare_here.drop_unused(seconds=0)
+    contents = put_several(spilling, 0)
+
+    def make(size: int) -> Segment:
+        raise AssertionError("there is one that is not read any more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage_client.Segment, "make", make)
+        for number in range(100, 105):
+            contents[bytes([number]) * 16] = content = os.urandom(LARGE)
+            spilling.put(bytes([number]) * 16, content, ANN)
+    assert all(spilling.get(name) == content for name, content in contents.items())
+
+
+@pytest.mark.parametrize("far_getter", [False, True])
+def test_mapped_memory_stays_as_it_is_whatever_the_storage_spills(spilling: StorageClient, far_getter: bool) -> None:
+    contents = put_several(spilling, 0, 2)
+    if far_getter:
+        spilling._links.share = False
+    found = {name: spilling.get(name) for name in contents}
+    put_several(spilling, 100)
+    put_several(spilling, 110)
+    assert spilling.statistics().spilled_objects >= 15
+    assert found == contents
+
+
+def test_a_getter_that_comes_too_late_gets_it_over_the_connection(
+    small: Storage, spilling: StorageClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object is spilled after the getter was told where it is, and before he has opened it."""
+    contents = put_several(spilling, 0, 1)
+    other = StorageClient(small.service.address, new_identity(), timeout_seconds=5)
+    mapped = storage_client._mapped
+
+    def late(answer: Mapped) -> memoryview:
+        monkeypatch.setattr(storage_client, "_mapped", mapped)
+        put_several(other, 100)
+        return mapped(answer)
+
+    monkeypatch.setattr(storage_client, "_mapped", late)
+    (name,) = contents
+    found = spilling.get(name)
+    assert found == contents[name] and not is_shared(found)
+    assert is_shared(spilling.get(name)), "and the next time it is mapped again"
+    other.close()
+
+
+def test_a_result_made_of_an_input_that_was_spilled_is_copied(spilling: StorageClient) -> None:
+    contents = put_several(spilling, 0, 1)
+    (name,) = contents
+    given = spilling.get(name)
+    put_several(spilling, 100)
+    spilling.put(Y, given, ANN)
+    assert spilling.get(Y) == contents[name]
+
+
+def test_an_input_is_spilled_and_a_result_made_of_it_is_not_lost(spilling: StorageClient) -> None:
+    contents = put_several(spilling, 0, 1)
+    (name,) = contents
+    spilling.put(Y, spilling.get(name), ANN)
+    before = spilling.statistics()
+    assert before.memory_bytes < 2 * LARGE < before.bytes + 1, "its pages count once"
+    spilling.release([name], ANN)
+    assert spilling.statistics().memory_bytes == before.memory_bytes
+    put_several(spilling, 100)
+    assert spilling.get(Y) == contents[name]
+
+
+def test_many_who_put_too_much_at_once_all_finish(small: Storage) -> None:
+    def work(number: int) -> bool:
+        user = StorageClient(small.service.address, new_identity(), timeout_seconds=20)
+        if number % 2:
+            user.shares()
+            user._links.share = False
+        contents = put_several(user, 20 * number)
+        right = all(user.get(name) == content for name, content in contents.items())
+        user.release(list(contents), ANN)
+        user.close()
+        return right
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
