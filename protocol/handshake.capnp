@@ -68,6 +68,8 @@ enum Role {
   # monitor.capnp, to a scheduler's monitor address.
   storageUser @5;
   # storage.capnp, to an object storage server: clients, executors and schedulers all use this one.
+  hostStorage @6;
+  # host.capnp, the object storage of one host to that of all.
 }
 
 struct Challenge {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from scaler.cli.command import Command
 from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, SPILLING, check_bind
 from scaler.config import Option, address
+from scaler.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from scaler.storage.settings import StorageSettings
@@ -17,9 +18,25 @@ if TYPE_CHECKING:
 DESCRIPTION = """Run an object storage server: it holds large arguments and results.
 
     scaler_object_storage_server tcp://127.0.0.1:8517
+
+With --center it keeps what tasks of one host make, and other hosts get it there:
+
+    scaler_object_storage_server tcp://10.0.0.7:8517 --center tcp://10.0.0.5:8517 --insecure
+    scaler_cluster -n 10 tcp://10.0.0.5:8516 -osa tcp://10.0.0.7:8517
 """
 OPTIONS = (
     Option("address", "where to listen, as tcp://host:port or ipc://path", kind=address, positional=True),
+    Option(
+        "center",
+        "the object storage server of all; this one is for one host then, whose workers are told of it with -osa",
+        kind=address,
+    ),
+    Option(
+        "advertised_address",
+        "this server's as other hosts reach it, if it is another than ADDRESS",
+        kind=address,
+        short="-aa",
+    ),
     *SPILLING,
     INSECURE,
     EVENT_LOOP,
@@ -31,6 +48,10 @@ def check(options: Namespace) -> None:
     """Raises ConfigurationError for bad usage."""
     check_bind("ADDRESS", options.address, options.insecure)
     _settings(options).check()
+    if options.center and options.durable:
+        raise ConfigurationError("--durable is for the object storage server of all, not for that of one host")
+    if options.advertised_address and not options.center:
+        raise ConfigurationError("--advertised-address is for the object storage of one host; give --center, too")
 
 
 def run(options: Namespace) -> int:
@@ -38,7 +59,8 @@ def run(options: Namespace) -> int:
     from scaler.net.daemon import run_daemon
     from scaler.storage.service import StorageService
 
-    return run_daemon(COMMAND.name, StorageService(options.address, _settings(options)), options.event_loop)
+    service = StorageService(options.address, _settings(options), options.center, options.advertised_address)
+    return run_daemon(COMMAND.name, service, options.event_loop)
 
 
 def _settings(options: Namespace) -> StorageSettings:

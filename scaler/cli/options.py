@@ -84,6 +84,12 @@ WORKERS = (
         short="-wsa",
     ),
     Option(
+        "object_storage_address",
+        "an object storage of this host, started with --center: results stay there until somebody needs them elsewhere",
+        kind=address,
+        short="-osa",
+    ),
+    Option(
         "worker_manager_id", "what monitors call the origin of the workers; host and process without it", short="-wmi"
     ),
     Option(

@@ -47,6 +47,7 @@ def _order(options: Namespace, slots: int, manager: str) -> dict[str, Any]:
         memory_limit_bytes=options.memory_limit_bytes,
         garbage_collect_seconds=options.garbage_collect_interval_seconds,
         trim_memory_bytes=options.trim_memory_threshold_bytes,
+        object_storage_address=str(options.object_storage_address or ""),
     )
     return {
         "options": asdict(worker),

@@ -13,6 +13,7 @@ class Role(IntEnum):
     manager = 3
     monitor = 4
     storage_user = 5
+    host_storage = 6
 
 
 class RefusalReason(IntEnum):

@@ -32,6 +32,7 @@ _CONVERSATIONS = {
     Role.manager: ("manager", "ManagerToScheduler", "SchedulerToManager"),
     Role.monitor: ("monitor", "MonitorToScheduler", "SchedulerToMonitor"),
     Role.storage_user: ("storage", "ToStorage", "FromStorage"),
+    Role.host_storage: ("host", "HostToStorage", "StorageToHost"),
 }
 BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.5, 1.0)
 REMIND_SECONDS = 10.0

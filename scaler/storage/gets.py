@@ -51,12 +51,32 @@ class Gets:
             self._wait_for_restore(peer, user, message, held, now)
         elif message.object in self._objects.freed:
             self._outbox.send(peer, failure(message.request, StorageFailureReason.freed, message.object))
-        elif message.existed:
+        elif message.existed and self._objects.upstream is None and message.object not in self._objects.places:
             self._outbox.send(peer, failure(message.request, StorageFailureReason.lost, message.object))
         else:
             user.gets[message.request] = message
             self._waiting.setdefault(message.object, {})[peer, message.request] = None
             self.waiting_count += 1
+            self._want(message.object, message.existed)
+
+    def _want(self, name: bytes, existed: bool) -> None:
+        """Have an object brought here, if it is on a host."""
+        upstream, places = self._objects.upstream, self._objects.places
+        if upstream is not None:
+            upstream.want(name, existed)
+        elif name in places:
+            places.want_here(name)
+
+    def not_found(self, name: bytes, freed: bool) -> None:
+        """An object that was wanted is nowhere. Gets of one that may exist some time go on waiting."""
+        reason = StorageFailureReason.freed if freed else StorageFailureReason.lost
+        for peer, request in list(self._waiting.get(name, ())):
+            user = self._users[peer]
+            if freed or user.gets[request].existed:
+                self._forget_get(peer, user, request)
+                self._outbox.send(peer, failure(request, reason, name))
+        if name in self._waiting:
+            self._want(name, False)
 
     def arrived(self, name: bytes, held: Held) -> None:
         """An object exists now: answer those who wait for it."""
@@ -139,8 +159,11 @@ class Gets:
             self._objects.unpin(held)
 
     def _forget_get(self, peer: int, user: User, request: int) -> None:
-        remove(self._waiting, user.gets.pop(request).object, (peer, request))
+        name = user.gets.pop(request).object
+        remove(self._waiting, name, (peer, request))
         self.waiting_count -= 1
+        if self._objects.upstream is not None and name not in self._waiting:
+            self._objects.upstream.unwant(name)
 
     def _forget_restore(self, peer: int, user: User, request: int) -> None:
         held, _ = user.restores.pop(request)

@@ -7,7 +7,9 @@ from scaler.storage.admission import Admission
 from scaler.storage.content import Content
 from scaler.storage.outputs import Adopted, Forget, Mark, Restore, Spill
 from scaler.storage.owners import Owners, Remembered
+from scaler.storage.places import CENTER, Places
 from scaler.storage.residency import Held, Residency
+from scaler.storage.upstream import NOBODY, Upstream
 
 _INFO, _WARNING = 20, 30
 
@@ -24,8 +26,12 @@ class Objects:
         memory_limit_bytes: int,
         remembered_owners: int,
         remembered_freed: int,
-        durable: bool = False,
+        durable: bool,
+        places: Places,
+        upstream: Upstream | None,
     ) -> None:
+        self.places = places
+        self.upstream = upstream
         self.owners = Owners(remembered_owners)
         self.freed = Remembered(remembered_freed)
         """What existed and is there no more."""
@@ -48,6 +54,14 @@ class Objects:
 
     def __contains__(self, name: bytes) -> bool:
         return name in self._held
+
+    def exists(self, name: bytes) -> bool:
+        """Whether it is here, or on a host."""
+        return name in self._held or name in self.places
+
+    def is_owned(self, name: bytes) -> bool:
+        """Whether somebody owns it."""
+        return self.owners.has(name)
 
     def get(self, name: bytes) -> Held | None:
         return self._held.get(name)
@@ -79,7 +93,13 @@ class Objects:
         self.residency.enter(held)
         self.bytes += size
         self.freed.discard(name)
-        self.owners.add(name, owner)
+        if self.upstream is not None:
+            self.upstream.add(name, owner, size)
+            self.owners.add(name, NOBODY)
+        elif owner != NOBODY:
+            self.owners.add(name, owner)
+        if self.places.is_wanted(name):
+            self.places.hold(CENTER, name)
         if self._durable:
             self._write(self.residency.write_at_once(held))
         return held
@@ -102,14 +122,36 @@ class Objects:
     def disown(self, name: bytes, owner: bytes) -> None:
         """Free the object with its last owner."""
         if self.owners.remove(name, owner):
-            held = self._held.pop(name)
-            self.bytes -= held.size
             self.freed_count += 1
             self.freed.add(name)
-            held.gone = True
-            self.dispose(held)
+            self._remove(name)
+            self.places.forget(name, freed=True)
         elif name in self._held:
             self._mark(name, owner, False)
+
+    def _remove(self, name: bytes) -> None:
+        """It is not here any more, if it was."""
+        held = self._held.pop(name, None)
+        if held is None:
+            return
+        self.bytes -= held.size
+        held.gone = True
+        if self.upstream is not None:
+            self.upstream.remove(name)
+        self.dispose(held)
+
+    def drop(self, name: bytes) -> None:
+        """The center says that this object, which is on this host, is freed."""
+        assert self.upstream is not None
+        self.upstream.dropped(name)
+        self.disown(name, NOBODY)
+
+    def lose(self, name: bytes) -> None:
+        """No host has it any more. If it is not here either, it is lost."""
+        if name not in self._held:
+            for owner in self.owners.of_object(name) if self.is_owned(name) else ():
+                self.owners.remove(name, owner)
+        self.places.forget(name, freed=False)
 
     def _mark(self, name: bytes, owner: bytes, owns: bool) -> None:
         if self._durable:
@@ -138,7 +180,16 @@ class Objects:
     def spill(self, now: float) -> None:
         """Have what should be on disk be written."""
         for held in self.admission.to_write(now):
-            self._write(held)
+            if self.upstream is not None and self.upstream.is_copy(held.name):
+                self._evict(held)
+            else:
+                self._write(held)
+
+    def _evict(self, held: Held) -> None:
+        """Drop a copy instead of writing it to disk: other hosts have the object."""
+        self.residency.not_written(held)
+        self.owners.remove(held.name, NOBODY)
+        self._remove(held.name)
 
     def _write(self, held: Held) -> None:
         assert held.content is not None
@@ -197,7 +248,10 @@ class Objects:
 
         ``used`` are the objects of all transmissions, ``restores`` those that gets wait for.
         """
-        self.owners.check(set(self._held))
+        self.owners.check(set(self._held) | self.places.names())
+        self.places.check()
+        if self.upstream is not None:
+            self.upstream.check(set(self._held))
         assert self.bytes == sum(held.size for held in self._held.values())
         assert not any(name in self.freed for name in self._held)
         everything = {*self._held.values(), *self._moving.values(), *restores.values(), *used}

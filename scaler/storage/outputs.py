@@ -89,6 +89,14 @@ class Forget:
 
 
 @dataclass(slots=True)
+class Fetch:
+    """Get an object from the storage at this address (empty: the center) and put it here, as nobody's; or ``fetch_failed``."""
+
+    name: bytes
+    address: str
+
+
+@dataclass(slots=True)
 class Adopted:
     """No order: a copy that an earlier server left, of an object that is durable, which ``adopt`` is told of."""
 

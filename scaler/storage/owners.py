@@ -55,6 +55,10 @@ class Owners:
         owned[name] = None
         return True
 
+    def has(self, name: bytes) -> bool:
+        """Whether anybody owns it."""
+        return name in self._owners
+
     def of_object(self, name: bytes) -> tuple[bytes, ...]:
         """Who owns it, in the order of their ids."""
         return tuple(sorted(self._owners[name]))

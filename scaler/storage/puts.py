@@ -14,6 +14,7 @@ from scaler.storage.outputs import Open
 from scaler.storage.requests import Index, Key, User, check_id, failure, remove
 from scaler.storage.residency import Held
 from scaler.storage.uploads import Upload, WrongMessageError
+from scaler.storage.upstream import NOBODY
 
 REMEMBERED_ANSWERED = 4_096
 
@@ -82,6 +83,7 @@ class Puts:
         if (
             put.object in self._objects
             or put.owner in self._objects.owners.gone
+            or self._is_copy_of_nothing(put.object, put.owner)
             or put.total_bytes > self._max_object_bytes
             or put.offset
             or len(put.object) != OBJECT_ID_BYTES
@@ -119,6 +121,9 @@ class Puts:
             self._refuse(upload, StorageFailureReason.too_large, text)
         elif put.owner in self._objects.owners.gone:
             self._refuse_owner(upload)
+        elif self._is_copy_of_nothing(put.object, put.owner):
+            reason = StorageFailureReason.freed
+            self._refuse(upload, reason, failure(put.request, reason, put.object).text)
         elif put.object in self._objects:
             self._save(upload)
         elif not self._admission.ask(upload, now):
@@ -147,21 +152,29 @@ class Puts:
 
     def _store(self, peer: int, request: int, name: bytes, owner: bytes, content: Content) -> None:
         """A new object: whoever puts or waits for the same one is answered too."""
+        if self._is_copy_of_nothing(name, owner):
+            self._outbox.send(peer, failure(request, StorageFailureReason.freed, name))
+            return
         held = self._objects.add(name, content, owner)
         self.count += 1
-        if self._durable:
+        if self._durable or (self._objects.upstream is not None and owner != NOBODY):
             self._unsaved[held.key] = []
         self.answer(peer, Stored(request, False), name)
         for other, other_request in tuple(self._uploads.get(name, ())):
             self._save(self._users[other].uploads[other_request])
         self._arrived(name, held)
 
+    def _is_copy_of_nothing(self, name: bytes, owner: bytes) -> bool:
+        """Whether this is a copy, for the center, of an object that nobody owns any more."""
+        return owner == NOBODY and self._objects.upstream is None and not self._objects.is_owned(name)
+
     # ---- answers
 
     def _save(self, upload: Upload) -> None:
         """The object is there without this put."""
         self._answer_upload(upload)
-        self._objects.own(upload.object, upload.owner)
+        if upload.owner != NOBODY:
+            self._objects.own(upload.object, upload.owner)
         self.count += 1
         self.saved_count += 1
         self.answer(upload.peer, Stored(upload.request, True), upload.object)
@@ -178,14 +191,33 @@ class Puts:
     def spilled(self, key: int) -> None:
         """A copy was written."""
         held = self._objects.spilled(key)
+        if self._durable:
+            self._answer_saved(key)
+        self._objects.dispose(held)
+
+    def _answer_saved(self, key: int) -> None:
         for peer, stored in self._unsaved.pop(key, ()):
             self._outbox.send(peer, stored)
-        self._objects.dispose(held)
+
+    def known_to_center(self, name: bytes) -> None:
+        """The center can find this object here now."""
+        held = self._objects.get(name)
+        if held is not None:
+            self._answer_saved(held.key)
+
+    def refused_by_center(self, name: bytes) -> None:
+        """Nobody owns this object any more."""
+        held = self._objects.get(name)
+        if held is None:
+            return
+        for peer, stored in self._unsaved.pop(held.key, ()):
+            self._outbox.send(peer, failure(stored.request, StorageFailureReason.owner_gone, name))
+        self._objects.drop(name)
 
     def spill_failed(self, key: int, text: str, now: float) -> None:
         """A copy could not be written."""
         held = self._objects.spill_failed(key, text, now)
-        unsaved = self._unsaved.pop(key, None)
+        unsaved = self._unsaved.pop(key, None) if self._durable else None
         for peer, stored in unsaved or ():
             why = StorageFailure(stored.request, StorageFailureReason.full, f"cannot keep it: {text}")
             self._outbox.send(peer, why)
@@ -293,5 +325,5 @@ class Puts:
             assert user.paused == (self._admission.waits(peer) and not any(one.peer == peer for one in self._asked))
             assert not any(upload.is_complete for upload in user.answered.values())
             assert len(user.answered) <= REMEMBERED_ANSWERED
-        assert all(any(held.key == key for held in self._objects.moving) for key in self._unsaved)
+        assert not self._durable or self._unsaved.keys() <= {held.key for held in self._objects.moving}
         return list(uploads.values())

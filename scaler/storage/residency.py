@@ -239,6 +239,11 @@ class Residency:
             self._stuck[held.key] = held
             self._stuck.move_to_end(held.key, last=False)
 
+    def not_written(self, held: Held) -> None:
+        """It was chosen to be written, and is dropped instead; remove() has to be called."""
+        self._write_ended(held)
+        self._cool(held)
+
     def _write_ended(self, held: Held) -> None:
         held.busy = False
         del self._writing[held.key]

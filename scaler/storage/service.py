@@ -9,8 +9,9 @@ from scaler.ids import Address
 from scaler.machine import Output
 from scaler.messages import Chunk, Mapped, Message, Role, Shared, StorageFailure, StorageFailureReason
 from scaler.net.daemon import Daemon, log
+from scaler.storage.fetches import Fetches
 from scaler.storage.mover import Moved, Mover
-from scaler.storage.outputs import AnswerProbe, Forget, Mark, Open, Restore, Spill, StopTransmit, Transmit
+from scaler.storage.outputs import AnswerProbe, Fetch, Forget, Mark, Open, Restore, Spill, StopTransmit, Transmit
 from scaler.storage.rooms import allocate, raise_descriptor_limit, shared_content
 from scaler.storage.segments import Segment, open_object
 from scaler.storage.settings import StorageSettings
@@ -27,12 +28,25 @@ for him to map it; after that it may have to make room for the next."""
 class StorageService:
     """Carries what a StorageState decides."""
 
-    def __init__(self, address: Address, settings: StorageSettings | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        settings: StorageSettings | None = None,
+        center: Address | None = None,
+        advertised: Address | None = None,
+    ) -> None:
+        """With a ``center`` this is the storage of one host, which others reach at its address, or where is ``advertised``."""
         self._settings = settings or StorageSettings()
         self.state = StorageState(
-            memory_limit_bytes=self._settings.limit(), durable=self._settings.durable, allocate=allocate
+            memory_limit_bytes=self._settings.limit(),
+            durable=self._settings.durable,
+            allocate=allocate,
+            serves=None if center is None else str(advertised or address),
         )
         self.address = address
+        self._center = center
+        self._advertised = advertised
+        self._fetches: Fetches | None = None
         self._mover: Mover | None = None
         """None until it has started."""
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
@@ -45,14 +59,20 @@ class StorageService:
 
     async def start(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        self._loop = asyncio.get_running_loop()
         raise_descriptor_limit()
         daemon.driver.paused = self._paused
-        self.address = await daemon.driver.listen(self.address, {Role.storage_user})
+        roles = {Role.storage_user} if self._center else {Role.storage_user, Role.host_storage}
+        self.address = await daemon.driver.listen(self.address, roles)
         # Not before: what another server left is deleted or taken over, and one that still runs has this address. And nobody
         # is heard in between, since nothing is awaited.
         copies, left = self._settings.copies()
         self.state.adopt(left)
         self._mover = Mover(copies, self._moved)
+        self._fetches = Fetches(self.address, self._center, self._fetch_failed)
+        if self.state.upstream is not None and self._center is not None:
+            self.state.upstream.address = str(self._advertised or self.address)
+            daemon.driver.dial(self._center, Role.host_storage, "the object storage server")
         if left:
             log.info("%s: found %d objects of an earlier server", daemon.name, len(left))
         log.info("%s: listen to object storage address %s", daemon.name, self.address)
@@ -65,6 +85,8 @@ class StorageService:
             task.cancel()
         if self._mover is not None:
             self._mover.close()
+        if self._fetches is not None:
+            self._fetches.close()
 
     def carry_out(self, output: Output) -> None:
         """Those of ``outputs``."""
@@ -78,6 +100,9 @@ class StorageService:
         elif isinstance(output, Spill | Restore | Forget | Mark):
             assert self._mover is not None
             self._mover.do(output)
+        elif isinstance(output, Fetch):
+            assert self._fetches is not None
+            self._fetches.begin(output)
         elif isinstance(output, StopTransmit):
             task = self._under_way.get((output.peer, output.request))
             if task is not None:
@@ -106,6 +131,15 @@ class StorageService:
                 else:
                     log.warning("%s: cannot bring a copy up to date: %s", self._daemon.name, one.error)
         self._daemon.driver.wake()
+
+    # ---- between hosts
+
+    def _fetch_failed(self, name: bytes, why: str) -> None:
+        """Told by a thread."""
+        with self._daemon.driver.lock:
+            log.warning("%s: cannot get object %s: %s", self._daemon.name, name.hex(), why)
+            self.state.fetch_failed(name)
+        self._loop.call_soon_threadsafe(self._daemon.driver.wake)
 
     # ---- shared memory
 

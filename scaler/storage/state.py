@@ -29,16 +29,20 @@ from scaler.messages import (
 )
 from scaler.storage.content import Content, Room, plain
 from scaler.storage.gets import Gets
+from scaler.storage.hosts import Center, Hosts
 from scaler.storage.objects import Objects
 from scaler.storage.outputs import Adopted, AnswerProbe
+from scaler.storage.places import Places
 from scaler.storage.puts import Puts
 from scaler.storage.requests import User, check_id, failure
 from scaler.storage.uploads import WrongMessageError
+from scaler.storage.upstream import Upstream
 
 MAX_OBJECT_BYTES = 64 << 30
 REMEMBERED_OWNERS = 65_536
 REMEMBERED_FREED = 262_144
 _WARNING = 30
+_CENTER = Peer(Role.host_storage, b"", "the center")
 
 
 class StorageState:
@@ -48,7 +52,8 @@ class StorageState:
     are how many gone owners and freed objects are known by name: the oldest are forgotten, after which a put of such an
     owner is taken and a get of such an object waits. ``memory_limit_bytes`` is how much of objects is in memory, 0 for no
     limit. ``durable``: a put is answered when its object was spilled, and ``adopt`` takes over what an earlier server had.
-    ``allocate`` makes memory for what comes in parts.
+    ``allocate`` makes memory for what comes in parts. ``serves``: this is the storage of one host, which others reach at
+    that address; it dials the center, the storage of all, in the role ``host_storage``.
     """
 
     def __init__(
@@ -59,11 +64,17 @@ class StorageState:
         memory_limit_bytes: int = 0,
         durable: bool = False,
         allocate: Callable[[int], Room] = plain,
+        serves: str | None = None,
     ) -> None:
         self._users: dict[int, User] = {}
         self._by_identity: dict[bytes, int] = {}
         self._outbox = Outbox()
-        self._objects = Objects(self._outbox, memory_limit_bytes, remembered_owners, remembered_freed, durable)
+        self.upstream = None if serves is None else Upstream(self._outbox, serves)
+        """What is said to the center; None for the center itself."""
+        places = Places(self._outbox, self._not_found)
+        self._objects = Objects(
+            self._outbox, memory_limit_bytes, remembered_owners, remembered_freed, durable, places, self.upstream
+        )
         self._gets = Gets(self._users, self._objects, self._outbox)
         self._puts = Puts(
             self._users,
@@ -75,6 +86,11 @@ class StorageState:
             self._gets.arrived,
             self._close,
         )
+        self._hosts = Hosts(self._objects, self._outbox)
+        self._host_peers: dict[int, Peer] = {}
+        self._center = None
+        if self.upstream is not None:
+            self._center = Center(self._objects, self._gets, self._puts, self._outbox)
         self._now = 0.0
         self._handlers: dict[type, Callable[[int, User, Any], None]] = {
             Get: self._get,
@@ -90,6 +106,12 @@ class StorageState:
 
     def peer_connected(self, peer: int, who: Peer, now: float) -> None:
         """A storage user is there. An older connection with the same identity is closed."""
+        if who.role == Role.host_storage:
+            if self.upstream is not None:
+                self.upstream.connected(peer)
+            else:
+                self._host_peers[peer] = who
+            return
         if who.role != Role.storage_user:
             self._outbox.close(peer, f"role {who.role.name} is not served here; this is an object storage")
             return
@@ -102,11 +124,11 @@ class StorageState:
     def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         """A user said something. What it may not say closes it, and drops its unfinished puts and its gets only."""
         user = self._users.get(peer)
-        if user is None:
-            return
         self._now = now
         try:
-            if isinstance(message, Put):
+            if user is None:
+                self._receive_from_storage(peer, message)
+            elif isinstance(message, Put):
                 self._puts.put(peer, user, message, attachment, now)
             else:
                 self._handle(peer, user, message, attachment)
@@ -114,11 +136,18 @@ class StorageState:
             self._close(peer, str(wrong))
 
     def peer_lost(self, peer: int, reason: str, now: float) -> None:
-        """Its unfinished puts and its gets are dropped. Objects stay: they end with their owners."""
+        """Its unfinished puts and its gets are dropped. Objects stay: they end with their owners, or with their host."""
         self._drop(peer)
 
     def tick(self, now: float) -> None:
         """What depends on time is done in ``drain``."""
+
+    def fetch_failed(self, name: bytes) -> None:
+        """What ``Fetch`` asked for could not be had there."""
+        if self.upstream is not None:
+            self.upstream.fetch_failed(name)
+        else:
+            self._hosts.failed(self._objects.places.failed_here(name))
 
     def opened(self, peer: int, request: int, content: Content | None, why: str = "") -> None:
         """How an ``Open`` ended: with the content, or without and why."""
@@ -157,6 +186,8 @@ class StorageState:
         """Send, Close, Log, Pause, Resume and those of ``outputs``, in the order in which they have to be carried out."""
         self._now = now
         self._puts.make_room(now)
+        if self.upstream is not None:
+            self.upstream.speak()
         return self._outbox.take()
 
     def next_deadline(self) -> float | None:
@@ -183,6 +214,16 @@ class StorageState:
 
     # ---- handlers
 
+    def _receive_from_storage(self, peer: int, message: Message) -> None:
+        """From the storage of a host, or from the center. Raises WrongMessageError."""
+        if peer in self._host_peers:
+            self._hosts.receive(peer, message)
+        elif self._center is not None and self.upstream is not None and peer == self.upstream.peer:
+            self._center.receive(message)
+
+    def _not_found(self, name: bytes, freed: bool) -> None:
+        self._gets.not_found(name, freed)
+
     def _handle(self, peer: int, user: User, message: Message, attachment: bytes | bytearray) -> None:
         handler = self._handlers.get(type(message))
         if handler is None:
@@ -202,7 +243,7 @@ class StorageState:
         user.check_unused(message.request)
         if message.owner in self._objects.owners.gone:
             self._outbox.send(peer, failure(message.request, StorageFailureReason.owner_gone, message.owner))
-        elif message.object in self._objects:
+        elif self._objects.exists(message.object):
             self._objects.own(message.object, message.owner)
             self._puts.answer(peer, Stored(message.request, True), message.object)
         elif message.object in self._objects.freed:
@@ -235,13 +276,17 @@ class StorageState:
     # ---- the end of a user
 
     def _close(self, peer: int, reason: str) -> None:
-        who = self._users[peer].who
+        who = self._users[peer].who if peer in self._users else self._host_peers.get(peer, _CENTER)
         self._drop(peer)
         self._outbox.close(peer, reason)
         self._outbox.log(_WARNING, f"closed {who.name or who.identity.hex()}: {reason}")
 
     def _drop(self, peer: int) -> None:
         user = self._users.get(peer)
+        if self._host_peers.pop(peer, None) is not None:
+            self._hosts.lost(peer)
+        elif self.upstream is not None and peer == self.upstream.peer:
+            self.upstream.lost()
         if user is None:
             return
         self._puts.forget(user)

@@ -56,6 +56,8 @@ class WorkerOptions:
     garbage_collect_seconds: float = 0.0
     trim_memory_bytes: int = 0
     """See MemoryRules."""
+    object_storage_address: str = ""
+    """Of the object storage of this host, if it has one of its own."""
 
 
 class WorkerState:
@@ -139,6 +141,7 @@ class WorkerState:
                 options.pid,
                 options.manager_name,
                 options.version,
+                options.object_storage_address,
             ),
         )
         self._out.log(20, f"connected to the scheduler with {options.slots} slots")
@@ -199,7 +202,7 @@ class WorkerState:
     def _take_settings(self, message: WorkerSettings, now: float) -> None:
         self._executors.take_settings(
             ExecutorSettings(
-                message.object_storage_address,
+                self.options.object_storage_address or message.object_storage_address,
                 self.options.scheduler_address,
                 message.inline_limit_bytes,
                 self.identity,

@@ -309,7 +309,7 @@ def test_released_owner_loses_all_and_can_own_nothing() -> None:
 
 def test_memory_of_gone_owners_and_freed_objects_is_bounded() -> None:
     rig = Rig(remembered_owners=2, remembered_freed=2)
-    names = [bytes([number]) * 16 for number in range(3)]
+    names = [bytes([number]) * 16 for number in (1, 2, 3)]
     for request, name in enumerate(names):
         rig.put(1, request, b"a", name, owner=name)
         rig.say(1, ReleaseOwner(name))

@@ -1,0 +1,133 @@
+"""What the object storage of one host says to the center, and hears of it. The host's side of ``protocol/host.capnp``."""
+
+from __future__ import annotations
+
+from array import array
+
+from scaler.ids import OBJECT_ID_BYTES
+from scaler.machine import Outbox
+from scaler.messages import GiveUp, Hold, LetGo, Locate, NotThere, Serve
+
+NOBODY = bytes(OBJECT_ID_BYTES)
+"""The owner of copies. In the storage of a host everything is its: who owns an object is the center's business."""
+
+
+class Upstream:
+    """Objects of this host as the center knows them. ``address`` is where others get them."""
+
+    def __init__(self, outbox: Outbox, address: str) -> None:
+        self.address = address
+        self.peer: int | None = None
+        """The connection to the center, while there is one."""
+        self._outbox = outbox
+        self._objects: dict[bytes, tuple[bytes, int]] = {}
+        """What is here: owner and size."""
+        self._unsaid: dict[bytes, None] = {}
+        """Of these, what the center was not told of."""
+        self._gone: list[bytes] = []
+        """What the center thinks is here, and is not."""
+        self._said: dict[int, list[bytes]] = {}
+        """What the center was told, and has not answered, by request."""
+        self._wanted: dict[bytes, tuple[int, bool]] = {}
+        """What others have: the request for it, and whether it existed."""
+        self._requests = 0
+
+    # ---- told
+
+    def connected(self, peer: int) -> None:
+        """The center is there, or another one: it is told all."""
+        self.peer = peer
+        self._said.clear()
+        self._gone.clear()
+        self._outbox.send(peer, Serve(self.address))
+        self._unsaid = dict.fromkeys(self._objects)
+        for name, (_, existed) in list(self._wanted.items()):
+            self._locate(name, existed)
+
+    def lost(self) -> None:
+        """The center is away."""
+        self.peer = None
+
+    def add(self, name: bytes, owner: bytes, size: int) -> None:
+        """An object is here now."""
+        self._wanted.pop(name, None)
+        self._objects[name] = owner, size
+        self._unsaid[name] = None
+
+    def remove(self, name: bytes) -> None:
+        """An object is here no more."""
+        if self._objects.pop(name, None) is not None and name not in self._unsaid:
+            self._gone.append(name)
+        self._unsaid.pop(name, None)
+
+    def want(self, name: bytes, existed: bool) -> None:
+        """Somebody here wants what is not here."""
+        known = self._wanted.get(name)
+        if known is None:
+            self._locate(name, existed)
+        elif existed and not known[1]:
+            self.unwant(name)
+            self._locate(name, existed)
+
+    def unwant(self, name: bytes) -> None:
+        """Nobody here wants it any more."""
+        request, _ = self._wanted.pop(name, (0, False))
+        if request and self.peer is not None:
+            self._outbox.send(self.peer, GiveUp(request))
+
+    def not_found(self, name: bytes) -> None:
+        """The center says that it is nowhere."""
+        self._wanted.pop(name, None)
+
+    def dropped(self, name: bytes) -> None:
+        """The center knows that it is not here any more."""
+        self._objects.pop(name, None)
+        self._unsaid.pop(name, None)
+
+    def fetch_failed(self, name: bytes) -> None:
+        """It was not to be had where the center said."""
+        if self.peer is not None and name in self._wanted:
+            self._outbox.send(self.peer, NotThere(self._wanted[name][0]))
+
+    # ---- asked
+
+    def is_copy(self, name: bytes) -> bool:
+        """Whether others have it, too."""
+        return self._objects.get(name, (b"", 0))[0] == NOBODY
+
+    def wanted(self, request: int) -> bytes | None:
+        """The object of this request, if it is wanted still."""
+        return next((name for name, (number, _) in self._wanted.items() if number == request), None)
+
+    def held(self, request: int) -> list[bytes]:
+        """The center has answered for these objects."""
+        return self._said.pop(request, [])
+
+    def speak(self) -> None:
+        """Tell the center what is new."""
+        if self.peer is None:
+            return
+        if self._gone:
+            self._outbox.send(self.peer, LetGo(b"".join(self._gone)))
+            self._gone.clear()
+        if self._unsaid:
+            names, self._unsaid = list(self._unsaid), {}
+            owners = b"".join(self._objects[name][0] for name in names)
+            sizes = array("Q", [self._objects[name][1] for name in names])
+            self._requests += 1
+            self._said[self._requests] = names
+            self._outbox.send(self.peer, Hold(self._requests, b"".join(names), owners, sizes))
+
+    def _locate(self, name: bytes, existed: bool) -> None:
+        self._requests += 1
+        self._wanted[name] = self._requests, existed
+        if self.peer is not None:
+            self._outbox.send(self.peer, Locate(self._requests, name, existed))
+
+    # ---- doubted
+
+    def check(self, names: set[bytes]) -> None:
+        """Raises AssertionError unless exactly these objects are known to be here."""
+        assert self._objects.keys() == names
+        assert self._unsaid.keys() <= names
+        assert self._wanted.keys().isdisjoint(names)
