@@ -78,6 +78,10 @@ class Gets:
         if name in self._waiting:
             self._want(name, False)
 
+    def waits_for(self, name: bytes) -> bool:
+        """Whether somebody waits for this object to exist."""
+        return name in self._waiting
+
     def arrived(self, name: bytes, held: Held) -> None:
         """An object exists now: answer those who wait for it."""
         for peer, request in self._waiting.pop(name, ()):

@@ -33,8 +33,9 @@ from scaler.storage.upstream import NOBODY
 class Hosts:
     """What the center hears from the storages of hosts."""
 
-    def __init__(self, objects: Objects, outbox: Outbox) -> None:
+    def __init__(self, objects: Objects, gets: Gets, outbox: Outbox) -> None:
         self._objects = objects
+        self._gets = gets
         self._places = objects.places
         self._outbox = outbox
         self._handlers: dict[type, Callable[[int, Any], None]] = {
@@ -74,6 +75,8 @@ class Hosts:
                 self._places.hold(peer, name)
                 if owner != NOBODY:
                     self._objects.own(name, owner)
+                if self._gets.waits_for(name):
+                    self._places.want_here(name)
         self._outbox.send(peer, Holding(message.request, refused))
 
     def _let_go(self, peer: int, message: LetGo) -> None:
@@ -99,12 +102,12 @@ class Hosts:
         self.failed(self._places.failed(peer, message.request))
 
     def failed(self, name: bytes | None) -> None:
-        """An object could not be had from the last place that had it."""
+        """An object that is nowhere any more, if there is one."""
         if name is not None:
             self._objects.lose(name)
 
     def _give_up(self, peer: int, message: GiveUp) -> None:
-        self._places.give_up(peer, message.request)
+        self.failed(self._places.give_up(peer, message.request))
 
 
 class Center:

@@ -56,7 +56,7 @@ class Objects:
         return name in self._held
 
     def exists(self, name: bytes) -> bool:
-        """Whether it is here, or on a host."""
+        """Whether it is here, or on a host, or on its way to one."""
         return name in self._held or name in self.places
 
     def is_owned(self, name: bytes) -> bool:
@@ -116,7 +116,9 @@ class Objects:
 
     def own(self, name: bytes, owner: bytes) -> None:
         """One more owner of an object that is there."""
-        if self.owners.add(name, owner):
+        if self.upstream is not None:
+            self.upstream.own(name, owner)
+        elif self.owners.add(name, owner):
             self._mark(name, owner, True)
 
     def disown(self, name: bytes, owner: bytes) -> None:

@@ -34,6 +34,8 @@ class _Place:
     """Who is getting it, and from which holder."""
     waiting: deque[Key] = field(default_factory=deque)
     """Who has to wait for a holder that has time, or for the object to exist."""
+    failed: dict[Key, set[int]] = field(default_factory=dict)
+    """From whom it was not to be had."""
 
 
 class Places:
@@ -52,9 +54,9 @@ class Places:
         self._requests_here = 0
 
     def __contains__(self, name: bytes) -> bool:
-        """Whether some host has it."""
+        """Whether some host has it, or gets it, from one that may be gone."""
         place = self._places.get(name)
-        return place is not None and any(holder != CENTER for holder in place.holders)
+        return place is not None and (bool(place.transfers) or any(holder != CENTER for holder in place.holders))
 
     def knows(self, peer: int) -> bool:
         """Whether this host has said where it serves."""
@@ -77,11 +79,16 @@ class Places:
         self._of_host[peer] = {}
 
     def lose(self, peer: int) -> list[bytes]:
-        """A host is gone, with all it held and asked for; returns the objects that no host has any more."""
-        for key in [key for key in self._requests if key[0] == peer]:
+        """A host is gone, with all it held and asked for; returns the objects that are nowhere now."""
+        asked = [key for key in self._requests if key[0] == peer]
+        names = {self._requests[key]: None for key in asked} | self._of_host.pop(peer, {})
+        there = [name for name in names if name in self]
+        for name in names:
+            self._leave(peer, name)
+        for key in asked:
             self._end_request(key)
         self._addresses.pop(peer, None)
-        return [name for name in list(self._of_host.pop(peer, ())) if self._leave(peer, name)]
+        return [name for name in there if name not in self]
 
     def hold(self, peer: int, name: bytes) -> None:
         """This place has the object: a host, or the center. Others may get it there, and it wants it no more itself."""
@@ -94,9 +101,11 @@ class Places:
         self._serve_waiting(name)
 
     def let_go(self, peer: int, name: bytes) -> bool:
-        """This place does not have it any more. Returns whether no host has it now."""
+        """This place does not have it any more. Returns whether it is nowhere now."""
+        was_there = name in self
         self._of_host.get(peer, {}).pop(name, None)
-        return self._leave(peer, name)
+        self._leave(peer, name)
+        return was_there and name not in self
 
     def want(self, peer: int, request: int, name: bytes) -> None:
         """Somebody wants to get an object, which exists or is waited for."""
@@ -115,25 +124,45 @@ class Places:
         """As failed(), of what the center wanted itself."""
         return self.failed(CENTER, self._here.get(name, 0))
 
-    def give_up(self, peer: int, request: int) -> None:
-        """Somebody does not want any more what he wanted. A request that is over is passed over."""
-        if (peer, request) in self._requests:
+    def give_up(self, peer: int, request: int) -> bytes | None:
+        """Somebody does not want any more what he wanted. Returns the object if it is nowhere now."""
+        name = self._requests.get((peer, request), b"")
+        was_there = name in self
+        if name:
             self._end_request((peer, request))
+        return name if was_there and name not in self else None
 
     def failed(self, peer: int, request: int) -> bytes | None:
-        """It was not to be had where that was told, which is no place of it any more; another one is told.
+        """It was not to be had where that was told, and is had elsewhere: in the end by the center, which gives it on.
 
-        Returns the object if there is no other one. Requests that are over are passed over.
+        Who does not give it to the center is no place of it. Returns the object if it is nowhere now. Requests that are over
+        are passed over.
         """
-        name = self._requests.get((peer, request), b"")
+        key, name = (peer, request), self._requests.get((peer, request), b"")
         place = self._places.get(name)
-        holder = None if place is None else place.transfers.pop((peer, request), None)
+        holder = None if place is None else place.transfers.pop(key, None)
         if place is None or holder is None:
             return None
-        place.waiting.appendleft((peer, request))
-        self.let_go(holder, name)
-        self._serve_waiting(name)
-        return None if place.holders else name
+        place.waiting.appendleft(key)
+        place.failed.setdefault(key, set()).add(holder)
+        if holder in place.holders:
+            place.holders[holder] -= 1
+            if peer == CENTER:
+                self._outbox.send(holder, Drop(name))
+                self.let_go(holder, name)
+            elif holder == CENTER:
+                self._give_in(key)
+            elif place.failed[key].issuperset(place.holders):
+                self.want_here(name)
+        if name in self or CENTER in place.holders:
+            self._serve_waiting(name)
+            return None
+        return name
+
+    def _give_in(self, key: Key) -> None:
+        """Who cannot get it from the center cannot get it."""
+        self._end_request(key)
+        self._outbox.send(key[0], NotFound(key[1], False))
 
     def forget(self, name: bytes, freed: bool) -> None:
         """The object is freed, or lost: those who have it drop it, and those who want it hear of that."""
@@ -155,14 +184,11 @@ class Places:
 
     # ---- inside
 
-    def _leave(self, holder: int, name: bytes) -> bool:
+    def _leave(self, holder: int, name: bytes) -> None:
+        """Who is getting it there may still be lucky, and says how it ended."""
         place = self._places.get(name)
-        if place is None or holder not in place.holders:
-            return False
-        del place.holders[holder]
-        # Who was getting it there says so, or has it already.
-        self._forget_empty(name)
-        return name not in self
+        if place is not None and place.holders.pop(holder, None) is not None:
+            self._forget_empty(name)
 
     def _end_request(self, key: Key) -> None:
         """It is over, and so is its transfer."""
@@ -170,6 +196,7 @@ class Places:
         if key[0] == CENTER:
             del self._here[name]
         place = self._places[name]
+        place.failed.pop(key, None)
         holder = place.transfers.pop(key, None)
         if holder is None:
             place.waiting.remove(key)
@@ -185,12 +212,13 @@ class Places:
 
     def _serve_waiting(self, name: bytes) -> None:
         """Tell those who wait for an object where it is, as far as somebody has time."""
-        place = self._places[name]
-        while place.waiting and place.holders:
-            holder = min(place.holders, key=place.holders.__getitem__)
-            if place.holders[holder] >= MOST_TRANSFERS:
-                return
-            key = place.waiting.popleft()
+        place = self._places.get(name)
+        for key in list(place.waiting) if place is not None else ():
+            assert place is not None
+            holder = self._idle_holder(place, key)
+            if holder is None:
+                continue
+            place.waiting.remove(key)
             place.holders[holder] += 1
             place.transfers[key] = holder
             address = self._addresses.get(holder, "")
@@ -199,10 +227,16 @@ class Places:
             else:
                 self._outbox.send(key[0], Located(key[1], address))
 
+    def _idle_holder(self, place: _Place, key: Key) -> int | None:
+        """The least busy place that has time for this request, and did not fail it."""
+        failed = place.failed.get(key, ())
+        idle = [holder for holder, count in place.holders.items() if count < MOST_TRANSFERS and holder not in failed]
+        return min(idle, key=place.holders.__getitem__, default=None)
+
     # ---- doubted
 
     def names(self) -> set[bytes]:
-        """The objects that some host has."""
+        """The objects that are somewhere, but perhaps in the center too."""
         return {name for name in self._places if name in self}
 
     def check(self) -> None:
@@ -214,7 +248,8 @@ class Places:
             for holder, count in place.holders.items():
                 assert count == sum(used == holder for used in place.transfers.values()) <= MOST_TRANSFERS
                 assert holder == CENTER or name in self._of_host[holder]
-            assert not place.waiting or all(count == MOST_TRANSFERS for count in place.holders.values())
+            assert not any(self._idle_holder(place, key) is not None for key in place.waiting)
+            assert place.failed.keys() <= {*place.transfers, *place.waiting}
             requests |= dict.fromkeys((*place.transfers, *place.waiting), name)
         assert requests == self._requests
         assert self._here == {name: key[1] for key, name in requests.items() if key[0] == CENTER}

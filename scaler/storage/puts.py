@@ -157,8 +157,10 @@ class Puts:
             return
         held = self._objects.add(name, content, owner)
         self.count += 1
-        if self._durable or (self._objects.upstream is not None and owner != NOBODY):
+        if self._durable:
             self._unsaved[held.key] = []
+        elif owner != NOBODY:
+            self._await_center(held)
         self.answer(peer, Stored(request, False), name)
         for other, other_request in tuple(self._uploads.get(name, ())):
             self._save(self._users[other].uploads[other_request])
@@ -175,6 +177,7 @@ class Puts:
         self._answer_upload(upload)
         if upload.owner != NOBODY:
             self._objects.own(upload.object, upload.owner)
+            self._await_center(self._objects.get(upload.object))
         self.count += 1
         self.saved_count += 1
         self.answer(upload.peer, Stored(upload.request, True), upload.object)
@@ -194,6 +197,11 @@ class Puts:
         if self._durable:
             self._answer_saved(key)
         self._objects.dispose(held)
+
+    def _await_center(self, held: Held | None) -> None:
+        """On a host, answers for this object wait until the center knows of it."""
+        if held is not None and self._objects.upstream is not None:
+            self._unsaved.setdefault(held.key, [])
 
     def _answer_saved(self, key: int) -> None:
         for peer, stored in self._unsaved.pop(key, ()):

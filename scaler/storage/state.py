@@ -86,7 +86,7 @@ class StorageState:
             self._gets.arrived,
             self._close,
         )
-        self._hosts = Hosts(self._objects, self._outbox)
+        self._hosts = Hosts(self._objects, self._gets, self._outbox)
         self._host_peers: dict[int, Peer] = {}
         self._center = None
         if self.upstream is not None:

@@ -20,8 +20,8 @@ class Upstream:
         self.peer: int | None = None
         """The connection to the center, while there is one."""
         self._outbox = outbox
-        self._objects: dict[bytes, tuple[bytes, int]] = {}
-        """What is here: owner and size."""
+        self._objects: dict[bytes, tuple[dict[bytes, None], int]] = {}
+        """What is here: owners, and size."""
         self._unsaid: dict[bytes, None] = {}
         """Of these, what the center was not told of."""
         self._gone: list[bytes] = []
@@ -51,7 +51,14 @@ class Upstream:
     def add(self, name: bytes, owner: bytes, size: int) -> None:
         """An object is here now."""
         self._wanted.pop(name, None)
-        self._objects[name] = owner, size
+        self._objects[name] = {owner: None}, size
+        self._unsaid[name] = None
+
+    def own(self, name: bytes, owner: bytes) -> None:
+        """Somebody put once more what is here."""
+        owners, _ = self._objects[name]
+        owners.pop(NOBODY, None)
+        owners[owner] = None
         self._unsaid[name] = None
 
     def remove(self, name: bytes) -> None:
@@ -93,7 +100,8 @@ class Upstream:
 
     def is_copy(self, name: bytes) -> bool:
         """Whether others have it, too."""
-        return self._objects.get(name, (b"", 0))[0] == NOBODY
+        found = self._objects.get(name)
+        return found is not None and NOBODY in found[0]
 
     def wanted(self, request: int) -> bytes | None:
         """The object of this request, if it is wanted still."""
@@ -111,12 +119,12 @@ class Upstream:
             self._outbox.send(self.peer, LetGo(b"".join(self._gone)))
             self._gone.clear()
         if self._unsaid:
-            names, self._unsaid = list(self._unsaid), {}
-            owners = b"".join(self._objects[name][0] for name in names)
-            sizes = array("Q", [self._objects[name][1] for name in names])
+            rows = [(name, owner) for name in self._unsaid for owner in self._objects[name][0]]
+            names, owners = (b"".join(column) for column in zip(*rows, strict=True))
+            sizes = array("Q", [self._objects[name][1] for name, _ in rows])
             self._requests += 1
-            self._said[self._requests] = names
-            self._outbox.send(self.peer, Hold(self._requests, b"".join(names), owners, sizes))
+            self._said[self._requests], self._unsaid = list(self._unsaid), {}
+            self._outbox.send(self.peer, Hold(self._requests, names, owners, sizes))
 
     def _locate(self, name: bytes, existed: bool) -> None:
         self._requests += 1
