@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from scaler.ids import Address
+from scaler.ids import Address, content_object_id
 from scaler.machine import Output
 from scaler.messages import Chunk, Mapped, Message, Role, Shared, StorageFailure, StorageFailureReason
 from scaler.net.daemon import Daemon, log
@@ -47,6 +47,9 @@ class StorageService:
         self._daemon = daemon
         raise_descriptor_limit()
         daemon.driver.paused = self._paused
+        if self._settings.durable:
+            # Another identity would tell that what was here is lost.
+            daemon.driver.identity = content_object_id(self._settings.spill_url.encode())
         self.address = await daemon.driver.listen(self.address, {Role.storage_user})
         # Not before: what another server left is deleted or taken over, and one that still runs has this address. And nobody
         # is heard in between, since nothing is awaited.
