@@ -24,7 +24,8 @@
 # is put as `Piece`s, too: it counts as the server's memory from `stored` on.
 #
 # Loss: a put that was not answered did not happen. Objects outlive connections; they end with their owners, and with the
-# server: a restarted one is empty, unless it is durable. Another identity in its Welcome tells that it was restarted.
+# server: a restarted one is empty, which another identity in its Welcome tells. One that is durable has its objects, and its
+# identity, again.
 
 struct ToStorage {
   union {

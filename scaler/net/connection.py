@@ -17,6 +17,8 @@ from scaler.wire.handshake import Dialer, Listener, handshake_codec
 
 HANDSHAKE_SECONDS = 10.0
 READ_BYTES = 256 << 10
+TURN_BYTES = 1 << 20
+"""After so many bytes of one peer the others have their turn. Some loops read on and on as long as more arrives."""
 PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
@@ -77,6 +79,8 @@ class Connection(asyncio.BufferedProtocol):
         """The owner wants nothing more read."""
         self._behind = False
         """The peer does not read what it is sent."""
+        self._read_in_turn = 0
+        self._others_turn = False
         self._over = False
         self._finished = False
         self.remote = "?"
@@ -126,6 +130,15 @@ class Connection(asyncio.BufferedProtocol):
             self._unreadable(str(frames.error))
         if self._read_all is not None:
             self._read_all()
+        self._read_in_turn += nbytes
+        if self._read_in_turn >= TURN_BYTES and not self._others_turn:
+            self._others_turn = True
+            self._read_or_not()
+            asyncio.get_running_loop().call_soon(self._begin_turn)
+
+    def _begin_turn(self) -> None:
+        self._read_in_turn, self._others_turn = 0, False
+        self._read_or_not()
 
     def eof_received(self) -> bool:
         return False
@@ -165,7 +178,7 @@ class Connection(asyncio.BufferedProtocol):
     def _read_or_not(self) -> None:
         if self._closing or self._transport.is_closing():
             return
-        if self._held or self._behind:
+        if self._held or self._behind or self._others_turn:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()

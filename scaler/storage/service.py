@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from scaler.ids import Address
+from scaler.ids import Address, content_object_id
 from scaler.machine import Output
 from scaler.messages import Chunk, Mapped, Message, Role, Shared, StorageFailure, StorageFailureReason
 from scaler.net.daemon import Daemon, log
@@ -62,6 +62,9 @@ class StorageService:
         self._loop = asyncio.get_running_loop()
         raise_descriptor_limit()
         daemon.driver.paused = self._paused
+        if self._settings.durable:
+            # Another identity would tell that what was here is lost.
+            daemon.driver.identity = content_object_id(self._settings.spill_url.encode())
         roles = {Role.storage_user} if self._center else {Role.storage_user, Role.host_storage}
         self.address = await daemon.driver.listen(self.address, roles)
         # Not before: what another server left is deleted or taken over, and one that still runs has this address. And nobody

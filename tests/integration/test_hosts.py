@@ -97,7 +97,9 @@ def test_a_chain_stays_on_its_host_and_a_client_gets_its_end(client: Client, add
     assert client.submit(made, 3).result().sum() == 3.0 * MEGABYTE / 8
 
 
-def test_what_both_need_is_in_both_and_freed_in_both(client: Client, hosts: list[Host], addresses: tuple[str, str]) -> None:
+def test_what_both_need_is_in_both_and_freed_in_both(
+    client: Client, hosts: list[Host], addresses: tuple[str, str]
+) -> None:
     argument = client.send_object(made(1))
     sums = client.map(summed, [argument] * 20)
     assert {where for _, where in sums} == {host.address for host in hosts}

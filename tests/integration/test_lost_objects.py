@@ -23,6 +23,8 @@ class Cluster:
     address: str
     kill_storage: Callable[[], None]
     start_storage: Callable[[], None]
+    wait_until_noticed: Callable[[], None]
+    """Until the scheduler has seen that the storage is another one: only then can it say so."""
 
     def replace_storage(self) -> None:
         self.kill_storage()
@@ -33,7 +35,7 @@ class Cluster:
 def cluster(free_addresses, start) -> Iterator[Cluster]:
     scheduler, storage = free_addresses
     running = [start("scaler_object_storage_server", storage)]
-    start("scaler_scheduler", scheduler, "-osa", storage)
+    log = start("scaler_scheduler", scheduler, "-osa", storage)
     start("scaler_cluster", "-n", "2", scheduler)
 
     def kill_storage() -> None:
@@ -44,7 +46,10 @@ def cluster(free_addresses, start) -> Iterator[Cluster]:
         running.append(start("scaler_object_storage_server", storage))
         running[-1].wait_for_line("listen to object storage address")
 
-    yield Cluster(scheduler, kill_storage, start_storage)
+    def wait_until_noticed() -> None:
+        log.wait_for_line("was restarted")
+
+    yield Cluster(scheduler, kill_storage, start_storage, wait_until_noticed)
 
 
 @pytest.fixture
@@ -235,6 +240,7 @@ def test_what_is_not_kept_ends_with_an_error_that_says_so(client, cluster):
     client._service.objects.kept.limit = SIZE // 2
     reference = client.send_object(np.ones(SIZE), name="table")
     cluster.replace_storage()
+    cluster.wait_until_noticed()
     with pytest.raises(ObjectLostError) as caught:
         client.submit(grown, reference, 1).result(20)
     text = str(caught.value)

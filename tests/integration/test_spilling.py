@@ -216,6 +216,7 @@ def test_durable_objects_outlive_a_killed_server(start, free_addresses, bucket) 
     again = start(*arguments)
     again.wait_for_line("found 8 objects")
     assert all(same(user.get(name), sample, MIB) for name, sample in samples.items())
+    assert user.instances == 1, "nothing is lost, so nobody need make anything again"
     user.release(list(samples), ANN)
     assert user.statistics().objects == 0
     user.close()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from scaler.messages import (
 from scaler.net import connection as connection_module
 from scaler.net import driver as driver_module
 from scaler.net.driver import Driver, new_event_loop
+from scaler.wire.codec import codec
 from scaler.wire.frame_reader import FrameReader
 from scaler.wire.handshake import handshake_codec
 
@@ -407,6 +410,37 @@ def test_a_paused_peer_is_not_read_from_until_it_is_resumed(go: Any) -> None:
         assert listens.heard == []
         say(listener, listens, Resume(peer))
         await listens.until(lambda: len(listens.heard) == 3)
+
+    go(scenario)
+
+
+def test_a_peer_that_sends_without_end_leaves_the_others_their_turns(go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(net: Net) -> None:
+        listens, _, dials, dialer = await net.pair(Role.storage_user)
+        turns, received = [0], []
+        tell = listens.receive
+
+        def receive(*arguments: Any) -> None:
+            received.append(turns[0])
+            tell(*arguments)
+
+        def turn() -> None:
+            turns[0] += 1
+            loop.call_soon(turn)
+
+        loop = asyncio.get_running_loop()
+        loop.call_soon(turn)
+        monkeypatch.setattr(listens, "receive", receive)
+        connection = dialer.connections[dials.peers[0]]
+        put = codec("storage", "ToStorage").frame(Put(1, b"", b"", 1 << 16, 0), 1 << 16) + bytes(1 << 16)
+        with socket.socket(fileno=os.dup(connection._transport.get_extra_info("socket").fileno())) as sock:
+            sock.settimeout(LIMIT)
+            sender = threading.Thread(target=sock.sendall, args=(put * 256,))
+            sender.start()
+            sender.join(0.1)  # Nothing is read meanwhile, so that there is much to read.
+            await listens.until(lambda: len(listens.heard) == 256)
+            sender.join()
+        assert max(Counter(received).values()) <= 20, "1 MiB, and what one call reads"
 
     go(scenario)
 
