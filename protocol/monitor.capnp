@@ -4,6 +4,8 @@
 # The monitor sends `subscribe`. The scheduler answers with an `update` that is `full`, and then with one that tells what
 # changed, every interval. A monitor that does not read misses updates and then gets a full one.
 
+using Storage = import "storage.capnp";
+
 struct MonitorToScheduler {
   union {
     unspecified @0 :Void;
@@ -41,6 +43,8 @@ struct Update {
   # All of them, always.
   schedulerCpuPercent @7 :Float32;
   schedulerResidentBytes @8 :UInt64;
+  objects @9 :Storage.Statistics;
+  # Of the object storage server, as it said last; zeros before that. The request number means nothing.
 }
 
 struct TaskCounts {

@@ -229,4 +229,10 @@ struct Statistics {
   # Gets of what was in memory.
   getsRestored @18 :UInt64;
   # Gets of what was only on disk. All other gets waited for an object to exist, or failed.
+  hosts @19 :UInt64;
+  # Storages of hosts that are connected (host.capnp); 0 for the storage of a host, as the next two.
+  objectsOnHosts @20 :UInt64;
+  # Now. Those that are here too count as well.
+  transfers @21 :UInt64;
+  # Since the start: how often a host, or this server, was told where to get an object.
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from scaler.messages.storage import Statistics
 
 
 @dataclass(slots=True)
@@ -68,3 +70,4 @@ class Update:
     managers: list[ManagerFacts]
     scheduler_cpu_percent: float = 0.0
     scheduler_resident_bytes: int = 0
+    objects: Statistics = field(default_factory=Statistics)

@@ -120,22 +120,25 @@ class StatisticsRequest:
 
 @dataclass(slots=True)
 class Statistics:
-    request: int
-    objects: int
-    bytes: int
-    owners: int
-    waiting_gets: int
-    puts: int
-    gets: int
-    freed: int
-    puts_saved: int
-    memory_bytes: int
-    memory_limit_bytes: int
-    spilled_objects: int
-    spilled_bytes: int
-    waiting_puts: int
-    spills: int
-    spill_failures: int
-    restores: int
-    gets_at_once: int
-    gets_restored: int
+    request: int = 0
+    objects: int = 0
+    bytes: int = 0
+    owners: int = 0
+    waiting_gets: int = 0
+    puts: int = 0
+    gets: int = 0
+    freed: int = 0
+    puts_saved: int = 0
+    memory_bytes: int = 0
+    memory_limit_bytes: int = 0
+    spilled_objects: int = 0
+    spilled_bytes: int = 0
+    waiting_puts: int = 0
+    spills: int = 0
+    spill_failures: int = 0
+    restores: int = 0
+    gets_at_once: int = 0
+    gets_restored: int = 0
+    hosts: int = 0
+    objects_on_hosts: int = 0
+    transfers: int = 0

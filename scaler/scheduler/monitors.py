@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from scaler._core.loads import Loads
 from scaler.machine import Outbox
-from scaler.messages import ClientFacts, ManagerFacts, TaskCounts, Update, WorkerFacts
+from scaler.messages import ClientFacts, ManagerFacts, Statistics, TaskCounts, Update, WorkerFacts
 from scaler.scheduler.sessions import ClientSession, ManagerSession, WorkerSession
 
 SHORTEST_INTERVAL_SECONDS = 0.1
@@ -29,6 +29,8 @@ class Monitors:
         self.cpu_percent = 0.0
         self.resident_bytes = 0
         """The scheduler's own, told by its service."""
+        self.objects = Statistics()
+        """Of the object storage, as it said last."""
         self._subscriptions: dict[int, _Subscription] = {}
 
     def subscribe(self, peer: int, interval_milliseconds: int, now: float) -> None:
@@ -60,11 +62,11 @@ class Monitors:
         workers: Iterable[WorkerSession],
         managers: Iterable[ManagerSession],
         loads: Loads,
-    ) -> None:
-        """Tell those whose time has come."""
+    ) -> bool:
+        """Tell those whose time has come. Returns whether there were any."""
         due = {p: s for p, s in self._subscriptions.items() if not s.paused and now >= s.next}
         if not due:
-            return
+            return False
         facts = {worker.identity: _worker_facts(worker, loads) for worker in workers}
         client_facts = [ClientFacts(c.identity, c.name, c.peer is not None, c.unfinished) for c in clients]
         manager_facts = [_manager_facts(manager) for manager in managers]
@@ -80,10 +82,12 @@ class Monitors:
                 manager_facts,
                 self.cpu_percent,
                 self.resident_bytes,
+                self.objects,
             )
             subscription.told, subscription.full = facts, False
             subscription.next = now + subscription.interval
             out.send(peer, update)
+        return True
 
 
 def _worker_facts(worker: WorkerSession, loads: Loads) -> WorkerFacts:

@@ -24,6 +24,8 @@ from scaler.messages import (
     Role,
     ShutdownManager,
     ShutdownWorker,
+    Statistics,
+    StatisticsRequest,
     Subscribe,
     TaskCounts,
 )
@@ -56,6 +58,7 @@ class SchedulerState:
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None
         self._storage_identity = b""
+        self._statistics_asked = 0
         self._owed_to_storage: list[Message] = []
         self._housekeeping_at: float | None = None
         self._stopping = False
@@ -85,6 +88,8 @@ class SchedulerState:
                 self.workers.receive(peer, who, message, now)
             elif who.role == Role.manager:
                 self._from_manager(peer, message, now)
+            elif peer == self._storage and isinstance(message, Statistics):
+                self.monitors.objects = message
             elif who.role == Role.monitor and isinstance(message, Subscribe):
                 self.monitors.subscribe(peer, message.interval_milliseconds, now)
         except (ProtocolError, ValueError, IndexError, KeyError, OverflowError) as error:
@@ -216,7 +221,7 @@ class SchedulerState:
     def _publish(self, now: float) -> None:
         for session in self.clients.sessions.values():
             session.unfinished = self.board.count_of(session.number)
-        self.monitors.publish(
+        published = self.monitors.publish(
             self._out,
             now,
             self.unix_offset + now,
@@ -226,6 +231,9 @@ class SchedulerState:
             self._managers.values(),
             self.board.loads,
         )
+        if published and self._storage is not None:
+            self._statistics_asked += 1
+            self._out.send(self._storage, StatisticsRequest(self._statistics_asked))
 
     def task_counts(self) -> TaskCounts:
         """How many tasks are in each state, and how many ended how."""

@@ -81,6 +81,7 @@ class Objects:
             "spills": self.spills,
             "spill_failures": self.spill_failures,
             "restores": self.restores,
+            **self.places.snapshot(),
         }
 
     # ---- coming and going

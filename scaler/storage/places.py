@@ -42,6 +42,8 @@ class Places:
     """By object id. ``not_found`` is told when the center wants what is nowhere, and whether that was freed."""
 
     def __init__(self, outbox: Outbox, not_found: Callable[[bytes, bool], None]) -> None:
+        self.transfers = 0
+        """How often somebody was told where to get an object."""
         self._outbox = outbox
         self._not_found = not_found
         self._places: dict[bytes, _Place] = {}
@@ -70,6 +72,13 @@ class Places:
         """Whether anybody waits to get it."""
         place = self._places.get(name)
         return place is not None and bool(place.waiting)
+
+    def snapshot(self) -> dict[str, int]:
+        """The numbers of ``Statistics`` that are known here."""
+        names: set[bytes] = set()
+        for held in self._of_host.values():
+            names.update(held)
+        return {"hosts": len(self._addresses), "objects_on_hosts": len(names), "transfers": self.transfers}
 
     # ---- told
 
@@ -220,6 +229,7 @@ class Places:
                 continue
             place.waiting.remove(key)
             place.holders[holder] += 1
+            self.transfers += 1
             place.transfers[key] = holder
             address = self._addresses.get(holder, "")
             if key[0] == CENTER:

@@ -42,6 +42,8 @@ from scaler.messages import (
     ShutdownRefused,
     ShutdownWorker,
     Started,
+    Statistics,
+    StatisticsRequest,
     Submit,
     Subscribe,
     TaskOptions,
@@ -880,6 +882,18 @@ def test_a_monitor_gets_all_and_then_what_changed() -> None:
     assert fourth.full and len(fourth.workers) == 1
     rig.lose(monitor)
     assert of(rig.at(rig.now + 5), Update) == [] and worker.outputs
+
+
+def test_a_monitor_is_told_what_the_object_storage_said_last() -> None:
+    rig = Rig()
+    storage, _ = rig.connect(Role.storage_user, b"S" * 16)
+    monitor, _ = rig.connect(Role.monitor, b"M" * 16)
+    outputs = rig.say(monitor, Subscribe(500))
+    assert of(outputs, Update)[0].objects == Statistics()
+    assert of(outputs, StatisticsRequest, storage) == [StatisticsRequest(1)]
+    rig.say(storage, Statistics(1, objects=3, bytes=9, spilled_objects=1, gets=5, gets_at_once=4))
+    (update,) = of(rig.at(rig.now + 0.5), Update)
+    assert (update.objects.objects, update.objects.spilled_objects, update.objects.gets_at_once) == (3, 1, 4)
 
 
 def test_a_monitor_is_told_every_second_unless_it_says_otherwise_and_not_faster_than_ten_times() -> None:

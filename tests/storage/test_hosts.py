@@ -191,6 +191,8 @@ def test_what_a_client_put_is_fetched_from_the_center_and_dropped_with_its_last_
     assert net.fetch() == (1, "")
     net.get(2, X)
     net.fetch()
+    counts = net.states[CENTER].snapshot()
+    assert (counts["hosts"], counts["objects_on_hosts"], counts["transfers"]) == (2, 1, 2)
     net.say(CENTER, Release(X, ANN))
     assert not any(net.has(number, X) for number in range(3))
     assert reason(net.get(1, X)) == reason(net.get(CENTER, X)) == StorageFailureReason.freed
