@@ -225,44 +225,46 @@ class Executor:
 
     def _outcome(self, number: int, payload: bytes, inputs: list[tuple[int, bytes]]) -> tuple[ResultStatus, bytes]:
         """How a call ended."""
+        began = False
         try:
+            serializer, function = self._loaded.get(number) or self._load(number)
+            args, kwargs = self._arguments(serializer, number, payload, inputs)
+            began = self._calling = True
             try:
-                call = self._prepared(number, payload, inputs)
-            except ObjectMissingError as error:
-                return ResultStatus.object_lost, self._lost(error, inputs)
-            return self._call(number, *call)
+                result = function(*args, **kwargs)
+            finally:
+                self._calling = False
+            return self._written(serializer, result, number)
         except BaseException as error:  # also SystemExit and KeyboardInterrupt: they end the task, not the executor
+            if isinstance(error, ObjectMissingError) and not began:
+                return ResultStatus.object_lost, self._lost(error, inputs)
             serializer = self._loaded.get(number, (serialization.DefaultSerializer(), None))[0]
-            return ResultStatus.failed, serialization.write_failure(serializer, error, skip_frames=2)
+            return ResultStatus.failed, serialization.write_failure(serializer, error, skip_frames=1)
 
-    def _prepared(
-        self, number: int, payload: bytes | memoryview, inputs: list[tuple[int, bytes]]
+    def _arguments(
+        self,
+        serializer: serialization.Serializer,
+        number: int,
+        payload: bytes | memoryview,
+        inputs: list[tuple[int, bytes]],
     ) -> tuple[Sequence[Any], dict[str, Any]]:
-        """The arguments of a call. Raises ObjectMissingError for lost objects, also where the function is one."""
-        serializer, _ = self._function(number)
+        """Of a call. Raises ObjectMissingError for lost objects."""
         name = self._functions[number].name
         kind = payload[:1]
         if kind == serialization.STORED:
             payload = self.fetch(serialization.REFERENCE.unpack(payload[1:])[0])
             kind = payload[:1]
-        values = [self._input(serializer, status, data, name) for status, data in inputs]
-        args: Sequence[Any] = values
-        kwargs: dict[str, Any] = {}
-        if kind != serialization.INPUTS:
+        if kind == serialization.INLINE and not inputs:
             args, kwargs = serialization.read(serializer, payload[1:], f"the arguments of {name}")
+            return args, kwargs
+        values = [self._input(serializer, status, data, name) for status, data in inputs]
+        if kind == serialization.INPUTS:
+            return values, {}
+        args, kwargs = serialization.read(serializer, payload[1:], f"the arguments of {name}")
         if kind == serialization.TEMPLATE:
             args = [serialization.evaluate(entry, values) for entry in args]
             kwargs = {key: serialization.evaluate(entry, values) for key, entry in kwargs.items()}
         return args, kwargs
-
-    def _call(self, number: int, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[ResultStatus, bytes]:
-        serializer, function = self._function(number)
-        self._calling = True
-        try:
-            result = function(*args, **kwargs)
-        finally:
-            self._calling = False
-        return self._written(serializer, result, number)
 
     def _lost(self, error: ObjectMissingError, inputs: list[tuple[int, bytes]]) -> bytes:
         """What is to be made again before the call can be: all inputs that are gone, or else the object that was missed."""
@@ -276,15 +278,13 @@ class Executor:
                     lost += LOST_OBJECT.pack(place, name)
         return lost or LOST_OBJECT.pack(NO_INPUT, error.object_id)
 
-    def _function(self, number: int) -> tuple[serialization.Serializer, Any]:
-        loaded = self._loaded.get(number)
-        if loaded is None:
-            function = self._functions.get(number)
-            if function is None:
-                raise TaskLostError(f"function {number} is not defined here")
-            content = self.fetch(function.object) if function.object else function.content
-            loaded = serialization.read_function(function.serializer, content, function.name)
-            self._loaded[number] = loaded
+    def _load(self, number: int) -> tuple[serialization.Serializer, Any]:
+        """A function that is called for the first time. Raises ObjectMissingError where it is a lost object."""
+        function = self._functions.get(number)
+        if function is None:
+            raise TaskLostError(f"function {number} is not defined here")
+        content = self.fetch(function.object) if function.object else function.content
+        loaded = self._loaded[number] = serialization.read_function(function.serializer, content, function.name)
         return loaded
 
     def _input(self, serializer: serialization.Serializer, status: int, data: bytes | memoryview, name: str) -> Any:
