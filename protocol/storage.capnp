@@ -5,7 +5,7 @@
 # identity of a client). The server never looks into an object.
 #
 # Ids: of content, BLAKE2b with 16 bytes of digest over the bytes, so that the same bytes are held and sent once; or 16
-# random bytes for what is made once, such as a result. The owner of 16 zeros is nobody: it is used between storages (host.capnp).
+# random bytes for what is made once, such as a result, and for what is compared instead, in shared memory. The owner of 16 zeros is nobody: it is used between storages (host.capnp).
 #
 # Chunks: bytes travel as *attachments* of `put` and `chunk` frames (README.md), at most 1 MiB each, in rising order without
 # gaps, so that other messages pass between them.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import Buffer
 
 from scaler.buffers import size_of
+from scaler.client.fingerprints import Fingerprints, fingerprint, is_same
 from scaler.client.kept_content import KeptContent, each_id
 from scaler.client.lineage import Lineage
 from scaler.client.releases import Releases
@@ -19,12 +20,10 @@ from scaler.client.state import Group
 from scaler.errors import ObjectLostError, ObjectMissingError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity
 from scaler.storage.client import StorageClient
+from scaler.storage.content import SHARED_BYTES
 
 if TYPE_CHECKING:
     from scaler.client.service import ClientService
-
-HASHED_BYTES = 1 << 20
-"""Larger objects in shared memory have random names."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +42,7 @@ class ClientObjects:
         """How often each object is used that this client put."""
         self.kept = KeptContent(service.lock)
         self.lineage = Lineage(service, self)
+        self._fingerprints = Fingerprints(service.lock)
         self.names: dict[bytes, str] = {}
         """What people call objects, of those that have a name."""
         self._service = service
@@ -65,16 +65,26 @@ class ClientObjects:
     # ---- what this client put
 
     def put(self, content: list[Buffer]) -> bytes:
-        """Put bytes into the object storage, once more counted for this client; returns their id."""
-        object_id = self._id_of(content)
+        """Put bytes into the object storage, once more counted for this client; returns their id.
+
+        The same bytes are there once. Small objects are named by their bytes; in shared memory naming a large one would cost
+        more than writing it, so it is compared to the one it may be the same as.
+        """
+        if size_of(content) < SHARED_BYTES or not self._client().shares():
+            object_id = content_object_id(*content)
+            self._use_or_put(object_id, content)
+            return object_id
+        print_of_it = fingerprint(content)
+        object_id = self._same_as(print_of_it, content) or new_identity()
         self._use_or_put(object_id, content)
+        self._fingerprints.add(print_of_it, object_id)
         return object_id
 
-    def _id_of(self, content: list[Buffer]) -> bytes:
-        """By content where that saves sending it twice; in shared memory, naming costs more than that."""
-        if size_of(content) > HASHED_BYTES and self._client().shares():
-            return new_identity()
-        return content_object_id(*content)
+    def _same_as(self, print_of_it: bytes, content: list[Buffer]) -> bytes | None:
+        """What this client has put and still uses, if that has the same bytes."""
+        object_id = self._fingerprints.find(print_of_it)
+        kept = self.kept.get(object_id) if object_id is not None and object_id in self.uses else None
+        return object_id if kept is not None and len(kept) == 1 and is_same(content, kept[0]) else None
 
     def _use_or_put(self, object_id: bytes, content: Sequence[Buffer]) -> None:
         """Count one use more. Who counts the first one puts it, and the others wait for that."""
@@ -182,6 +192,7 @@ class ClientObjects:
         """Free what nobody wants."""
         self.lineage.forget(object_id)
         self.kept.unused(object_id)
+        self._fingerprints.forget(object_id)
         self.names.pop(object_id, None)
         if self._is_input(object_id):
             return

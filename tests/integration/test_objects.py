@@ -9,6 +9,7 @@ import threading
 import zlib
 
 import cloudpickle
+import numpy as np
 import pytest
 
 from scaler import Client, ObjectReference, SerializationError
@@ -314,3 +315,18 @@ class TestSerializers:
     def test_an_exception_arrives_as_itself(self, custom):
         with pytest.raises(LookupError, match="3"):
             custom.submit(fail_with_large, b"abc").result(20)
+
+
+def test_equal_arrays_are_stored_once(client):
+    arrays = [np.full(1_000_000, 7.0) for _ in range(3)]
+    other = np.full(1_000_000, 7.0)
+    other[123_456] = 8.0
+    service = client._service
+    before = service.objects._client().statistics().bytes
+    references = [client.send_object(array) for array in (*arrays, other)]
+    stored = service.objects._client().statistics().bytes - before
+    assert 16_000_000 <= stored < 17_000_000, "the three are one"
+    assert client.map(np.sum, references) == [7_000_000.0] * 3 + [7_000_001.0]
+    for reference in references[:2]:
+        client.free_object(reference)
+    assert client.submit(np.sum, references[2]).result() == 7_000_000.0
