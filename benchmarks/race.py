@@ -16,7 +16,16 @@ from benchmarks.contestant import Contestant
 from benchmarks.environments import Unavailable, interpreter
 
 SYSTEMS = ("scaler", "pool", "executor", "opengris", "dask", "ray")
-COUNTS = {"idle": 3, "submit": 20_000, "map": 1_000_000, "round_trip": 1000, "graph": 15_000, "echo": 3}
+COUNTS = {
+    "idle": 3,
+    "submit": 20_000,
+    "map": 1_000_000,
+    "round_trip": 1000,
+    "graph": 15_000,
+    "echo": 3,
+    "shared": 3,
+    "megabytes": 200,
+}
 """How many tasks (for idle: seconds) a measure takes."""
 FEWER: dict[str, dict[str, int]] = {
     "executor": {"map": 100_000},

@@ -19,6 +19,8 @@ ROWS = (
     ("round_trip", "p99", "round trip p99, us"),
     ("graph", "value", "tree graph, nodes/s"),
     ("echo", "value", "100 MiB array echo, s"),
+    ("shared", "value", "100 MiB array shared by 20 tasks, s"),
+    ("megabytes", "value", "1 MiB bytes there and back, MB/s"),
     ("idle", "value", "idle, memory of all processes (PSS), MB"),
     ("idle", "cpu_percent", "idle, CPU of all processes, %"),
 )
@@ -92,7 +94,7 @@ def _cell(results: Results, system: str, measure: str, field: str) -> str:
 def _notes(results: Results) -> str:
     """How many tasks, and every dash of the table with its reason."""
     notes = []
-    for measure in ("submit", "map", "round_trip", "graph", "echo"):
+    for measure in ("submit", "map", "round_trip", "graph", "echo", "shared", "megabytes"):
         counts: dict[int, list[str]] = {}
         for name in results["systems"]:
             for count in {int(value) for value in values(results, name, measure, "count")}:

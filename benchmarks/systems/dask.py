@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from systems.system import System
@@ -26,6 +27,9 @@ class Adapter(System):
 
     def call(self, value: Any) -> Any:
         return self.client.submit(noop, value, pure=False).result()
+
+    def calls(self, function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+        return list(self.client.gather([self.client.submit(function, *args, pure=False) for args in arguments]))
 
     def compute(self, graph: dict[str, Any], key: str) -> Any:
         return self.client.get(graph, [key], optimize_graph=False)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -23,6 +24,9 @@ class Adapter(System):
 
     def call(self, value: Any) -> Any:
         return self.pool.submit(noop, value).result()
+
+    def calls(self, function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+        return [future.result() for future in [self.pool.submit(function, *args) for args in arguments]]
 
     def stop(self) -> None:
         self.pool.shutdown()

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 from systems.system import Missing, System
-from systems.work import ARRAY_BYTES, tree
+from systems.work import ARRAY_BYTES, element, noop, tree
 
 Answer = dict[str, Any]
 
@@ -79,20 +79,49 @@ def round_trip(system: System, count: int) -> Answer:
     return {"value": statistics.median(taken) * 1e6, "p99": taken[int(count * 0.99)] * 1e6, "count": count}
 
 
-def echo(system: System, count: int) -> Answer:
-    """Seconds for an array of 100 MiB to a task and back; the median of ``count`` arrays."""
+def _array() -> Any:
+    """100 MiB that no system has seen before."""
     try:
         import numpy
     except ImportError:
         raise Missing("numpy is not installed there") from None
+    return numpy.frombuffer(random.randbytes(1 << 20) * (ARRAY_BYTES >> 20), dtype=numpy.float64)
+
+
+def echo(system: System, count: int) -> Answer:
+    """Seconds for an array of 100 MiB to a task and back; the median of ``count`` arrays."""
     taken = []
     for _ in range(count):
-        array = numpy.frombuffer(random.randbytes(1 << 20) * (ARRAY_BYTES >> 20), dtype=numpy.float64)
+        array = _array()
         began = time.perf_counter()
         returned = system.call(array)
         taken.append(time.perf_counter() - began)
         assert returned.nbytes == ARRAY_BYTES and returned[-1] == array[-1]
     return {"value": statistics.median(taken), "count": count}
+
+
+def shared(system: System, count: int) -> Answer:
+    """Seconds for 20 tasks that take the same array of 100 MiB; the median of ``count`` arrays."""
+    taken = []
+    for _ in range(count):
+        array = _array()
+        began = time.perf_counter()
+        found = system.calls(element, [(array, place) for place in range(20)])
+        taken.append(time.perf_counter() - began)
+        assert found == [float(value) for value in array[:20]]
+    return {"value": statistics.median(taken), "count": count}
+
+
+def megabytes(system: System, count: int) -> Answer:
+    """MB/s of ``count`` different bytes objects of 1 MiB, to a task each and back, counted both ways; the best of three."""
+    rest, taken = random.randbytes((1 << 20) - 16), []
+    for _ in range(3):
+        began = time.perf_counter()
+        found = system.calls(noop, [(random.randbytes(16) + rest,) for _ in range(count)])
+        taken.append(time.perf_counter() - began)
+        assert len(found) == count and all(value[16:] == rest for value in found)
+        del found
+    return {"value": 2 * count * (1 << 20) / 1e6 / min(taken), "count": count}
 
 
 def idle(system: System, count: int) -> Answer:
@@ -122,5 +151,7 @@ MEASURES: dict[str, Callable[[System, int], Answer]] = {
     "round_trip": round_trip,
     "graph": graph,
     "echo": echo,
+    "shared": shared,
+    "megabytes": megabytes,
     "processes": processes,
 }

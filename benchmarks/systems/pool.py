@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from typing import Any
 
 from systems.system import System
@@ -22,6 +23,9 @@ class Adapter(System):
 
     def call(self, value: Any) -> Any:
         return self.pool.apply(noop, (value,))
+
+    def calls(self, function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+        return [result.get() for result in [self.pool.apply_async(function, args) for args in arguments]]
 
     def stop(self) -> None:
         self.pool.terminate()

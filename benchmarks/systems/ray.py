@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -28,6 +29,14 @@ class Adapter(System):
 
     def call(self, value: Any) -> Any:
         return self.ray.get(self.noop.remote(value))
+
+    def calls(self, function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+        remote = self.ray.remote(function)
+        # An argument that is used again is put once: that is how its users write it.
+        values = {id(value): value for args in arguments for value in args}
+        shared = {key for key in values if sum(id(value) == key for args in arguments for value in args) > 1}
+        stored = {key: self.ray.put(values[key]) for key in shared}
+        return list(self.ray.get([remote.remote(*[stored.get(id(v), v) for v in args]) for args in arguments]))
 
     def role(self, process: psutil.Process) -> str:
         name = process.name()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -29,6 +30,9 @@ class Adapter(System):
 
     def call(self, value: Any) -> Any:
         return self.client.submit(noop, value).result()
+
+    def calls(self, function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+        return [future.result() for future in [self.client.submit(function, *args) for args in arguments]]
 
     def compute(self, graph: dict[str, Any], key: str) -> Any:
         return self.client.get(graph, [key])[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -30,6 +31,10 @@ class System:
 
     def call(self, value: Any) -> Any:
         """noop(value): submitted and waited for."""
+        raise Missing("no single tasks")
+
+    def calls(self, function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+        """The function for each of these arguments, each submitted by itself; all results."""
         raise Missing("no single tasks")
 
     def compute(self, graph: dict[str, Any], key: str) -> Any:

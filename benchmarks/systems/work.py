@@ -11,6 +11,10 @@ def noop(value: Any) -> Any:
     return value
 
 
+def element(array: Any, place: int) -> float:
+    return float(array[place])
+
+
 def add(left: int, right: int) -> int:
     return left + right
 
