@@ -49,7 +49,8 @@ struct ManagerReport {
 }
 
 struct Desired {
-  # How many slots the scheduler wants of a dynamic manager, as a total. The newest message counts.
+  # How many slots the scheduler wants of a dynamic manager, as a total of what runs and what is starting. The newest message
+  # counts. The manager ends no worker when fewer are wanted: the scheduler asks those that are to leave (worker.capnp, Drain).
   slots @0 :UInt32;
 }
 

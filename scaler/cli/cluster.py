@@ -32,7 +32,7 @@ def check(options: Namespace) -> None:
 
 def run(options: Namespace) -> int:
     """Until told to end; returns the exit code."""
-    return run_native(COMMAND.name, options, options.num_of_workers)
+    return run_native(COMMAND.name, options, options.num_of_workers, fixed=True)
 
 
 COMMAND = Command("scaler_cluster", "Cluster", "cluster", DESCRIPTION, OPTIONS, check, run)

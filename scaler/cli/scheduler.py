@@ -88,12 +88,14 @@ def run(options: Namespace) -> int:
     from scaler.scheduler.service import SchedulerService
     from scaler.scheduler.settings import SchedulerSettings
 
+    policy = parse_policy(options.policy_engine_type, options.policy_content)
     settings = SchedulerSettings(
         str(options.advertised_object_storage_address or options.object_storage_address),
         options.protected,
         options.max_number_of_tasks_waiting,
         options.client_timeout_seconds,
         options.worker_timeout_seconds,
+        scaling=policy.scaling,
     )
     service = SchedulerService(settings, options.address, options.object_storage_address, options.monitor_address)
     return run_daemon(COMMAND.name, service, options.event_loop)

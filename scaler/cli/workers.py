@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 
-def run_native(name: str, options: Namespace, slots: int | None) -> int:
+def run_native(name: str, options: Namespace, slots: int | None, fixed: bool) -> int:
     """A manager whose workers are processes of this machine, until told to end; returns the exit code."""
     from scaler.cluster.stack import available_cpus
     from scaler.manager.baremetal_native import NativeWorkers
@@ -24,6 +24,7 @@ def run_native(name: str, options: Namespace, slots: int | None) -> int:
         options.per_worker_capabilities,
         options.heartbeat_interval_seconds,
         options.death_timeout_seconds,
+        fixed,
     )
     backend = NativeWorkers(_order(options, told.slots, told.name))
     return run_daemon(name, ManagerService(told, options.address, backend), options.event_loop)

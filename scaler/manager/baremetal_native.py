@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scaler.machine import UNFIT
-
 PATIENCE_SECONDS = 5.0
 
 
@@ -22,19 +20,20 @@ class NativeWorkers:
     """A scaler.manager.service.Backend. ``order`` is what each worker is told: see scaler.worker.__main__."""
 
     def __init__(self, order: Mapping[str, Any]) -> None:
-        self._order = json.dumps(order)
+        self._order = order
         self._processes: dict[int, Process] = {}
         self._kills: dict[int, asyncio.TimerHandle] = {}
         self._closing = False
 
-    async def start(self, number: int) -> str:
+    async def start(self, number: int, slots: int) -> str:
         """See Backend."""
+        order = {**self._order, "options": {**self._order["options"], **_sized(self._order["options"], slots)}}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
             "-m",
             "scaler.worker",
-            self._order,
+            json.dumps(order),
             stdin=asyncio.subprocess.DEVNULL,
             env=_environment(),
             start_new_session=True,  # Ctrl-C in a terminal is for the manager, which ends its workers in order.
@@ -44,7 +43,7 @@ class NativeWorkers:
             self.stop(number)
         return f"worker {process.pid}"
 
-    async def wait(self, number: int) -> tuple[str, bool]:
+    async def wait(self, number: int) -> tuple[str, int]:
         """See Backend."""
         process = self._processes[number]
         code = await process.wait()
@@ -52,7 +51,7 @@ class NativeWorkers:
         timer = self._kills.pop(number, None)
         if timer is not None:
             timer.cancel()
-        return f"worker {process.pid} {_manner(code)}", code == UNFIT
+        return f"worker {process.pid} {_manner(code)}", code
 
     def stop(self, number: int) -> None:
         """See Backend."""
@@ -72,6 +71,11 @@ class NativeWorkers:
     def _signal(process: Process, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(number)
+
+
+def _sized(options: Mapping[str, Any], slots: int) -> dict[str, int]:
+    """The options that depend on how many slots a worker has."""
+    return {"slots": slots, "queue_limit": options["queue_limit"] // options["slots"] * slots}
 
 
 def _environment() -> dict[str, str]:

@@ -17,11 +17,12 @@ from scaler.net.daemon import Daemon, log
 class Backend(Protocol):
     """Where workers run."""
 
-    async def start(self, number: int) -> str:
-        """Start a worker; returns what to call it in the log. Raises OSError when it cannot."""
+    async def start(self, number: int, slots: int) -> str:
+        """Start a worker of so many slots; returns what to call it in the log. Raises OSError when it cannot."""
 
-    async def wait(self, number: int) -> tuple[str, bool]:
-        """Until that worker has ended; returns how it did, for people, and whether it found that no worker can work here."""
+    async def wait(self, number: int) -> tuple[str, int]:
+        """Until that worker has ended; returns how it did, for people, and its exit code: 0 in order, UNFIT where no worker
+        can work here."""
 
     def stop(self, number: int) -> None:
         """Have a worker end, by force if it takes too long; wait() tells when it has. Nothing, if it is not there."""
@@ -59,7 +60,7 @@ class ManagerService:
     def carry_out(self, output: Output) -> None:
         """StartWorker and StopWorker."""
         if isinstance(output, StartWorker):
-            task = asyncio.get_running_loop().create_task(self._keep(output.number))
+            task = asyncio.get_running_loop().create_task(self._keep(output.number, output.slots))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif isinstance(output, StopWorker):
@@ -70,16 +71,16 @@ class ManagerService:
         self.state.end(reason)
         self._daemon.driver.wake()
 
-    async def _keep(self, number: int) -> None:
+    async def _keep(self, number: int, slots: int) -> None:
         """One worker, from its start to its end."""
         try:
-            called = await self._backend.start(number)
+            called = await self._backend.start(number, slots)
         except OSError as error:
-            story, unfit = f"a worker could not be started: {error}", False
+            story, exit_code = f"a worker could not be started: {error}", 1
         else:
-            log.info("%s: started %s with %d slots", self._daemon.name, called, self.state.options.slots)
+            log.info("%s: started %s with %d slots", self._daemon.name, called, slots)
             self.state.worker_started(number, time.monotonic())
             self._daemon.driver.wake()
-            story, unfit = await self._backend.wait(number)
-        self.state.worker_exited(number, story, time.monotonic(), unfit)
+            story, exit_code = await self._backend.wait(number)
+        self.state.worker_exited(number, story, time.monotonic(), exit_code)
         self._daemon.driver.wake()

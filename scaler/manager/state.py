@@ -1,6 +1,8 @@
 """The worker manager's decisions: which workers to start, when to start one again, when to end.
 
-Its mode is fixed: one worker that has all slots, whatever the scheduler has to do.
+It has as many slots running or starting as are wanted: of a fixed manager always all, in one worker; of a dynamic one what the
+scheduler asked for last. A worker is started with all slots that are missing then, since one of eight slots is there sooner than
+eight of one. None is ever ended because fewer are wanted: the scheduler asks workers to leave, which end by themselves.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from scaler.machine import Outbox, Output, Peer, Stop
+from scaler.machine import UNFIT, Outbox, Output, Peer, Stop
 from scaler.messages import (
     Desired,
     ManagerLeaving,
@@ -34,6 +36,7 @@ class ManagerOptions:
     capabilities: tuple[str, ...] = ()
     heartbeat_seconds: float = 2.0
     death_timeout_seconds: float = 300.0
+    fixed: bool = True
 
 
 @dataclass(slots=True)
@@ -41,6 +44,7 @@ class StartWorker:
     """Start a worker; it is told of by worker_started() or, if that fails, by worker_exited()."""
 
     number: int
+    slots: int
 
 
 @dataclass(slots=True)
@@ -53,6 +57,7 @@ class StopWorker:
 @dataclass(slots=True)
 class _Worker:
     number: int
+    slots: int
     began: float
     running: bool = False
     stopping: bool = False
@@ -65,9 +70,11 @@ class ManagerState:
         self.options = options
         self._out = Outbox()
         self._scheduler: int | None = None
-        self._worker: _Worker | None = None
+        self._wanted = options.slots if options.fixed else 0
+        self._workers: dict[int, _Worker] = {}
         self._numbers = 0
         self._start_at: float | None = None
+        """When workers are started again, after one ended early."""
         self._ended_early = 0
         """How many workers in a row ended before their time."""
         self._failures = 0
@@ -83,27 +90,30 @@ class ManagerState:
     def start(self, now: float) -> None:
         """Once, at the beginning."""
         self._lost_at = now
-        self._start_worker(now)
+        self._start_workers(now)
 
     def worker_started(self, number: int, now: float) -> None:
         """A worker's process runs; it connects to the scheduler by itself."""
-        if self._worker is not None and self._worker.number == number:
-            self._worker.running, self._worker.began = True, now
+        worker = self._workers.get(number)
+        if worker is not None:
+            worker.running, worker.began = True, now
 
-    def worker_exited(self, number: int, story: str, now: float, unfit: bool = False) -> None:
+    def worker_exited(self, number: int, story: str, now: float, exit_code: int = 1) -> None:
         """A worker is gone, or could not be started. ``story`` tells how.
 
-        One that was ``unfit`` has found that no worker can do its work here: there will not be another one.
+        One that was UNFIT has found that no worker can do its work here: there will not be another one. One of a dynamic
+        manager that ended in order was asked to leave.
         """
-        worker = self._worker
-        if worker is None or worker.number != number:
+        worker = self._workers.pop(number, None)
+        if worker is None or worker.stopping or self._ending:
             return
-        self._worker = None
-        if worker.stopping:
+        if not exit_code and not self.options.fixed:
+            self._out.log(20, f"{story}; it had {worker.slots} slots")
+            self._start_workers(now)
             return
         self._failures += 1
         self._last_failure = story
-        if unfit:
+        if exit_code == UNFIT:
             self.end(f"{story}: it is not fit to run tasks, as it said above; this manager ends", 1)
             return
         if worker.running and now - worker.began >= LIVED_SECONDS:
@@ -119,9 +129,9 @@ class ManagerState:
             return
         self._ending = True
         self._start_at = None
-        if self._worker is not None:
-            self._worker.stopping = True
-            self._out.add(StopWorker(self._worker.number))
+        for worker in self._workers.values():
+            worker.stopping = True
+            self._out.add(StopWorker(worker.number))
         if self._scheduler is not None:
             self._out.send(self._scheduler, ManagerLeaving())
         self._out.add(Stop(reason, exit_code))
@@ -136,7 +146,8 @@ class ManagerState:
         self._reported = None
         self._heartbeat_at = now + options.heartbeat_seconds
         self._out.send(
-            peer, RegisterManager(options.name, options.kind, options.slots, list(options.capabilities), fixed=True)
+            peer,
+            RegisterManager(options.name, options.kind, options.slots, list(options.capabilities), options.fixed),
         )
         self._out.log(20, f"connected to the scheduler as {options.name}")
 
@@ -145,7 +156,9 @@ class ManagerState:
             return
         if isinstance(message, ShutdownManager):
             self.end(f"the scheduler ended it: {message.text}")
-        elif not isinstance(message, Desired):  # which is for dynamic managers
+        elif isinstance(message, Desired):
+            self._desire(message.slots, now)
+        else:
             reason = f"{type(message).__name__} is not a message for a manager"
             self._out.close(peer, reason)
             self.peer_lost(peer, reason, now)
@@ -158,14 +171,15 @@ class ManagerState:
 
     def tick(self, now: float) -> None:
         if self._start_at is not None and now >= self._start_at:
-            self._start_worker(now)
+            self._start_at = None
+            self._start_workers(now)
         if self._heartbeat_at is not None and now >= self._heartbeat_at:
             self._heartbeat_at = now + self.options.heartbeat_seconds
             self._reported = None
         if self._lost_at is not None and now - self._lost_at >= self.options.death_timeout_seconds and not self._ending:
             self._ending = True
             text = (
-                f"no scheduler for {now - self._lost_at:.0f} s ({self._lost_reason}); this manager and its worker end"
+                f"no scheduler for {now - self._lost_at:.0f} s ({self._lost_reason}); this manager and its workers end"
             )
             self._out.add(Stop(text, 1))
 
@@ -185,15 +199,24 @@ class ManagerState:
 
     # ---- deciding
 
-    def _start_worker(self, now: float) -> None:
-        self._start_at = None
-        self._worker = _Worker(self._numbers, now)
-        self._numbers += 1
-        self._out.add(StartWorker(self._worker.number))
+    def _desire(self, slots: int, now: float) -> None:
+        """What the scheduler wants. A fixed manager has what it has."""
+        if not self.options.fixed and not self._ending:
+            self._wanted = min(slots, self.options.slots)
+            self._start_workers(now)
+
+    def _start_workers(self, now: float) -> None:
+        """As many slots as are missing, unless there is a pause."""
+        missing = self._wanted - sum(worker.slots for worker in self._workers.values())
+        if missing > 0 and self._start_at is None and not self._ending:
+            self._workers[self._numbers] = _Worker(self._numbers, missing, now)
+            self._out.add(StartWorker(self._numbers, missing))
+            self._numbers += 1
 
     def _report(self) -> ManagerReport:
-        running = self.options.slots if self._worker is not None and self._worker.running else 0
-        return ManagerReport(self.options.slots - running, running, self._failures, self._last_failure)
+        running = sum(worker.slots for worker in self._workers.values() if worker.running)
+        starting = max(self._wanted - running, 0)
+        return ManagerReport(starting, running, self._failures, self._last_failure)
 
     # ---- for people and tests
 
@@ -213,6 +236,8 @@ class ManagerState:
     def check(self) -> None:
         """Raises AssertionError where the parts do not fit each other."""
         assert (self._scheduler is None) == (self._heartbeat_at is None)
-        assert self._ending or not self._numbers or (self._worker is None) != (self._start_at is None)
-        assert self._worker is None or self._worker.number == self._numbers - 1
+        slots = sum(worker.slots for worker in self._workers.values())
+        assert self._ending or not self._numbers or self._start_at is not None or slots >= self._wanted
+        assert slots <= self.options.slots or not self.options.fixed
+        assert all(number == worker.number < self._numbers for number, worker in self._workers.items())
         assert self._failures <= self._numbers

@@ -585,6 +585,16 @@ class Board:
             return f"is {state.name.lower()} at worker {self.loads.worker_of(task)}, attempt {self.life.attempt(task)}"
         return "is not known" if state == TaskState.NONE else "has ended; dependents still need it"
 
+    def ready_by_needs(self) -> Counter[frozenset[str]]:
+        """How many tasks and items no worker has, of those that could run now, by what they ask for."""
+        found: Counter[frozenset[str]] = Counter()
+        for requirement_class in self.queues.classes():
+            found[self.requirements.needs(requirement_class)] += self.queues.count(requirement_class)
+        for task, items in self.ranges.items() if len(self.ranges) else ():
+            if self.life.state(task) == TaskState.READY:
+                found[self.requirements.needs(self._class[task])] += len(items) - 1
+        return found
+
     def waiting(self) -> int:
         """Tasks and items that no worker has."""
         return self.count_in(TaskState.WAITING) + self.count_in(TaskState.READY)

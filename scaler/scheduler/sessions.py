@@ -82,6 +82,8 @@ class WorkerSession:
     vitals: WorkerHeartbeat = field(default_factory=lambda: WorkerHeartbeat(0))
     cancelled: list[tuple[int, int]] = field(default_factory=list)
     """(task id, attempt) to tell it of."""
+    draining: bool = False
+    """It was asked to leave when it has done what it has."""
 
     @property
     def label(self) -> str:
@@ -96,3 +98,5 @@ class ManagerSession:
     facts: RegisterManager
     report: ManagerReport
     heard: float
+    wanted: int = 0
+    """The slots that were asked of it last, if it is dynamic."""

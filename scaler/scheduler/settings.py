@@ -15,4 +15,6 @@ class SchedulerSettings:
     client_timeout_seconds: float = 60.0
     worker_timeout_seconds: float = 60.0
     heartbeat_seconds: float = 2.0
+    scaling: str = "vanilla"
+    """A name of scaling.POLICIES."""
     inline_limit_bytes: int = 64 << 10

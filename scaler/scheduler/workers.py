@@ -12,6 +12,7 @@ from scaler.machine import Outbox, Peer
 from scaler.messages import (
     CancelAssigned,
     DefineForWorker,
+    Drain,
     ExecutorDeaths,
     ForgetForWorker,
     LendSlots,
@@ -128,6 +129,13 @@ class Workers:
         self._out.log(20, f"{session.label} connected with {message.slots} slots{offers}")
         self._unrunnable.clear()
         self._board.changed = True
+
+    def drain(self, session: WorkerSession) -> None:
+        """Have a worker take nothing new, finish what it has, and leave."""
+        session.draining = True
+        self._board.loads.drain(session.number)
+        self._out.send(session.peer, Drain())
+        self._out.log(20, f"{session.label} is asked to leave")
 
     def lost(self, peer: int, reason: str) -> None:
         """Its connection is gone: others get what it held."""

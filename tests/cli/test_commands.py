@@ -95,7 +95,7 @@ def file(tmp_path):
         ("scaler_worker_manager", "TYPE is missing"),
         ("scaler_worker_manager baremetal_native", "ADDRESS is missing"),
         (f"scaler_worker_manager moon {HERE}", "TYPE: 'moon' is none of baremetal_native"),
-        (f"scaler_worker_manager baremetal_native {HERE} --mode dynamic", "--mode: 'dynamic' is none of fixed"),
+        (f"scaler_worker_manager baremetal_native {HERE} --mode odd", "--mode: 'odd' is none of dynamic, fixed"),
         ("scaler /no/such.toml", "cannot read /no/such.toml: No such file or directory"),
         ("scaler a.toml -c b.toml", "one file is enough"),
         ("scaler a.toml -n 3", "--num-of-workers is for a cluster without a file"),

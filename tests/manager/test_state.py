@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scaler.machine import Close, Log, Output, Peer, Send, Stop
+from scaler.machine import UNFIT, Close, Log, Output, Peer, Send, Stop
 from scaler.manager.state import BACK_OFF_SECONDS, ManagerOptions, ManagerState, StartWorker, StopWorker
 from scaler.messages import (
     Desired,
@@ -25,10 +25,8 @@ REGISTER = RegisterManager("ann", "baremetal_native", 4, ["gpu"], True)
 class Rig:
     """A started state, which is checked after each event."""
 
-    def __init__(self) -> None:
-        options = ManagerOptions(
-            "ann", "baremetal_native", 4, ("gpu",), heartbeat_seconds=2.0, death_timeout_seconds=60
-        )
+    def __init__(self, fixed: bool = True) -> None:
+        options = ManagerOptions("ann", "baremetal_native", 4, ("gpu",), 2.0, 60, fixed)
         self.state = ManagerState(options)
         self.state.start(0.0)
         self.first = self.after(0.0)
@@ -41,8 +39,8 @@ class Rig:
         self.state.worker_started(number, now)
         return self.after(now)
 
-    def exited(self, number: int, story: str, now: float) -> list[Output]:
-        self.state.worker_exited(number, story, now)
+    def exited(self, number: int, story: str, now: float, exit_code: int = 1) -> list[Output]:
+        self.state.worker_exited(number, story, now, exit_code)
         return self.after(now)
 
     def say(self, message: Any, now: float, peer: int = SCHEDULER) -> list[Output]:
@@ -76,7 +74,7 @@ def sent(outputs: list[Output]) -> list[Output]:
 
 
 def test_one_worker_is_started_at_once(rig):
-    assert rig.first == [StartWorker(0)]
+    assert rig.first == [StartWorker(0, 4)]
 
 
 def test_a_scheduler_hears_who_we_are_and_how_many_run(rig):
@@ -111,7 +109,7 @@ def test_a_worker_that_ends_unasked_is_counted_and_started_again(rig):
     ]
     assert rig.state.next_deadline() == 1.5
     assert rig.tick(1.4) == []
-    assert rig.tick(1.5) == [StartWorker(1)]
+    assert rig.tick(1.5) == [StartWorker(1, 4)]
 
 
 def test_pauses_grow_from_failure_to_failure(rig):
@@ -120,7 +118,7 @@ def test_pauses_grow_from_failure_to_failure(rig):
         rig.exited(number, "no", now)
         again = rig.state.next_deadline()
         pauses.append(again - now)
-        assert rig.tick(again) == [StartWorker(number + 1)]
+        assert rig.tick(again) == [StartWorker(number + 1, 4)]
         now = again
     assert pauses == pytest.approx([*BACK_OFF_SECONDS, 10, 10])
 
@@ -176,7 +174,7 @@ def test_without_a_scheduler_for_too_long_it_ends(rig):
     rig.lose(1.0)
     assert rig.state.next_deadline() == 61.0
     assert rig.tick(60.9) == []
-    assert rig.tick(61.0) == [Stop("no scheduler for 60 s (gone); this manager and its worker end", 1)]
+    assert rig.tick(61.0) == [Stop("no scheduler for 60 s (gone); this manager and its workers end", 1)]
 
 
 def test_a_fixed_manager_keeps_its_slots_whatever_is_desired(rig):
@@ -212,8 +210,55 @@ def test_snapshot(rig):
 def test_after_a_worker_that_was_unfit_there_is_no_other(rig):
     rig.connect(0.0)
     rig.started(0, 0.1)
-    rig.state.worker_exited(0, "worker 7 ended with exit code 3", 0.5, unfit=True)
+    rig.state.worker_exited(0, "worker 7 ended with exit code 3", 0.5, UNFIT)
     outputs = rig.after(0.5)
     reason = "worker 7 ended with exit code 3: it is not fit to run tasks, as it said above; this manager ends"
     assert outputs == [Send(SCHEDULER, ManagerLeaving()), Stop(reason, 1)]
     assert rig.tick(60.0) == []
+
+
+class TestDynamic:
+    """A manager that follows what the scheduler wants."""
+
+    def rig(self) -> Rig:
+        rig = Rig(fixed=False)
+        assert rig.first == []
+        rig.connect(0.0)
+        return rig
+
+    def test_what_is_missing_is_started_in_one_worker(self) -> None:
+        rig = self.rig()
+        assert rig.say(Desired(3), 1.0) == [StartWorker(0, 3), report(3, 0)]
+        assert rig.say(Desired(3), 1.1) == [], "it is starting"
+        assert rig.started(0, 1.5) == [report(0, 3)]
+        assert rig.say(Desired(100), 2.0) == [StartWorker(1, 1), report(1, 3)], "it has no more than four"
+
+    def test_nothing_is_ended_because_less_is_wanted(self) -> None:
+        rig = self.rig()
+        rig.say(Desired(4), 1.0)
+        rig.started(0, 1.5)
+        assert rig.say(Desired(0), 2.0) == []
+        outputs = rig.exited(0, "worker 12 ended with exit code 0", 3.0, exit_code=0)
+        assert sent(outputs) == [report(0, 0)], "it was asked to leave"
+        assert rig.say(Desired(2), 4.0) == [StartWorker(1, 2), report(2, 0)]
+
+    def test_one_that_leaves_while_it_is_wanted_again_is_replaced_at_once(self) -> None:
+        rig = self.rig()
+        rig.say(Desired(4), 1.0)
+        rig.started(0, 1.5)
+        assert StartWorker(1, 4) in rig.exited(0, "worker 12 ended with exit code 0", 3.0, exit_code=0)
+
+    def test_one_that_fails_is_replaced_after_a_pause_as_far_as_it_is_wanted_then(self) -> None:
+        rig = self.rig()
+        rig.say(Desired(4), 1.0)
+        rig.exited(0, "worker 12 was killed by SIGKILL", 2.0)
+        assert rig.say(Desired(3), 2.1) == [report(3, 0, 1, "worker 12 was killed by SIGKILL")]
+        assert StartWorker(1, 3) in rig.tick(2.5)
+
+    def test_the_workers_stay_while_the_scheduler_is_away(self) -> None:
+        rig = self.rig()
+        rig.say(Desired(4), 1.0)
+        rig.started(0, 1.5)
+        assert rig.lose(2.0) == []
+        assert sent(rig.connect(3.0))[1:] == [report(0, 4)]
+        assert rig.say(Desired(4), 3.1) == []
