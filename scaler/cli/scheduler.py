@@ -36,10 +36,11 @@ OPTIONS = (
         short="-ct",
     ),
     Option("worker_timeout_seconds", "take a worker that is silent for so long for dead", 60.0, interval, short="-wt"),
-    Option("policy_engine_type", "how policies are written", "simple", short="-et", choices=("simple",)),
+    Option("policy_engine_type", "how policies are written", "simple", short="-et", choices=("simple", "waterfall_v1")),
     Option(
         "policy_content",
-        "allocate=even_load or capability; scaling=no, vanilla or capability",
+        "simple: allocate=even_load or capability; scaling=no, vanilla or capability. waterfall_v1: rules, as"
+        " priority,worker_manager_id,max_task_concurrency, a line or a semicolon between them",
         "allocate=even_load; scaling=vanilla",
         short="-pc",
     ),
@@ -95,7 +96,7 @@ def run(options: Namespace) -> int:
         options.max_number_of_tasks_waiting,
         options.client_timeout_seconds,
         options.worker_timeout_seconds,
-        scaling=policy.scaling,
+        policy=policy,
     )
     service = SchedulerService(settings, options.address, options.object_storage_address, options.monitor_address)
     return run_daemon(COMMAND.name, service, options.event_loop)

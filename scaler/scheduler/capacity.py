@@ -16,7 +16,8 @@ from scaler.messages import (
     ShutdownManager,
 )
 from scaler.scheduler.board import Board
-from scaler.scheduler.scaling import IDLE_SECONDS, POLICIES, Load, Offer
+from scaler.scheduler.policy import Policy
+from scaler.scheduler.scaling import IDLE_SECONDS, Load, Offer, policy_of
 from scaler.scheduler.sessions import ManagerSession, WorkerSession
 from scaler.scheduler.workers import Workers
 
@@ -28,14 +29,14 @@ class Capacity:
     """Worker managers, and what is asked of the dynamic ones."""
 
     def __init__(
-        self, board: Board, workers: Workers, out: Outbox, hang_up: Callable[[int, str], None], scaling: str
+        self, board: Board, workers: Workers, out: Outbox, hang_up: Callable[[int, str], None], policy: Policy
     ) -> None:
         self.sessions: dict[int, ManagerSession] = {}
         self._board = board
         self._workers = workers
         self._out = out
         self._hang_up = hang_up
-        self._policy = POLICIES[scaling]
+        self._policy = policy_of(policy)
         self._idle_since: dict[int, float] = {}
         """By worker of a dynamic manager."""
         self._decide_at: float | None = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from scaler.scheduler.policy import Policy as Said
+from scaler.scheduler.policy import Rule
 
 IDLE_SECONDS = 5.0
 """A worker without work for so long is asked to leave, if fewer slots are wanted than there are."""
@@ -60,11 +63,30 @@ def by_ratio(grow: float, shrink: float) -> Policy:
     return decide
 
 
+def waterfall(rules: Sequence[Rule]) -> Policy:
+    """Managers are filled in the order of their rules and emptied in reverse; when it grows and shrinks is as for vanilla."""
+    most = {rule.manager: rule.max_slots for rule in rules}
+    order = {rule.manager: place for place, rule in enumerate(rules)}
+
+    def decide(load: Load) -> dict[str, int]:
+        used = sorted((offer for offer in load.offers if offer.name in most), key=lambda offer: order[offer.name])
+        limited = tuple(replace(offer, max_slots=min(offer.max_slots, most[offer.name])) for offer in used)
+        return dict.fromkeys((offer.name for offer in load.offers), 0) | _VANILLA(replace(load, offers=limited))
+
+    return decide
+
+
+_VANILLA = by_ratio(10, 1)
 POLICIES: dict[str, Policy] = {
     "no": lambda load: {offer.name: offer.wanted for offer in load.offers},
-    "vanilla": by_ratio(10, 1),
+    "vanilla": _VANILLA,
     "capability": by_ratio(5, 0.5),
 }
+
+
+def policy_of(said: Said) -> Policy:
+    """What an operator said, as a function."""
+    return waterfall(said.rules) if said.rules else POLICIES[said.scaling]
 
 
 def _kinds(load: Load) -> list[tuple[list[Offer], int, int]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scaler.scheduler.policy import DEFAULT_POLICY, Policy
+
 
 @dataclass(frozen=True, slots=True)
 class SchedulerSettings:
@@ -15,6 +17,5 @@ class SchedulerSettings:
     client_timeout_seconds: float = 60.0
     worker_timeout_seconds: float = 60.0
     heartbeat_seconds: float = 2.0
-    scaling: str = "vanilla"
-    """A name of scaling.POLICIES."""
+    policy: Policy = DEFAULT_POLICY
     inline_limit_bytes: int = 64 << 10

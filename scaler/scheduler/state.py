@@ -50,7 +50,7 @@ class SchedulerState:
         nesting = Nesting(self.board)
         self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down)
         self.workers = Workers(settings, self.board, nesting, self._out, self.clients, self._hang_up)
-        self.capacity = Capacity(self.board, self.workers, self._out, self._hang_up, settings.scaling)
+        self.capacity = Capacity(self.board, self.workers, self._out, self._hang_up, settings.policy)
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None
         self._storage_identity = b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from scaler.machine import Output
 from scaler.messages import Desired, Drain, RegisterManager, RegisterWorker, Role, WorkerLeaving
 from scaler.scheduler.capacity import DECIDE_SECONDS, LOOK_SECONDS
+from scaler.scheduler.policy import Policy
 from scaler.scheduler.scaling import IDLE_SECONDS
 
 from .builders import Rig, Worker, of, tasks
@@ -102,6 +103,6 @@ def test_fixed_managers_are_not_asked() -> None:
 
 
 def test_with_no_scaling_nothing_is_asked_for() -> None:
-    rig = Managed(scaling="no")
+    rig = Managed(policy=Policy(scaling="no"))
     ann = rig.client()
     assert of(ann.submit(*range(15)) + rig.later(1), Desired) == []

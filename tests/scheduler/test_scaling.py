@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.scheduler.scaling import POLICIES, Load, Offer
+from scaler.scheduler.policy import Rule
+from scaler.scheduler.scaling import POLICIES, Load, Offer, waterfall
 
 NOTHING: frozenset[str] = frozenset()
 GPU, LINUX = frozenset({"gpu"}), frozenset({"linux"})
@@ -73,6 +74,16 @@ def test_several_of_a_kind_are_filled_in_order_and_emptied_in_reverse() -> None:
     vanilla = POLICIES["vanilla"]
     assert vanilla(load(offer("a", 4), offer("b", 4), ready=6)) == {"a": 4, "b": 2}
     assert vanilla(load(offer("a", 4, 4, 2), offer("b", 4, 2, 1))) == {"a": 3, "b": 0}
+
+
+def test_a_waterfall_fills_in_the_order_of_its_rules_and_empties_in_reverse() -> None:
+    decide = waterfall([Rule(1, "here", 4), Rule(2, "cloud", 30)])
+    cloud, here, other = offer("cloud", 50), offer("here", 8), offer("other", wanted=2)
+    assert decide(load(cloud, here, other, ready=10)) == {"here": 4, "cloud": 6, "other": 0}
+    assert decide(load(cloud, here, ready=100)) == {"here": 4, "cloud": 30}
+    full = offer("cloud", 50, wanted=6, held=1), offer("here", 8, wanted=4, held=4)
+    assert decide(load(*full)) == {"here": 4, "cloud": 1}
+    assert decide(load(offer("cloud", 50, wanted=1), offer("here", 8, wanted=4, held=1))) == {"here": 1, "cloud": 0}
 
 
 OFFERS = st.lists(
