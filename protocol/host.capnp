@@ -48,8 +48,6 @@ struct Hold {
   # 16-byte ids, one after the other.
   owners @2 :Data;
   # 16 bytes for each: who owns it from now on. Zeros: it is a copy, and others own it.
-  sizes @3 :Data;
-  # u64 column: bytes of each.
 }
 
 struct Holding {

@@ -26,7 +26,7 @@ def run_native(name: str, options: Namespace, slots: int | None, fixed: bool) ->
         options.death_timeout_seconds,
         fixed,
     )
-    backend = NativeWorkers(_order(options, told.slots, told.name))
+    backend = NativeWorkers(lambda slots: _order(options, slots, told.name))
     return run_daemon(name, ManagerService(told, options.address, backend), options.event_loop)
 
 

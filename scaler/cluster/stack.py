@@ -13,6 +13,7 @@ from scaler.config import version
 from scaler.errors import ClusterError
 from scaler.ids import Address
 from scaler.net.daemon import run_daemon
+from scaler.scheduler.policy import parse_policy
 from scaler.scheduler.service import SchedulerService
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.storage.service import StorageService
@@ -49,6 +50,8 @@ class LocalStack:
     storage_memory_limit_bytes: int | None = None
     """See StorageSettings, also for the next."""
     spill_directory: str = ""
+    policy: tuple[str, str] = ("simple", "")
+    """Engine and content, for worker managers that join."""
 
 
 def available_cpus() -> int:
@@ -92,17 +95,24 @@ def _run_storage(stack: LocalStack, address: str, ready: Ready) -> int:
     return run_daemon("ObjectStorageServer", service, stack.event_loop, lambda: ready(str(service.address)))
 
 
-def _run_scheduler(stack: LocalStack, storage: str, ready: Ready) -> int:
-    settings = SchedulerSettings(
+def scheduler_settings(stack: LocalStack, storage: str) -> SchedulerSettings:
+    """What the scheduler of a stack is told."""
+    return SchedulerSettings(
         storage,
         stack.protected,
         stack.max_waiting_tasks,
         stack.client_timeout_seconds,
         stack.worker_timeout_seconds,
         stack.heartbeat_seconds,
+        parse_policy(*stack.policy),
     )
+
+
+def _run_scheduler(stack: LocalStack, storage: str, ready: Ready) -> int:
     monitor = Address.parse(stack.monitor_address) if stack.monitor_address else None
-    service = SchedulerService(settings, Address.parse(stack.address), Address.parse(storage), monitor)
+    service = SchedulerService(
+        scheduler_settings(stack, storage), Address.parse(stack.address), Address.parse(storage), monitor
+    )
     return run_daemon(
         "Scheduler", service, stack.event_loop, lambda: ready(f"{service.address}\t{service.monitor_address}")
     )

@@ -36,7 +36,7 @@ Ready = Callable[[str], None]
 @dataclass(slots=True)
 class Child:
     name: str
-    pid: int
+    pid: int = 0
     again: Callable[[Ready], int] | None = None
     """What to run when it dies; None: all end then."""
     restarts: int = 0
@@ -48,7 +48,6 @@ class Supervisor:
 
     children: list[Child] = field(default_factory=list)
     _signals: tuple[socket.socket, socket.socket] = field(default_factory=socket.socketpair)
-    _unready: str = ""
 
     def prepare(self) -> None:
         """Once, before the first start()."""
@@ -72,14 +71,14 @@ class Supervisor:
     ) -> str:
         """Fork a daemon. With ``wait`` returns what it told ready(); raises ClusterError if it ends before, or takes
         longer than ``patience``, in seconds. ``again`` is given that text, for what is run when the daemon dies."""
-        pid, text = self._fork(name, run, wait, patience)
-        self.children.append(Child(name, pid, again(text) if again is not None else None))
-        if wait and not text:
-            raise ClusterError(self._unready)
+        child = Child(name)
+        self.children.append(child)
+        text = self._fork(child, run, wait, patience)
+        child.again = again(text) if again is not None else None
         return text
 
-    def _fork(self, name: str, run: Callable[[Ready], int], wait: bool, patience: float) -> tuple[int, str]:
-        """The process, and what it told ready(): nothing if it did not, which ``_unready`` tells."""
+    def _fork(self, child: Child, run: Callable[[Ready], int], wait: bool, patience: float) -> str:
+        """A new process for a child; see start()."""
         read, write = os.pipe()
         parent = os.getpid()
         # A signal to the new child waits until it has set aside our handlers, which would swallow it.
@@ -90,14 +89,16 @@ class Supervisor:
             self._become(run, write, parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         os.close(write)
+        child.pid = pid
         with os.fdopen(read, "rb") as told:
             if not wait:
-                return pid, ""
+                return ""
             ready, _, _ = select.select([told], [], [], patience)
             text = told.readline().decode().strip() if ready else ""
-        why = "ended before it was ready; see its log" if ready else f"was not ready within {patience:g} s"
-        self._unready = f"{name} {why}"
-        return pid, text
+        if not text:
+            why = "ended before it was ready; see its log" if ready else f"was not ready within {patience:g} s"
+            raise ClusterError(f"{child.name} {why}")
+        return text
 
     def _become(self, run: Callable[[Ready], int], write: int, parent: int) -> None:
         code = 1
@@ -158,8 +159,12 @@ class Supervisor:
             return False
         child.restarts += 1
         log.warning("%s ended with exit code %d; another one takes its place", child.name, code)
-        child.pid, text = self._fork(child.name, child.again, True, START_SECONDS)
-        return bool(text)
+        try:
+            self._fork(child, child.again, True, START_SECONDS)
+        except ClusterError as error:
+            log.error("%s", error)
+            return False
+        return True
 
     def stop(self) -> None:
         """End the children one after the other, last started first: SIGTERM, and SIGKILL to one that takes too long."""

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ PATIENCE_SECONDS = 5.0
 
 
 class NativeWorkers:
-    """A scaler.manager.service.Backend. ``order`` is what each worker is told: see scaler.worker.__main__."""
+    """A scaler.manager.service.Backend. ``order`` is what a worker of so many slots is told: see
+    scaler.worker.__main__."""
 
-    def __init__(self, order: Mapping[str, Any]) -> None:
+    def __init__(self, order: Callable[[int], Mapping[str, Any]]) -> None:
         self._order = order
         self._processes: dict[int, Process] = {}
         self._kills: dict[int, asyncio.TimerHandle] = {}
@@ -27,13 +28,12 @@ class NativeWorkers:
 
     async def start(self, number: int, slots: int) -> str:
         """See Backend."""
-        order = {**self._order, "options": {**self._order["options"], **_sized(self._order["options"], slots)}}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
             "-m",
             "scaler.worker",
-            json.dumps(order),
+            json.dumps(self._order(slots)),
             stdin=asyncio.subprocess.DEVNULL,
             env=_environment(),
             start_new_session=True,  # Ctrl-C in a terminal is for the manager, which ends its workers in order.
@@ -71,11 +71,6 @@ class NativeWorkers:
     def _signal(process: Process, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(number)
-
-
-def _sized(options: Mapping[str, Any], slots: int) -> dict[str, int]:
-    """The options that depend on how many slots a worker has."""
-    return {"slots": slots, "queue_limit": options["queue_limit"] // options["slots"] * slots}
 
 
 def _environment() -> dict[str, str]:

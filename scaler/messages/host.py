@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scaler.ids import Column
-
 
 @dataclass(slots=True)
 class Serve:
@@ -17,7 +15,6 @@ class Hold:
     request: int
     objects: bytes
     owners: bytes
-    sizes: Column
 
 
 @dataclass(slots=True)

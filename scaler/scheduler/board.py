@@ -630,6 +630,7 @@ class Board:
             self.ranges,
             self.results,
             self.lineage,
+            self.locality,
         ):
             part.check()
         alive = [task for task in range(self.slots.capacity) if self.life.state(task)]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from scaler.errors import ProtocolError
-from scaler.machine import Outbox
+from scaler.machine import Outbox, Peer
 from scaler.messages import (
     Desired,
     ManagerLeaving,
@@ -16,6 +16,7 @@ from scaler.messages import (
     ShutdownManager,
 )
 from scaler.scheduler.board import Board
+from scaler.scheduler.nesting import Nesting
 from scaler.scheduler.policy import Policy
 from scaler.scheduler.scaling import IDLE_SECONDS, Load, Offer, policy_of
 from scaler.scheduler.sessions import ManagerSession, WorkerSession
@@ -29,11 +30,18 @@ class Capacity:
     """Worker managers, and what is asked of the dynamic ones."""
 
     def __init__(
-        self, board: Board, workers: Workers, out: Outbox, hang_up: Callable[[int, str], None], policy: Policy
+        self,
+        board: Board,
+        workers: Workers,
+        nesting: Nesting,
+        out: Outbox,
+        hang_up: Callable[[int, str], None],
+        policy: Policy,
     ) -> None:
         self.sessions: dict[int, ManagerSession] = {}
         self._board = board
         self._workers = workers
+        self._nesting = nesting
         self._out = out
         self._hang_up = hang_up
         self._policy = policy_of(policy)
@@ -44,11 +52,11 @@ class Capacity:
 
     # ---- told
 
-    def receive(self, peer: int, message: Message, now: float) -> None:
+    def receive(self, peer: int, who: Peer, message: Message, now: float) -> None:
         """Raises ProtocolError for what a manager may not say."""
         session = self.sessions.get(peer)
         if isinstance(message, RegisterManager) and session is None:
-            self._register(peer, message, now)
+            self._register(peer, who, message, now)
         elif isinstance(message, ManagerReport) and session is not None:
             session.report, session.heard = message, now
         elif isinstance(message, ManagerLeaving) and session is not None:
@@ -57,15 +65,27 @@ class Capacity:
         else:
             raise ProtocolError("not a message of a manager here")
 
-    def _register(self, peer: int, message: RegisterManager, now: float) -> None:
-        session = self.sessions[peer] = ManagerSession(peer, message, ManagerReport(0, 0, 0), now)
+    def _register(self, peer: int, who: Peer, message: RegisterManager, now: float) -> None:
+        if not message.fixed:
+            self._make_way(who, message.manager_name)
+        session = self.sessions[peer] = ManagerSession(peer, who.identity, message, ManagerReport(0, 0, 0), now)
         self._out.log(20, f"worker manager {message.manager_name} ({message.kind}) connected")
         if message.fixed:
             return
         # Workers that it started before it was gone are there still.
-        session.wanted = sum(worker.facts.slots for worker in self._of(session))
+        session.wanted = min(sum(worker.facts.slots for worker in self._of(session)), message.max_slots)
         self._out.send(peer, Desired(session.wanted))
         self._decide_at = now
+
+    def _make_way(self, who: Peer, name: str) -> None:
+        """Workers are known by their manager's name. Raises ProtocolError where another dynamic manager has it."""
+        for other in list(self.sessions.values()):
+            if other.facts.fixed or other.facts.manager_name != name:
+                continue
+            if other.identity != who.identity:
+                raise ProtocolError(f"there is a worker manager {name!r} already; give this one another name")
+            self._hang_up(other.peer, "the same worker manager connected again")
+            self.lost(other.peer, "it connected again")
 
     def lost(self, peer: int, reason: str) -> None:
         """Its connection is gone. Its workers stay."""
@@ -123,7 +143,14 @@ class Capacity:
         return [worker for worker in every if worker.facts.manager_name == name and not worker.draining]
 
     def _note_idle(self, workers: dict[str, list[WorkerSession]], now: float) -> None:
-        idle = {w.number for each in workers.values() for w in each if not self._board.loads.held(w.number)}
+        # Tasks that others left behind are cancelled with the worker on which they were submitted.
+        needed = self._nesting.workers_with_children()
+        idle = {
+            worker.number
+            for each in workers.values()
+            for worker in each
+            if not self._board.loads.held(worker.number) and worker.identity not in needed
+        }
         self._idle_since = {number: self._idle_since.get(number, now) for number in idle}
 
     def _load(self, dynamic: list[ManagerSession], workers: dict[str, list[WorkerSession]]) -> Load:

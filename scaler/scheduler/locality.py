@@ -37,11 +37,16 @@ class Locality:
 
     def worker_left(self, worker: int) -> None:
         """What is on its host may go with it."""
-        if worker in self._workers:
-            self._workers.remove(worker)
-            for places in self._places.values():
-                if worker in places:
-                    places.remove(worker)
+        if worker not in self._workers:
+            return
+        self._workers.remove(worker)
+        if not self._workers:
+            # Nobody asks from here on, and nothing is forgotten.
+            self._places.clear()
+            self.preferred = array("I")
+        for places in self._places.values():
+            if worker in places:
+                places.remove(worker)
 
     def made(self, task: int, worker: int) -> None:
         """A worker made a result that is in an object storage."""

@@ -63,6 +63,14 @@ class Nesting:
         chosen = set(ids)
         return [session for session in self._inside.values() if session.inside and session.inside.task in chosen]
 
+    def workers_with_children(self) -> set[bytes]:
+        """The workers (identities) in which clients with unfinished tasks run, also where the tasks around them have ended."""
+        return {
+            session.inside.worker
+            for session in self._inside.values()
+            if session.inside is not None and self._board.has_tasks(session.number)
+        }
+
     def held(self, session: ClientSession) -> bool:
         """Whether the client runs inside a task of a worker that is connected."""
         return self._parent(session) != NONE

@@ -95,6 +95,7 @@ class ManagerSession:
     """A connected worker manager that has registered."""
 
     peer: int
+    identity: bytes
     facts: RegisterManager
     report: ManagerReport
     heard: float

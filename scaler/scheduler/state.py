@@ -50,7 +50,7 @@ class SchedulerState:
         nesting = Nesting(self.board)
         self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down)
         self.workers = Workers(settings, self.board, nesting, self._out, self.clients, self._hang_up)
-        self.capacity = Capacity(self.board, self.workers, self._out, self._hang_up, settings.policy)
+        self.capacity = Capacity(self.board, self.workers, nesting, self._out, self._hang_up, settings.policy)
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None
         self._storage_identity = b""
@@ -83,7 +83,7 @@ class SchedulerState:
             elif who.role == Role.worker:
                 self.workers.receive(peer, who, message, now)
             elif who.role == Role.manager:
-                self.capacity.receive(peer, message, now)
+                self.capacity.receive(peer, who, message, now)
             elif peer == self._storage and isinstance(message, Statistics):
                 self.monitors.objects = message
             elif who.role == Role.monitor and isinstance(message, Subscribe):
@@ -251,6 +251,7 @@ class SchedulerState:
         self.board.check()
         self.clients.check()
         self.workers.check()
+        self.capacity.check()
         peers = {session.peer for session in self.clients.sessions.values() if session.peer is not None}
         peers.update(session.peer for session in self.workers.sessions.values())
         assert peers | self.capacity.sessions.keys() <= self._peers.keys()

@@ -2,68 +2,37 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from itertools import chain, count, repeat
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from itertools import chain, repeat
+from typing import TypeVar
 
 from typing_extensions import Buffer
 
 from scaler.errors import (
     ClientClosedError,
     ConnectionLostError,
-    ObjectLostError,
     ObjectMissingError,
     ObjectStorageError,
-    ObjectStorageFullError,
-    ProtocolError,
 )
 from scaler.ids import IDENTITY_BYTES, OBJECT_ID_BYTES, Address, new_identity
 from scaler.messages import (
-    Chunk,
-    Get,
-    Mapped,
-    Message,
-    Probe,
-    Put,
-    PutWaits,
-    RefusalReason,
-    Refused,
     Release,
     Role,
-    Shared,
     Statistics,
-    StatisticsRequest,
-    StorageFailure,
-    StorageFailureReason,
-    Stored,
 )
-from scaler.storage.content import SHARED_BYTES
-from scaler.storage.segments import Known, Segment, Spare, open_object, share
-from scaler.wire import framing
-from scaler.wire.codec import codec
-from scaler.wire.handshake import NONCE_BYTES, Dialer, handshake_codec
+from scaler.storage.link import Link
+from scaler.wire.handshake import NONCE_BYTES, Dialer
 
 HANDSHAKE_SECONDS = 10.0
 BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-TRUSTED_BYTES = 1 << 30
-GROWTH_BYTES = 64 << 20
 MAX_IDLE_READERS = 4
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-MOST_BUFFERS = 512
-"""How many one system call takes; the system's limit is 1,024."""
 _BUFFERS = (bytes, bytearray, memoryview)
 _Answer = TypeVar("_Answer")
-
-log = logging.getLogger("scaler")
-mapped_here = Known()
-spare_here = Spare()
 
 
 class StorageClient:
@@ -86,7 +55,7 @@ class StorageClient:
         self._name = name
         self._secret = secret
         self._timeout = timeout_seconds
-        self._links = _Links(identity)
+        self._links = Links(identity)
 
     def put(
         self,
@@ -180,15 +149,15 @@ class StorageClient:
 
     # ---- inside
 
-    def _current(self) -> _Links:
+    def _current(self) -> Links:
         """The connections of this process. Those of the process we were forked from stay its own."""
         links = self._links
         if links.pid != os.getpid():
             links.disown()
-            self._links = links = _Links(new_identity(), links.closed.is_set())
+            self._links = links = Links(new_identity(), links.closed.is_set())
         return links
 
-    def _attempt(self, links: _Links, idle: list[_Link], identity: bytes, act: Callable[[_Link], _Answer]) -> _Answer:
+    def _attempt(self, links: Links, idle: list[Link], identity: bytes, act: Callable[[Link], _Answer]) -> _Answer:
         """Do ``act`` over a connection, again over a new one when it is lost."""
         outage: float | None = None
         for pause in chain(BACK_OFF_SECONDS, repeat(BACK_OFF_SECONDS[-1])):
@@ -217,13 +186,13 @@ class StorageClient:
         # A call may wait for hours: what worked longer than we would try to connect starts a new outage.
         return now if outage is None or now - began > self._timeout else outage
 
-    def _dial(self, links: _Links, identity: bytes, outage: float | None) -> _Link:
+    def _dial(self, links: Links, identity: bytes, outage: float | None) -> Link:
         """A new connection on which the handshake is over. Raises OSError, RefusedError or ProtocolError."""
         tried = 0.0 if outage is None else time.monotonic() - outage
         patience = min(HANDSHAKE_SECONDS, max(0.001, self._timeout - tried))
         sock = _connected(self.address, patience)
         try:
-            link = _Link(sock, links)
+            link = Link(sock, links)
             link.shake_hands(Dialer(Role.storage_user, identity, self._name, self._secret, os.urandom(NONCE_BYTES)))
             sock.settimeout(self._timeout)
             links.add(link)
@@ -231,43 +200,6 @@ class StorageClient:
             sock.close()
             raise
         return link
-
-
-class _NotShared(ObjectStorageError):
-    """The other side cannot open what is in shared memory here."""
-
-
-_ERRORS: dict[int, type[ObjectStorageError]] = {
-    StorageFailureReason.freed: ObjectLostError,
-    StorageFailureReason.lost: ObjectMissingError,
-    StorageFailureReason.not_shared: _NotShared,
-    StorageFailureReason.full: ObjectStorageFullError,
-}
-
-
-def _mapped(answer: Mapped) -> memoryview:
-    """An object that is in shared memory. Raises OSError."""
-    mapping = open_object(answer.pieces, answer.total_bytes).map()
-    mapped_here.add(mapping, answer.pieces)
-    return mapping.view
-
-
-def _chunks(parts: Sequence[memoryview]) -> Iterator[tuple[int, list[memoryview]]]:
-    """(offset, buffers) of attachments; one without bytes for an empty object."""
-    offset = filled = 0
-    chunk: list[memoryview] = []
-    for part in parts:
-        begin = 0
-        while begin < len(part):
-            taken = part[begin : begin + framing.MAX_ATTACHMENT_BYTES - filled]
-            chunk.append(taken)
-            filled += len(taken)
-            begin += len(taken)
-            if filled == framing.MAX_ATTACHMENT_BYTES:
-                yield offset, chunk
-                offset, filled, chunk = offset + filled, 0, []
-    if chunk or not offset:
-        yield offset, chunk
 
 
 def _flat(buffer: Buffer) -> memoryview:
@@ -292,7 +224,7 @@ def _connected(address: Address, patience: float) -> socket.socket:
     return sock
 
 
-def _use(links: _Links, idle: list[_Link], link: _Link, act: Callable[[_Link], _Answer]) -> _Answer:
+def _use(links: Links, idle: list[Link], link: Link, act: Callable[[Link], _Answer]) -> _Answer:
     try:
         answer = act(link)
     except ObjectStorageError:
@@ -306,22 +238,22 @@ def _use(links: _Links, idle: list[_Link], link: _Link, act: Callable[[_Link], _
     return answer
 
 
-class _Links:
+class Links:
     """The connections of one process, idle and in use."""
 
     def __init__(self, identity: bytes, closed: bool = False) -> None:
         self.pid = os.getpid()
         self.identity = identity
         self.writing = threading.Lock()
-        self.writers: list[_Link] = []
-        self.readers: list[_Link] = []
+        self.writers: list[Link] = []
+        self.readers: list[Link] = []
         self.closed = threading.Event()
         self.instances: set[bytes] = set()
         """The identities of the storages that were here: it has another one when it was restarted."""
         self.share: bool | None = None
         """Whether the storage and this process can use each other's shared memory; None before that was tried."""
         self._lock = threading.Lock()
-        self._all: set[_Link] = set()
+        self._all: set[Link] = set()
         if closed:
             self.closed.set()
 
@@ -329,7 +261,7 @@ class _Links:
         if self.closed.is_set():
             raise ClientClosedError("the storage client was closed")
 
-    def take(self, idle: list[_Link]) -> _Link | None:
+    def take(self, idle: list[Link]) -> Link | None:
         """An idle connection that still works, if there is one. Raises ClientClosedError after close."""
         while True:
             with self._lock:
@@ -342,20 +274,20 @@ class _Links:
                 return link
             self.drop(link)
 
-    def add(self, link: _Link) -> None:
+    def add(self, link: Link) -> None:
         """Enter a new connection. Raises ClientClosedError after close."""
         with self._lock:
             self.raise_if_closed()
             self._all.add(link)
 
-    def give_back(self, idle: list[_Link], link: _Link) -> None:
+    def give_back(self, idle: list[Link], link: Link) -> None:
         with self._lock:
             if len(idle) < MAX_IDLE_READERS and not self.closed.is_set():
                 idle.append(link)
                 return
         self.drop(link)
 
-    def drop(self, link: _Link) -> None:
+    def drop(self, link: Link) -> None:
         with self._lock:
             self._all.discard(link)
         link.shut()
@@ -378,252 +310,6 @@ class _Links:
         """Close this process's copies. The lock is left alone: a thread that is not here may have held it."""
         for link in list(self._all):
             link.sock.close()
-
-
-class _Link:
-    """One connection, used by one thread at a time. Raises OSError when it is lost, and ProtocolError for nonsense."""
-
-    def __init__(self, sock: socket.socket, links: _Links) -> None:
-        self.sock = sock
-        self._links = links
-        self._requests = count(1)
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
-        self._says = self._hears = handshake_codec()
-        self._unread: tuple[Message, int] | None = None
-        """An answer that was received, and not asked for yet."""
-        self._max_message_bytes = framing.MAX_HANDSHAKE_BYTES
-        self._max_attachment_bytes = 0
-
-    # ---- conversations
-
-    def shake_hands(self, side: Dialer) -> None:
-        self.send(side.hello)
-        while side.peer is None:
-            message, _ = self._receive()
-            if isinstance(message, Refused) and message.reason == RefusalReason.full:
-                raise ConnectionRefusedError(message.text)
-            for answer in side.receive(message):
-                self.send(answer)
-            if side.error is not None:
-                raise side.error
-        self._links.instances.add(side.peer.identity)
-        self._says, self._hears = codec("storage", "ToStorage"), codec("storage", "FromStorage")
-        self._max_message_bytes = framing.MAX_MESSAGE_BYTES
-        self._max_attachment_bytes = framing.MAX_ATTACHMENT_BYTES
-
-    def put(
-        self,
-        object_id: bytes,
-        parts: Sequence[memoryview],
-        owner: bytes,
-        kept: Callable[[memoryview], None] | None = None,
-    ) -> bool:
-        total = sum(part.nbytes for part in parts)
-        if total >= SHARED_BYTES and self.shares():
-            try:
-                return self._put_shared(object_id, parts, owner, total, kept)
-            except _NotShared as error:
-                self._no_more_shared(logging.WARNING, str(error))
-        request = next(self._requests)
-        for offset, pieces in _chunks(parts):
-            # An answer before the last part says that the rest is not needed, or not wanted.
-            if offset and self._answered():
-                break
-            self.send(Put(request, object_id, owner, total, offset), pieces)
-        return self._answer(request, Stored).already_there
-
-    def get(self, object_id: bytes, existed: bool) -> memoryview:
-        answer, attachment_bytes = self._asked(object_id, self.shares(), existed)
-        if isinstance(answer, Mapped):
-            try:
-                return _mapped(answer)
-            except OSError:  # Freed or spilled meanwhile, or there is nothing left to map it with.
-                answer, attachment_bytes = self._asked(object_id, False, existed)
-        return self._received(answer, attachment_bytes)
-
-    def _asked(self, object_id: bytes, shared: bool, existed: bool) -> tuple[Any, int]:
-        """The first answer to a get."""
-        request = next(self._requests)
-        self.send(Get(request, object_id, shared, existed))
-        patience = self.sock.gettimeout()
-        # The object may be long in coming; that the peer is alive is left to TCP.
-        self.sock.settimeout(None)
-        try:
-            return self._answer_and_attachment(request, (Chunk, Mapped) if shared else (Chunk,))
-        finally:
-            self.sock.settimeout(patience)
-
-    def _received(self, first: Chunk, attachment_bytes: int) -> memoryview:
-        total = first.total_bytes
-        content = bytearray(min(total, TRUSTED_BYTES))
-        done = self._receive_part(first, attachment_bytes, content, 0, total)
-        while done < total:
-            chunk, attachment_bytes = self._answer_and_attachment(first.request, (Chunk,))
-            done = self._receive_part(chunk, attachment_bytes, content, done, total)
-        return memoryview(content).toreadonly()
-
-    # ---- shared memory
-
-    def shares(self) -> bool:
-        """Whether both sides can open what the other has in shared memory. Asked once."""
-        if self._links.share is None:
-            self._links.share = self._probe()
-        return self._links.share
-
-    def _probe(self) -> bool:
-        try:
-            segment = Segment.make(1)
-        except OSError as error:
-            return self._no_more_shared(logging.WARNING, f"memory cannot be shared here: {error.strerror}")
-        request = next(self._requests)
-        self.send(Probe(request, segment.piece(0, 1)))
-        try:
-            theirs = self._answer(request, Shared).piece
-        except _NotShared as error:
-            return self._no_more_shared(logging.DEBUG, str(error))
-        try:
-            Segment.open(theirs)
-        except OSError as error:
-            return self._no_more_shared(logging.DEBUG, f"what the storage shares cannot be opened: {error.strerror}")
-        return True
-
-    def _no_more_shared(self, level: int, why: str) -> bool:
-        log.log(level, "objects go to the object storage over the connection: %s", why)
-        self._links.share = False
-        return False
-
-    def _put_shared(
-        self,
-        object_id: bytes,
-        parts: Sequence[memoryview],
-        owner: bytes,
-        total: int,
-        kept: Callable[[memoryview], None] | None,
-    ) -> bool:
-        """Raises _NotShared when it cannot be done this way."""
-        failed = ""
-        for known in (mapped_here, None):
-            try:
-                written = share(parts, spare_here, known)
-            except OSError as error:
-                raise _NotShared(f"shared memory cannot be written: {error.strerror}") from None
-            request = next(self._requests)
-            self.send(Put(request, object_id, owner, total, 0, written.pieces))
-            try:
-                there = self._answer(request, Stored).already_there
-                if kept is not None:
-                    with suppress(OSError):  # What was mapped of others may be gone.
-                        kept(open_object(written.pieces, total).map().view)
-                for segment in written.segments:
-                    spare_here.keep(segment)
-                return there
-            except _NotShared as error:
-                # What it was made of may have been freed: then it is copied.
-                failed = str(error)
-        raise _NotShared(failed)
-
-    def statistics(self) -> Statistics:
-        request = next(self._requests)
-        self.send(StatisticsRequest(request))
-        return self._answer(request, Statistics)
-
-    def _receive_part(self, chunk: Chunk, attachment_bytes: int, content: bytearray, done: int, total: int) -> int:
-        """Receive the bytes of a chunk straight to their place; returns how many bytes of the object are here then."""
-        end = done + attachment_bytes
-        if chunk.total_bytes != total or chunk.offset != done or end > total or (total and not attachment_bytes):
-            found = f"chunk of {attachment_bytes} bytes at {chunk.offset} of {chunk.total_bytes}"
-            raise ProtocolError(f"{found}; expected one at {done} of {total}")
-        if end > len(content):
-            content.extend(bytes(min(total - len(content), GROWTH_BYTES)))
-        with memoryview(content) as view:
-            self._fill(view[done:end])
-        return end
-
-    def _answer(self, request: int, kind: type[_Answer]) -> _Answer:
-        answer, attachment_bytes = self._answer_and_attachment(request, (kind,))
-        if attachment_bytes:
-            raise ProtocolError(f"{kind.__name__} with an attachment")
-        assert isinstance(answer, kind)
-        return answer
-
-    def _answer_and_attachment(self, request: int, kinds: tuple[type[Any], ...]) -> tuple[Any, int]:
-        """The next message, which has to answer this request, and how many bytes of attachment follow it."""
-        message, attachment_bytes = self._receive()
-        while isinstance(message, PutWaits):
-            message, attachment_bytes = self._receive()
-        if getattr(message, "request", None) != request or not isinstance(message, (*kinds, StorageFailure)):
-            expected = " or ".join(kind.__name__ for kind in kinds)
-            raise ProtocolError(f"{type(message).__name__} is no answer to request {request}; expected {expected}")
-        if isinstance(message, StorageFailure):
-            raise _ERRORS.get(message.reason, ObjectStorageError)(message.text)
-        return message, attachment_bytes
-
-    # ---- the connection
-
-    def shut(self) -> None:
-        """End the connection, also for a process that was forked and holds a copy of the socket."""
-        with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
-
-    def _answered(self) -> bool:
-        """Whether there is an answer. That the storage has no room yet is none."""
-        while self._unread is None and self.readable():
-            self._unread = self._receive()
-            if isinstance(self._unread[0], PutWaits):
-                self._unread = None
-        return self._unread is not None
-
-    def readable(self) -> bool:
-        """Whether there is something to read, or the end."""
-        return bool(self._poll.poll(0))
-
-    # ---- frames
-
-    def send(self, message: Message, attachment: Sequence[memoryview] = ()) -> None:
-        frame = self._says.frame(message, sum(part.nbytes for part in attachment))
-        rest = [memoryview(frame), *attachment]
-        while rest:
-            sent = self._send_some(rest[:MOST_BUFFERS])
-            while rest and sent >= len(rest[0]):
-                sent -= len(rest.pop(0))
-            if sent:
-                rest[0] = rest[0][sent:]
-
-    def _send_some(self, parts: list[memoryview]) -> int:
-        """Waits for a storage that has no room, as long as it says so. Returns how many bytes were sent."""
-        while True:
-            try:
-                return self.sock.sendmsg(parts)
-            except TimeoutError:
-                if not self.readable() or self._answered():
-                    raise
-
-    def _receive(self) -> tuple[Message, int]:
-        """The next message. Its attachment is left unread, for whoever knows where it goes."""
-        if self._unread is not None:
-            received, self._unread = self._unread, None
-            return received
-        header = bytearray(framing.HEADER.size)
-        self._fill(memoryview(header))
-        message_bytes, attachment_bytes = framing.HEADER.unpack(header)
-        if (
-            not 8 <= message_bytes <= self._max_message_bytes
-            or message_bytes % 8
-            or attachment_bytes > self._max_attachment_bytes
-        ):
-            raise ProtocolError(f"a frame of {message_bytes} + {attachment_bytes} bytes is none of Scaler's protocol")
-        data = bytearray(message_bytes)
-        self._fill(memoryview(data))
-        return self._hears.decode(bytes(data)), attachment_bytes
-
-    def _fill(self, view: memoryview) -> None:
-        done = 0
-        while done < len(view):
-            received = self.sock.recv_into(view[done:])
-            if not received:
-                raise ConnectionResetError("the storage closed the connection")
-            done += received
 
 
 def _check_ids(owner: bytes, object_ids: list[bytes]) -> None:

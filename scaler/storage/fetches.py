@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from scaler.errors import ScalerError
 from scaler.ids import Address, new_identity
 from scaler.storage.client import StorageClient
 from scaler.storage.outputs import Fetch
@@ -46,5 +45,5 @@ class Fetches:
     def _fetch(self, client: StorageClient, name: bytes) -> None:
         try:
             self._here.put(name, client.get(name, existed=True), NOBODY)
-        except ScalerError as error:
-            self._failed(name, str(error))
+        except Exception as error:  # whatever it is, somebody waits for the object
+            self._failed(name, str(error) or type(error).__name__)

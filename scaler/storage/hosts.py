@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from scaler.ids import OBJECT_ID_BYTES, u64
+from scaler.ids import OBJECT_ID_BYTES, Address
 from scaler.machine import Outbox
 from scaler.messages import (
     Drop,
@@ -49,7 +49,7 @@ class Hosts:
     def receive(self, peer: int, message: Message) -> None:
         """Raises WrongMessageError."""
         if isinstance(message, Serve) and not self._places.knows(peer):
-            self._places.serve(peer, message.address)
+            self._serve(peer, message)
             return
         handler = self._handlers.get(type(message))
         if handler is None or not self._places.knows(peer):
@@ -61,9 +61,16 @@ class Hosts:
         for name in self._places.lose(peer):
             self._objects.lose(name)
 
+    def _serve(self, peer: int, message: Serve) -> None:
+        try:
+            Address.parse(message.address)
+        except ValueError as error:
+            raise WrongMessageError(str(error)) from None
+        self._places.serve(peer, message.address)
+
     def _hold(self, peer: int, message: Hold) -> None:
-        names, sizes = message.objects, u64(message.sizes)
-        if not len(names) == len(message.owners) == OBJECT_ID_BYTES * len(sizes):
+        names = message.objects
+        if len(names) != len(message.owners) or len(names) % OBJECT_ID_BYTES:
             raise WrongMessageError("columns of different lengths")
         refused = b""
         for at in range(0, len(names), OBJECT_ID_BYTES):

@@ -95,7 +95,7 @@ class Objects:
         self.bytes += size
         self.freed.discard(name)
         if self.upstream is not None:
-            self.upstream.add(name, owner, size)
+            self.upstream.add(name, owner)
             self.owners.add(name, NOBODY)
         elif owner != NOBODY:
             self.owners.add(name, owner)

@@ -222,26 +222,28 @@ class Places:
     def _serve_waiting(self, name: bytes) -> None:
         """Tell those who wait for an object where it is, as far as somebody has time."""
         place = self._places.get(name)
-        for key in list(place.waiting) if place is not None else ():
-            assert place is not None
-            holder = self._idle_holder(place, key)
-            if holder is None:
-                continue
-            place.waiting.remove(key)
-            place.holders[holder] += 1
-            self.transfers += 1
-            place.transfers[key] = holder
-            address = self._addresses.get(holder, "")
-            if key[0] == CENTER:
-                self._outbox.add(Fetch(name, address))
-            else:
-                self._outbox.send(key[0], Located(key[1], address))
+        if place is None:
+            return
+        for key in list(place.waiting):
+            idle = [holder for holder, count in place.holders.items() if count < MOST_TRANSFERS]
+            if not idle:
+                return
+            able = [holder for holder in idle if holder not in place.failed.get(key, ())]
+            if able:
+                self._give(name, key, min(able, key=place.holders.__getitem__))
 
-    def _idle_holder(self, place: _Place, key: Key) -> int | None:
-        """The least busy place that has time for this request, and did not fail it."""
-        failed = place.failed.get(key, ())
-        idle = [holder for holder, count in place.holders.items() if count < MOST_TRANSFERS and holder not in failed]
-        return min(idle, key=place.holders.__getitem__, default=None)
+    def _give(self, name: bytes, key: Key, holder: int) -> None:
+        """Have this request be answered by this place."""
+        place = self._places[name]
+        place.waiting.remove(key)
+        place.holders[holder] += 1
+        place.transfers[key] = holder
+        self.transfers += 1
+        address = self._addresses.get(holder, "")
+        if key[0] == CENTER:
+            self._outbox.add(Fetch(name, address))
+        else:
+            self._outbox.send(key[0], Located(key[1], address))
 
     # ---- doubted
 
@@ -258,7 +260,8 @@ class Places:
             for holder, count in place.holders.items():
                 assert count == sum(used == holder for used in place.transfers.values()) <= MOST_TRANSFERS
                 assert holder == CENTER or name in self._of_host[holder]
-            assert not any(self._idle_holder(place, key) is not None for key in place.waiting)
+            idle = {holder for holder, count in place.holders.items() if count < MOST_TRANSFERS}
+            assert all(idle <= place.failed.get(key, set()) for key in place.waiting)
             assert place.failed.keys() <= {*place.transfers, *place.waiting}
             requests |= dict.fromkeys((*place.transfers, *place.waiting), name)
         assert requests == self._requests

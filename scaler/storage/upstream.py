@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
-
 from scaler.ids import OBJECT_ID_BYTES
 from scaler.machine import Outbox
 from scaler.messages import GiveUp, Hold, LetGo, Locate, NotThere, Serve
@@ -20,8 +18,8 @@ class Upstream:
         self.peer: int | None = None
         """The connection to the center, while there is one."""
         self._outbox = outbox
-        self._objects: dict[bytes, tuple[dict[bytes, None], int]] = {}
-        """What is here: owners, and size."""
+        self._objects: dict[bytes, dict[bytes, None]] = {}
+        """What is here, and whose it is."""
         self._unsaid: dict[bytes, None] = {}
         """Of these, what the center was not told of."""
         self._gone: list[bytes] = []
@@ -30,6 +28,8 @@ class Upstream:
         """What the center was told, and has not answered, by request."""
         self._wanted: dict[bytes, tuple[int, bool]] = {}
         """What others have: the request for it, and whether it existed."""
+        self._located: dict[int, bytes] = {}
+        """By request: what is wanted."""
         self._requests = 0
 
     # ---- told
@@ -48,15 +48,15 @@ class Upstream:
         """The center is away."""
         self.peer = None
 
-    def add(self, name: bytes, owner: bytes, size: int) -> None:
+    def add(self, name: bytes, owner: bytes) -> None:
         """An object is here now."""
-        self._wanted.pop(name, None)
-        self._objects[name] = {owner: None}, size
+        self._take_wanted(name)
+        self._objects[name] = {owner: None}
         self._unsaid[name] = None
 
     def own(self, name: bytes, owner: bytes) -> None:
         """Somebody put once more what is here."""
-        owners, _ = self._objects[name]
+        owners = self._objects[name]
         owners.pop(NOBODY, None)
         owners[owner] = None
         self._unsaid[name] = None
@@ -78,13 +78,13 @@ class Upstream:
 
     def unwant(self, name: bytes) -> None:
         """Nobody here wants it any more."""
-        request, _ = self._wanted.pop(name, (0, False))
+        request = self._take_wanted(name)
         if request and self.peer is not None:
             self._outbox.send(self.peer, GiveUp(request))
 
     def not_found(self, name: bytes) -> None:
         """The center says that it is nowhere."""
-        self._wanted.pop(name, None)
+        self._take_wanted(name)
 
     def dropped(self, name: bytes) -> None:
         """The center knows that it is not here any more."""
@@ -100,12 +100,11 @@ class Upstream:
 
     def is_copy(self, name: bytes) -> bool:
         """Whether others have it, too."""
-        found = self._objects.get(name)
-        return found is not None and NOBODY in found[0]
+        return NOBODY in self._objects.get(name, ())
 
     def wanted(self, request: int) -> bytes | None:
         """The object of this request, if it is wanted still."""
-        return next((name for name, (number, _) in self._wanted.items() if number == request), None)
+        return self._located.get(request)
 
     def held(self, request: int) -> list[bytes]:
         """The center has answered for these objects."""
@@ -119,18 +118,25 @@ class Upstream:
             self._outbox.send(self.peer, LetGo(b"".join(self._gone)))
             self._gone.clear()
         if self._unsaid:
-            rows = [(name, owner) for name in self._unsaid for owner in self._objects[name][0]]
+            rows = [(name, owner) for name in self._unsaid for owner in self._objects[name]]
             names, owners = (b"".join(column) for column in zip(*rows, strict=True))
-            sizes = array("Q", [self._objects[name][1] for name, _ in rows])
             self._requests += 1
             self._said[self._requests], self._unsaid = list(self._unsaid), {}
-            self._outbox.send(self.peer, Hold(self._requests, names, owners, sizes))
+            self._outbox.send(self.peer, Hold(self._requests, names, owners))
 
     def _locate(self, name: bytes, existed: bool) -> None:
+        self._take_wanted(name)
         self._requests += 1
         self._wanted[name] = self._requests, existed
+        self._located[self._requests] = name
         if self.peer is not None:
             self._outbox.send(self.peer, Locate(self._requests, name, existed))
+
+    def _take_wanted(self, name: bytes) -> int:
+        """It is not wanted any more, or under another number; the request for it, 0 if there was none."""
+        request, _ = self._wanted.pop(name, (0, False))
+        self._located.pop(request, None)
+        return request
 
     # ---- doubted
 
@@ -139,3 +145,4 @@ class Upstream:
         assert self._objects.keys() == names
         assert self._unsaid.keys() <= names
         assert self._wanted.keys().isdisjoint(names)
+        assert self._located == {request: name for name, (request, _) in self._wanted.items()}

@@ -8,6 +8,8 @@ import pytest
 
 from scaler import ConfigurationError, Scheduler, SchedulerClusterCombo
 from scaler.cluster.parameters import checked
+from scaler.cluster.stack import LocalStack, scheduler_settings
+from scaler.scheduler.policy import DEFAULT_POLICY, Policy
 
 WRONG: list[tuple[str, Any, str]] = [
     ("n_workers", 0, "less than 1"),
@@ -50,6 +52,12 @@ def test_so_does_a_scheduler() -> None:
         Scheduler(client_timeout_seconds=0)
     with pytest.raises(ConfigurationError, match="event_loop: 'asyncio' is none of uvloop, builtin"):
         Scheduler(event_loop="asyncio")
+
+
+def test_the_policy_is_the_schedulers() -> None:
+    stack = LocalStack(1, policy=("simple", "scaling=no"))
+    assert scheduler_settings(stack, "tcp://127.0.0.1:1").policy == Policy(scaling="no")
+    assert scheduler_settings(LocalStack(1), "tcp://127.0.0.1:1").policy == DEFAULT_POLICY
 
 
 def test_what_is_right_comes_as_a_cluster_takes_it() -> None:

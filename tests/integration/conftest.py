@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,14 @@ def client() -> Iterator[Client]:
     """A client with a local cluster of two slots, shared by the tests of a module."""
     with Client(n_workers=2, timeout_seconds=20) as client:
         yield client
+
+
+def wait_until(true: Callable[[], object], what: str, seconds: float = 15) -> None:
+    """Until this is true; ``what`` is said when it never is."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.01)
 
 
 class Command:

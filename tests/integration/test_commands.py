@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import socket
 import threading
-import time
 
 import psutil
 import pytest
 
 from scaler import Client
 from scaler.ids import Address
+
+from .conftest import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -48,13 +49,6 @@ def ends(command, how: str = "interrupt") -> None:
     assert command.wait() == 0
     wait_until(lambda: not any(map(lives, processes)), f"the end of all of {processes}")
     assert "Traceback" not in "".join(command.lines)
-
-
-def wait_until(true, what: str, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.01)
 
 
 def test_a_first_session(start, free_addresses):

@@ -32,8 +32,10 @@ def family(client: Client) -> list[psutil.Process]:
 
 
 def executors(client: Client) -> list[psutil.Process]:
-    depth_of_executors = psutil.Process(client.cluster.pid).children()[2].children()[0]
-    return depth_of_executors.children()
+    # Not by their order, which is that of their numbers: these begin again at some time.
+    daemons = psutil.Process(client.cluster.pid).children()
+    (fork_server,) = [child for daemon in daemons for child in daemon.children()]
+    return fork_server.children()
 
 
 def wait_gone(processes: list[psutil.Process], seconds: float = 15.0) -> None:

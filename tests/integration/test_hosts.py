@@ -15,6 +15,8 @@ from scaler.ids import Address, new_identity
 from scaler.storage.client import StorageClient
 from scaler.worker import executor
 
+from .conftest import wait_until
+
 pytestmark = pytest.mark.integration
 
 MEGABYTE = 1 << 20
@@ -74,8 +76,12 @@ def hosts(addresses: tuple[str, str], start: Callable[..., Any]) -> list[Host]:
 def client(addresses: tuple[str, str], hosts: list[Host]) -> Iterator[Client]:
     with Client(addresses[0], timeout_seconds=30) as client:
         seen: set[str] = set()
-        while len(seen) < 2:  # until both workers are there
+
+        def both_are_there() -> bool:
             seen.update(client.map(storage_here, range(8)))
+            return len(seen) == 2
+
+        wait_until(both_are_there, "tasks on both hosts")
         assert seen == {host.address for host in hosts}
         yield client
 
@@ -105,8 +111,8 @@ def test_what_both_need_is_in_both_and_freed_in_both(
     assert {where for _, where in sums} == {host.address for host in hosts}
     assert all(objects(host.address) == 1 for host in hosts)
     client.free_object(argument)
-    while any(objects(address) for address in (addresses[1], *(host.address for host in hosts))):
-        pass
+    places = addresses[1], *(host.address for host in hosts)
+    wait_until(lambda: not any(map(objects, places)), "that it is freed everywhere")
 
 
 def test_a_host_is_killed_and_what_it_had_is_made_again(client: Client, hosts: list[Host]) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import resource
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,10 +16,13 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from benchmarks.storage_limit import memory_of
 from scaler import Client, SchedulerClusterCombo
 from scaler.errors import ObjectStorageFullError
 from scaler.ids import Address, new_identity
 from scaler.storage.client import StorageClient
+
+from .conftest import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -66,25 +66,6 @@ def same(content: bytearray, sample: bytes, size: int) -> bool:
     return len(content) == size and content == sample * (size // len(sample))
 
 
-def memory_of(pid: int) -> int:
-    """What a process has of its own, and the pages of the files in shared memory that it has open, mapped or not."""
-    own = int(re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) << 10  # type: ignore[index]
-    files = {}
-    for path in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if str(path.readlink()).startswith("/memfd:scaler"):
-                status = path.stat()
-                files[status.st_ino] = status.st_blocks * 512
-    return own + sum(files.values())
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("shared", [True, False])
 def test_sixteen_times_the_limit_comes_back(serve, tmp_path: Path, shared: bool) -> None:
     command, connect = serve("--memory-limit-bytes", "16M")
@@ -117,8 +98,8 @@ def test_sixteen_times_the_limit_comes_back(serve, tmp_path: Path, shared: bool)
     for mine in samples:
         users[0].release(list(mine), ANN)
     assert users[0].statistics().bytes == users[0].statistics().spilled_bytes == 0
-    wait_until(lambda: users[0].statistics().memory_bytes == 0)
-    wait_until(lambda: memory_of(command.pid) - before < 8 * MIB)
+    wait_until(lambda: users[0].statistics().memory_bytes == 0, "that all is freed")
+    wait_until(lambda: memory_of(command.pid) - before < 8 * MIB, "that its memory is given back")
 
 
 def test_object_larger_than_the_limit(serve) -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from scaler.machine import Output
-from scaler.messages import Desired, Drain, RegisterManager, RegisterWorker, Role, WorkerLeaving
+from scaler.messages import (
+    Desired,
+    Drain,
+    RegisterManager,
+    RegisterWorker,
+    Role,
+    RunningInside,
+    TaskOptions,
+    WorkerLeaving,
+)
 from scaler.scheduler.capacity import DECIDE_SECONDS, LOOK_SECONDS
 from scaler.scheduler.policy import Policy
 from scaler.scheduler.scaling import IDLE_SECONDS
 
-from .builders import Rig, Worker, of, tasks
+from .builders import BEN, Rig, Worker, closed, of, tasks
 
 
 class Managed(Rig):
@@ -25,9 +34,12 @@ class Managed(Rig):
         return peer, self.say(peer, RegisterManager(name, "k", slots, [], fixed))
 
     def managed(self, slots: int, name: str = "ann's") -> Worker:
-        peer, outputs = self.connect(Role.worker, bytes([100 + len(self.state.board.loads)]) * 16)
+        identity = bytes([100 + len(self.state.board.loads)]) * 16
+        peer, outputs = self.connect(Role.worker, identity)
         outputs += self.say(peer, RegisterWorker(slots, 1000, [], "host", 7, name))
-        return Worker(self, peer, outputs)
+        worker = Worker(self, peer, outputs)
+        worker.identity = identity
+        return worker
 
     def later(self, seconds: float) -> list[Output]:
         outputs: list[Output] = []
@@ -63,6 +75,31 @@ def test_an_idle_worker_leaves_after_a_while_and_its_manager_hears_that_it_is_me
     assert of(outputs, Desired) == [Desired(1)]
     worker.say(WorkerLeaving())
     assert len(rig.state.board.loads) == 0 and of(rig.later(1), Desired) == []
+
+
+def test_one_whose_task_left_tasks_behind_stays_until_they_have_ended() -> None:
+    rig = Managed()
+    ann = rig.client()
+    ann.submit(1)
+    rig.later(1)
+    worker = rig.managed(1)
+    ben = rig.client(BEN)
+    ben.say(RunningInside(ann.id(1), 0, worker.identity))
+    ben.submit(0, options=TaskOptions(capabilities=["gpu"]))
+    worker.ends((ann.id(1), 1))
+    assert of(rig.later(IDLE_SECONDS + 2 * LOOK_SECONDS), Drain) == [], "they are cancelled when it leaves"
+    other = rig.worker(offers=["gpu"])
+    other.ends((ben.id(0), 1))
+    assert of(rig.later(IDLE_SECONDS + 2 * LOOK_SECONDS), Drain, worker.peer) == [Drain()]
+
+
+def test_a_second_dynamic_manager_of_the_same_name_is_refused_and_the_same_one_takes_its_own_place() -> None:
+    rig = Managed()
+    other, outputs = rig.connect_manager()
+    assert closed(outputs) == [other]
+    rig.managers = 0
+    peer, outputs = rig.connect_manager()
+    assert closed(outputs) == [rig.manager] and of(outputs, Desired, peer) == [Desired(0)]
 
 
 def test_one_that_is_at_work_stays() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from scaler.messages import RegisterWorker, ResultStatus, Role
+from scaler.messages import Cancel, RegisterWorker, ResultStatus, Role
 
-from .builders import Client, Rig, Worker, tasks
+from .builders import Client, Rig, Worker, q, tasks
 
 MEGABYTE = 1 << 20
 
@@ -71,6 +71,19 @@ def test_where_it_was_taken_it_is_too_and_a_host_that_is_gone_has_nothing() -> N
     hosts.there.ends((ann.id(2), 2))
     hosts.rig.lose(hosts.there.peer)
     assert tasks(ann.submit(4), newcomer.peer) == [(ann.id(4), 1)]
+
+
+def test_nothing_is_remembered_when_the_last_such_host_is_gone() -> None:
+    hosts = Hosts()
+    ann = hosts.ann
+    ann.submit(1, 2, 3, needs={3: [1, 2]}, unwanted=[1])
+    store(hosts.here, ann, 1)
+    hosts.rig.lose(hosts.here.peer)
+    hosts.rig.lose(hosts.there.peer)
+    ann.say(Cancel(q(2)))
+    assert not any(hosts.rig.state.board.locality.preferred)
+    assert len(hosts.rig.state.board) == 0
+    hosts.rig.state.check()
 
 
 def test_workers_on_the_storage_of_the_scheduler_are_equals() -> None:

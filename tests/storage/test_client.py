@@ -41,6 +41,7 @@ from scaler.messages import (
     Stored,
 )
 from scaler.storage import client as storage_client
+from scaler.storage import link as storage_link
 from scaler.storage.client import StorageClient
 from scaler.storage.outputs import AnswerProbe, Transmit
 from scaler.storage.state import StorageState
@@ -342,8 +343,8 @@ def test_waiting_get_is_asked_again_when_the_connection_ends(server: Server, cli
 
 
 def test_large_objects_grow_with_what_arrives(client: StorageClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage_client, "TRUSTED_BYTES", 1000)
-    monkeypatch.setattr(storage_client, "GROWTH_BYTES", MIB)
+    monkeypatch.setattr(storage_link, "TRUSTED_BYTES", 1000)
+    monkeypatch.setattr(storage_link, "GROWTH_BYTES", MIB)
     content = content_of(5 * MIB + 1)
     client.put(NAME, content, ANN)
     assert client.get(NAME) == content

@@ -335,7 +335,7 @@ def test_who_gave_up_is_not_waited_for() -> None:
     "message",
     [
         Serve("tcp://h:9"),
-        Hold(1, X, b"", b""),
+        Hold(1, X, b""),
         Locate(1, b"short"),
         Get(1, X),
     ],
@@ -345,6 +345,14 @@ def test_a_host_that_says_what_it_may_not_is_closed(message: object) -> None:
     net.states[CENTER].receive(net._linked[1], message, 0)
     net.run()
     assert len(net.closed) == 1
+
+
+def test_a_host_that_serves_nowhere_is_closed() -> None:
+    net = Net(1)
+    net.states[CENTER].peer_connected(99, Peer(Role.host_storage, b"h" * 16), 0)
+    net.states[CENTER].receive(99, Serve("at home"), 0)
+    net.run()
+    assert len(net.closed) == 1 and "at home" in net.closed[0]
 
 
 @pytest.mark.parametrize("message", [NotThere(5), GiveUp(5), LetGo(X)])

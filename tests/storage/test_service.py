@@ -15,7 +15,7 @@ from scaler.errors import ObjectLostError
 from scaler.ids import Address, new_identity
 from scaler.messages import Mapped
 from scaler.net.daemon import Daemon
-from scaler.storage import client as storage_client
+from scaler.storage import link as storage_link
 from scaler.storage.client import StorageClient
 from scaler.storage.content import SHARED_BYTES
 from scaler.storage.segments import Segment
@@ -190,7 +190,7 @@ def test_nothing_stays_open_in_either(storage: Storage, client: StorageClient) -
     assert client.get(X).nbytes == LARGE
     client.release([X], ANN)
     client.statistics()
-    storage_client.spare_here.drop_unused(seconds=0)
+    storage_link.spare_here.drop_unused(seconds=0)
     before = len(descriptors())
     for _ in range(20):
         name = new_identity()
@@ -198,7 +198,7 @@ def test_nothing_stays_open_in_either(storage: Storage, client: StorageClient) -
         assert client.get(name).nbytes == LARGE
         client.release([name], ANN)
     assert client.statistics().objects == 0
-    storage_client.spare_here.drop_unused(seconds=0)
+    storage_link.spare_here.drop_unused(seconds=0)
     assert len(descriptors()) <= before + 1
 
 
@@ -220,14 +220,14 @@ def test_what_was_spilled_is_mapped_again(spilling: StorageClient) -> None:
 
 def test_spilled_memory_is_written_again(spilling: StorageClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """The storage has closed it, so the system lets its writer use it for the next objects."""
-    storage_client.spare_here.drop_unused(seconds=0)
+    storage_link.spare_here.drop_unused(seconds=0)
     contents = put_several(spilling, 0)
 
     def make(size: int) -> Segment:
         raise AssertionError("there is one that is not read any more")
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage_client.Segment, "make", make)
+        patch.setattr(storage_link.Segment, "make", make)
         for number in range(100, 105):
             contents[bytes([number]) * 16] = content = os.urandom(LARGE)
             spilling.put(bytes([number]) * 16, content, ANN)
@@ -252,14 +252,14 @@ def test_a_getter_that_comes_too_late_gets_it_over_the_connection(
     """The object is spilled after the getter was told where it is, and before he has opened it."""
     contents = put_several(spilling, 0, 1)
     other = StorageClient(small.service.address, new_identity(), timeout_seconds=5)
-    mapped = storage_client._mapped
+    mapped = storage_link._mapped
 
     def late(answer: Mapped) -> memoryview:
-        monkeypatch.setattr(storage_client, "_mapped", mapped)
+        monkeypatch.setattr(storage_link, "_mapped", mapped)
         put_several(other, 100)
         return mapped(answer)
 
-    monkeypatch.setattr(storage_client, "_mapped", late)
+    monkeypatch.setattr(storage_link, "_mapped", late)
     (name,) = contents
     found = spilling.get(name)
     assert found == contents[name] and not is_shared(found)

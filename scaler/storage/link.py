@@ -1,0 +1,337 @@
+"""One connection to an object storage: the conversation, shared memory where both sides can use it, and the frames."""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from scaler.errors import (
+    ObjectLostError,
+    ObjectMissingError,
+    ObjectStorageError,
+    ObjectStorageFullError,
+    ProtocolError,
+)
+from scaler.messages import (
+    Chunk,
+    Get,
+    Mapped,
+    Message,
+    Probe,
+    Put,
+    PutWaits,
+    RefusalReason,
+    Refused,
+    Shared,
+    Statistics,
+    StatisticsRequest,
+    StorageFailure,
+    StorageFailureReason,
+    Stored,
+)
+from scaler.storage.content import SHARED_BYTES
+from scaler.storage.segments import Known, Segment, Spare, open_object, share
+from scaler.wire import framing
+from scaler.wire.codec import codec
+from scaler.wire.handshake import Dialer, handshake_codec
+
+if TYPE_CHECKING:
+    from scaler.storage.client import Links
+
+TRUSTED_BYTES = 1 << 30
+GROWTH_BYTES = 64 << 20
+MOST_BUFFERS = 512
+"""How many one system call takes; the system's limit is 1,024."""
+_Answer = TypeVar("_Answer")
+
+log = logging.getLogger("scaler")
+mapped_here = Known()
+spare_here = Spare()
+
+
+class NotShared(ObjectStorageError):
+    """The other side cannot open what is in shared memory here."""
+
+
+_ERRORS: dict[int, type[ObjectStorageError]] = {
+    StorageFailureReason.freed: ObjectLostError,
+    StorageFailureReason.lost: ObjectMissingError,
+    StorageFailureReason.not_shared: NotShared,
+    StorageFailureReason.full: ObjectStorageFullError,
+}
+
+
+def _mapped(answer: Mapped) -> memoryview:
+    """An object that is in shared memory. Raises OSError."""
+    mapping = open_object(answer.pieces, answer.total_bytes).map()
+    mapped_here.add(mapping, answer.pieces)
+    return mapping.view
+
+
+def _chunks(parts: Sequence[memoryview]) -> Iterator[tuple[int, list[memoryview]]]:
+    """(offset, buffers) of attachments; one without bytes for an empty object."""
+    offset = filled = 0
+    chunk: list[memoryview] = []
+    for part in parts:
+        begin = 0
+        while begin < len(part):
+            taken = part[begin : begin + framing.MAX_ATTACHMENT_BYTES - filled]
+            chunk.append(taken)
+            filled += len(taken)
+            begin += len(taken)
+            if filled == framing.MAX_ATTACHMENT_BYTES:
+                yield offset, chunk
+                offset, filled, chunk = offset + filled, 0, []
+    if chunk or not offset:
+        yield offset, chunk
+
+
+class Link:
+    """One connection, used by one thread at a time. Raises OSError when it is lost, and ProtocolError for nonsense."""
+
+    def __init__(self, sock: socket.socket, links: Links) -> None:
+        self.sock = sock
+        self._links = links
+        self._requests = count(1)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._says = self._hears = handshake_codec()
+        self._unread: tuple[Message, int] | None = None
+        """An answer that was received, and not asked for yet."""
+        self._max_message_bytes = framing.MAX_HANDSHAKE_BYTES
+        self._max_attachment_bytes = 0
+
+    # ---- conversations
+
+    def shake_hands(self, side: Dialer) -> None:
+        self.send(side.hello)
+        while side.peer is None:
+            message, _ = self._receive()
+            if isinstance(message, Refused) and message.reason == RefusalReason.full:
+                raise ConnectionRefusedError(message.text)
+            for answer in side.receive(message):
+                self.send(answer)
+            if side.error is not None:
+                raise side.error
+        self._links.instances.add(side.peer.identity)
+        self._says, self._hears = codec("storage", "ToStorage"), codec("storage", "FromStorage")
+        self._max_message_bytes = framing.MAX_MESSAGE_BYTES
+        self._max_attachment_bytes = framing.MAX_ATTACHMENT_BYTES
+
+    def put(
+        self,
+        object_id: bytes,
+        parts: Sequence[memoryview],
+        owner: bytes,
+        kept: Callable[[memoryview], None] | None = None,
+    ) -> bool:
+        total = sum(part.nbytes for part in parts)
+        if total >= SHARED_BYTES and self.shares():
+            try:
+                return self._put_shared(object_id, parts, owner, total, kept)
+            except NotShared as error:
+                self._no_more_shared(logging.WARNING, str(error))
+        request = next(self._requests)
+        for offset, pieces in _chunks(parts):
+            # An answer before the last part says that the rest is not needed, or not wanted.
+            if offset and self._answered():
+                break
+            self.send(Put(request, object_id, owner, total, offset), pieces)
+        return self._answer(request, Stored).already_there
+
+    def get(self, object_id: bytes, existed: bool) -> memoryview:
+        answer, attachment_bytes = self._asked(object_id, self.shares(), existed)
+        if isinstance(answer, Mapped):
+            try:
+                return _mapped(answer)
+            except OSError:  # Freed or spilled meanwhile, or there is nothing left to map it with.
+                answer, attachment_bytes = self._asked(object_id, False, existed)
+        return self._received(answer, attachment_bytes)
+
+    def _asked(self, object_id: bytes, shared: bool, existed: bool) -> tuple[Any, int]:
+        """The first answer to a get."""
+        request = next(self._requests)
+        self.send(Get(request, object_id, shared, existed))
+        patience = self.sock.gettimeout()
+        # The object may be long in coming; that the peer is alive is left to TCP.
+        self.sock.settimeout(None)
+        try:
+            return self._answer_and_attachment(request, (Chunk, Mapped) if shared else (Chunk,))
+        finally:
+            self.sock.settimeout(patience)
+
+    def _received(self, first: Chunk, attachment_bytes: int) -> memoryview:
+        total = first.total_bytes
+        content = bytearray(min(total, TRUSTED_BYTES))
+        done = self._receive_part(first, attachment_bytes, content, 0, total)
+        while done < total:
+            chunk, attachment_bytes = self._answer_and_attachment(first.request, (Chunk,))
+            done = self._receive_part(chunk, attachment_bytes, content, done, total)
+        return memoryview(content).toreadonly()
+
+    # ---- shared memory
+
+    def shares(self) -> bool:
+        """Whether both sides can open what the other has in shared memory. Asked once."""
+        if self._links.share is None:
+            self._links.share = self._probe()
+        return self._links.share
+
+    def _probe(self) -> bool:
+        try:
+            segment = Segment.make(1)
+        except OSError as error:
+            return self._no_more_shared(logging.WARNING, f"memory cannot be shared here: {error.strerror}")
+        request = next(self._requests)
+        self.send(Probe(request, segment.piece(0, 1)))
+        try:
+            theirs = self._answer(request, Shared).piece
+        except NotShared as error:
+            return self._no_more_shared(logging.DEBUG, str(error))
+        try:
+            Segment.open(theirs)
+        except OSError as error:
+            return self._no_more_shared(logging.DEBUG, f"what the storage shares cannot be opened: {error.strerror}")
+        return True
+
+    def _no_more_shared(self, level: int, why: str) -> bool:
+        log.log(level, "objects go to the object storage over the connection: %s", why)
+        self._links.share = False
+        return False
+
+    def _put_shared(
+        self,
+        object_id: bytes,
+        parts: Sequence[memoryview],
+        owner: bytes,
+        total: int,
+        kept: Callable[[memoryview], None] | None,
+    ) -> bool:
+        """Raises NotShared when it cannot be done this way."""
+        failed = ""
+        for known in (mapped_here, None):
+            try:
+                written = share(parts, spare_here, known)
+            except OSError as error:
+                raise NotShared(f"shared memory cannot be written: {error.strerror}") from None
+            request = next(self._requests)
+            self.send(Put(request, object_id, owner, total, 0, written.pieces))
+            try:
+                there = self._answer(request, Stored).already_there
+                if kept is not None:
+                    with suppress(OSError):  # What was mapped of others may be gone.
+                        kept(open_object(written.pieces, total).map().view)
+                for segment in written.segments:
+                    spare_here.keep(segment)
+                return there
+            except NotShared as error:
+                # What it was made of may have been freed: then it is copied.
+                failed = str(error)
+        raise NotShared(failed)
+
+    def statistics(self) -> Statistics:
+        request = next(self._requests)
+        self.send(StatisticsRequest(request))
+        return self._answer(request, Statistics)
+
+    def _receive_part(self, chunk: Chunk, attachment_bytes: int, content: bytearray, done: int, total: int) -> int:
+        """Receive the bytes of a chunk straight to their place; returns how many bytes of the object are here then."""
+        end = done + attachment_bytes
+        if chunk.total_bytes != total or chunk.offset != done or end > total or (total and not attachment_bytes):
+            found = f"chunk of {attachment_bytes} bytes at {chunk.offset} of {chunk.total_bytes}"
+            raise ProtocolError(f"{found}; expected one at {done} of {total}")
+        if end > len(content):
+            content.extend(bytes(min(total - len(content), GROWTH_BYTES)))
+        with memoryview(content) as view:
+            self._fill(view[done:end])
+        return end
+
+    def _answer(self, request: int, kind: type[_Answer]) -> _Answer:
+        answer, attachment_bytes = self._answer_and_attachment(request, (kind,))
+        if attachment_bytes:
+            raise ProtocolError(f"{kind.__name__} with an attachment")
+        assert isinstance(answer, kind)
+        return answer
+
+    def _answer_and_attachment(self, request: int, kinds: tuple[type[Any], ...]) -> tuple[Any, int]:
+        """The next message, which has to answer this request, and how many bytes of attachment follow it."""
+        message, attachment_bytes = self._receive()
+        while isinstance(message, PutWaits):
+            message, attachment_bytes = self._receive()
+        if getattr(message, "request", None) != request or not isinstance(message, (*kinds, StorageFailure)):
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            raise ProtocolError(f"{type(message).__name__} is no answer to request {request}; expected {expected}")
+        if isinstance(message, StorageFailure):
+            raise _ERRORS.get(message.reason, ObjectStorageError)(message.text)
+        return message, attachment_bytes
+
+    # ---- the connection
+
+    def shut(self) -> None:
+        """End the connection, also for a process that was forked and holds a copy of the socket."""
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def _answered(self) -> bool:
+        """Whether there is an answer. That the storage has no room yet is none."""
+        while self._unread is None and self.readable():
+            self._unread = self._receive()
+            if isinstance(self._unread[0], PutWaits):
+                self._unread = None
+        return self._unread is not None
+
+    def readable(self) -> bool:
+        """Whether there is something to read, or the end."""
+        return bool(self._poll.poll(0))
+
+    # ---- frames
+
+    def send(self, message: Message, attachment: Sequence[memoryview] = ()) -> None:
+        frame = self._says.frame(message, sum(part.nbytes for part in attachment))
+        rest = [memoryview(frame), *attachment]
+        while rest:
+            sent = self._send_some(rest[:MOST_BUFFERS])
+            while rest and sent >= len(rest[0]):
+                sent -= len(rest.pop(0))
+            if sent:
+                rest[0] = rest[0][sent:]
+
+    def _send_some(self, parts: list[memoryview]) -> int:
+        """Waits for a storage that has no room, as long as it says so. Returns how many bytes were sent."""
+        while True:
+            try:
+                return self.sock.sendmsg(parts)
+            except TimeoutError:
+                if not self.readable() or self._answered():
+                    raise
+
+    def _receive(self) -> tuple[Message, int]:
+        """The next message. Its attachment is left unread, for whoever knows where it goes."""
+        if self._unread is not None:
+            received, self._unread = self._unread, None
+            return received
+        header = bytearray(framing.HEADER.size)
+        self._fill(memoryview(header))
+        message_bytes, attachment_bytes = framing.HEADER.unpack(header)
+        if (
+            not 8 <= message_bytes <= self._max_message_bytes
+            or message_bytes % 8
+            or attachment_bytes > self._max_attachment_bytes
+        ):
+            raise ProtocolError(f"a frame of {message_bytes} + {attachment_bytes} bytes is none of Scaler's protocol")
+        data = bytearray(message_bytes)
+        self._fill(memoryview(data))
+        return self._hears.decode(bytes(data)), attachment_bytes
+
+    def _fill(self, view: memoryview) -> None:
+        done = 0
+        while done < len(view):
+            received = self.sock.recv_into(view[done:])
+            if not received:
+                raise ConnectionResetError("the storage closed the connection")
+            done += received
