@@ -62,7 +62,7 @@ struct ManagerReport {
 }
 
 struct Desired {
-  # What the scheduler wants of a dynamic manager. Sent when it changes, and after `register`. The newest message counts.
+  # What the scheduler wants of a dynamic manager. Sent when it changes, and after the first report. The newest message counts.
   slots @0 :UInt32;
   # How many slots in all, those of workers that are starting included, those of draining ones not.
   sets @1 :List(DesiredSet);

@@ -585,6 +585,14 @@ class Board:
             return f"is {state.name.lower()} at worker {self.loads.worker_of(task)}, attempt {self.life.attempt(task)}"
         return "is not known" if state == TaskState.NONE else "has ended; dependents still need it"
 
+    def class_of(self, task: int) -> int:
+        """Its requirement class."""
+        return self._class[task]
+
+    def function_of(self, task: int) -> int:
+        """The scheduler's number of its function."""
+        return self._function[task]
+
     def waiting(self) -> int:
         """Tasks and items that no worker has."""
         return self.count_in(TaskState.WAITING) + self.count_in(TaskState.READY)

@@ -103,7 +103,7 @@ def _worker_facts(worker: WorkerSession, loads: Loads) -> WorkerFacts:
         round(vitals.cpu_percent, 1),
         vitals.resident_bytes,
         vitals.round_trip_microseconds,
-        False,  # nothing asks workers to drain yet
+        worker.draining,
         sorted(worker.facts.capabilities),
     )
 

@@ -6,7 +6,15 @@ from array import array
 from dataclasses import dataclass, field
 
 from scaler.ids import SEQUENCE_BITS
-from scaler.messages import ManagerReport, RegisterManager, RegisterWorker, Results, RunningInside, WorkerHeartbeat
+from scaler.messages import (
+    Desired,
+    ManagerReport,
+    RegisterManager,
+    RegisterWorker,
+    Results,
+    RunningInside,
+    WorkerHeartbeat,
+)
 
 Single = tuple[int, int, bytes, int, tuple[int, int, int]]
 """(sequence, status, payload, count, profile) of a task, or of items that follow each other, that ended other than well."""
@@ -82,6 +90,8 @@ class WorkerSession:
     vitals: WorkerHeartbeat = field(default_factory=lambda: WorkerHeartbeat(0))
     cancelled: list[tuple[int, int]] = field(default_factory=list)
     """(task id, attempt) to tell it of."""
+    draining: bool = False
+    """Whether it was asked to leave."""
 
     @property
     def label(self) -> str:
@@ -96,3 +106,20 @@ class ManagerSession:
     facts: RegisterManager
     report: ManagerReport
     heard: float
+    desired: int | None = None
+    """Of a dynamic one: how many slots it is asked for, draining ones not included. None before its first report."""
+    told: Desired | None = None
+    """What it was sent last."""
+    fewer_since: float | None = None
+    """Since when fewer slots would do."""
+    fewer: int = 0
+    """The most that were wanted since then."""
+
+    @property
+    def name(self) -> str:
+        return self.facts.manager_name
+
+    @property
+    def most(self) -> int:
+        """Slots that it can offer now."""
+        return max(0, self.facts.max_slots - self.report.withheld_slots)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from scaler.scheduler.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +18,4 @@ class SchedulerSettings:
     worker_timeout_seconds: float = 60.0
     heartbeat_seconds: float = 2.0
     inline_limit_bytes: int = 64 << 10
+    policy: Policy = field(default_factory=Policy)

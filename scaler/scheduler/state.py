@@ -1,7 +1,7 @@
 """The scheduler's decisions: it passes on what peers say, and asks its parts what follows.
 
-Tasks live on the board. ``clients`` and ``workers`` each know one conversation; managers and the object storage say so
-little that theirs is here.
+Tasks live on the board. ``clients``, ``workers`` and ``capacity`` (that of managers) each know one conversation; the object
+storage says so little that its is here.
 """
 
 from __future__ import annotations
@@ -15,14 +15,10 @@ from scaler.ids import OBJECT_ID_BYTES, SEQUENCE_BITS, sequence_of
 from scaler.machine import Outbox, Output, Peer, Stop
 from scaler.messages import (
     ClusterEnding,
-    ManagerLeaving,
-    ManagerReport,
     Message,
-    RegisterManager,
     Release,
     ReleaseOwner,
     Role,
-    ShutdownManager,
     ShutdownWorker,
     Statistics,
     StatisticsRequest,
@@ -30,11 +26,11 @@ from scaler.messages import (
     TaskCounts,
 )
 from scaler.scheduler.board import Board
+from scaler.scheduler.capacity import Capacity
 from scaler.scheduler.clients import Clients
 from scaler.scheduler.life import TaskState
 from scaler.scheduler.monitors import Monitors
 from scaler.scheduler.nesting import Nesting
-from scaler.scheduler.sessions import ManagerSession
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.workers import Workers
 
@@ -54,7 +50,7 @@ class SchedulerState:
         nesting = Nesting(self.board)
         self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down)
         self.workers = Workers(settings, self.board, nesting, self._out, self.clients, self._hang_up)
-        self._managers: dict[int, ManagerSession] = {}
+        self.capacity = Capacity(settings, self.board, self.workers, self._out, self._hang_up)
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None
         self._storage_identity = b""
@@ -87,7 +83,7 @@ class SchedulerState:
             elif who.role == Role.worker:
                 self.workers.receive(peer, who, message, now)
             elif who.role == Role.manager:
-                self._from_manager(peer, message, now)
+                self.capacity.receive(peer, message, now)
             elif peer == self._storage and isinstance(message, Statistics):
                 self.monitors.objects = message
             elif who.role == Role.monitor and isinstance(message, Subscribe):
@@ -105,8 +101,8 @@ class SchedulerState:
             self.clients.lost(peer, reason, now)
         elif who.role == Role.worker:
             self.workers.lost(peer, reason)
-        elif who.role == Role.manager and peer in self._managers:
-            self._out.log(30, f"lost worker manager {self._managers.pop(peer).facts.manager_name}: {reason}")
+        elif who.role == Role.manager:
+            self.capacity.lost(peer, reason, now)
         elif who.role == Role.monitor:
             self.monitors.unsubscribe(peer)
 
@@ -116,7 +112,7 @@ class SchedulerState:
             self._housekeeping_at = now + HOUSEKEEPING_SECONDS if busy else None
             self.workers.judge_silence(now)
             self.clients.judge_silence(now)
-            self._judge_silent_managers(now)
+            self.capacity.judge_silence(now)
             self.workers.warn_unrunnable()
         self.workers.retract_if_due(now)
 
@@ -129,6 +125,8 @@ class SchedulerState:
             self.board.changed = False
             self.workers.give()
             self.workers.plan_retraction(now)
+            self.capacity.load_changed(now)
+        self.capacity.decide_if_due(now)
         self.clients.answer_all()
         if self.board.functions.doubtful:
             self.workers.collect_functions()
@@ -139,7 +137,12 @@ class SchedulerState:
         return self._out.take()
 
     def next_deadline(self) -> float | None:
-        times = (self._housekeeping_at, self.workers.retract_at, self.monitors.next_deadline())
+        times = (
+            self._housekeeping_at,
+            self.workers.retract_at,
+            self.monitors.next_deadline(),
+            self.capacity.due,
+        )
         return min([time for time in times if time is not None], default=None)
 
     def _hang_up(self, peer: int, reason: str) -> None:
@@ -164,31 +167,8 @@ class SchedulerState:
         self.clients.answer_all()
         for worker in self.workers.sessions.values():
             self._out.send(worker.peer, ShutdownWorker(reason))
-        for peer in self._managers:
-            self._out.send(peer, ShutdownManager(reason))
+        self.capacity.shut_down(reason)
         self._out.add(Stop(reason))
-
-    # ---- managers
-
-    def _from_manager(self, peer: int, message: Message, now: float) -> None:
-        session = self._managers.get(peer)
-        if isinstance(message, RegisterManager) and session is None:
-            self._managers[peer] = ManagerSession(peer, message, ManagerReport(0, 0, 0), now)
-            self._out.log(20, f"worker manager {message.manager_name} ({message.kind}) connected")
-        elif isinstance(message, ManagerReport) and session is not None:
-            session.report, session.heard = message, now
-        elif isinstance(message, ManagerLeaving) and session is not None:
-            del self._managers[peer]
-            self._hang_up(peer, "it leaves")
-        else:
-            raise ProtocolError("not a message of a manager here")
-
-    def _judge_silent_managers(self, now: float) -> None:
-        for session in list(self._managers.values()):
-            if now - session.heard > self.settings.worker_timeout_seconds:
-                del self._managers[session.peer]
-                self._hang_up(session.peer, "silent for too long")
-                self._out.log(30, f"lost worker manager {session.facts.manager_name}: it was silent for too long")
 
     # ---- the object storage
 
@@ -228,7 +208,7 @@ class SchedulerState:
             self.task_counts(),
             self.clients.sessions.values(),
             self.workers.sessions.values(),
-            self._managers.values(),
+            self.capacity.sessions.values(),
             self.board.loads,
         )
         if published and self._storage is not None:
@@ -263,7 +243,7 @@ class SchedulerState:
             "clients": len(self.clients.sessions),
             "workers": len(self.workers.sessions),
             "slots": sum(worker.facts.slots for worker in self.workers.sessions.values()),
-            "managers": len(self._managers),
+            "managers": len(self.capacity.sessions),
             "functions": len(self.board.functions),
         }
 
@@ -271,6 +251,7 @@ class SchedulerState:
         self.board.check()
         self.clients.check()
         self.workers.check()
+        self.capacity.check()
         peers = {session.peer for session in self.clients.sessions.values() if session.peer is not None}
         peers.update(session.peer for session in self.workers.sessions.values())
-        assert peers | self._managers.keys() <= self._peers.keys()
+        assert peers | self.capacity.sessions.keys() <= self._peers.keys()

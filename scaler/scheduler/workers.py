@@ -12,6 +12,7 @@ from scaler.machine import Outbox, Peer
 from scaler.messages import (
     CancelAssigned,
     DefineForWorker,
+    Drain,
     ExecutorDeaths,
     ForgetForWorker,
     LendSlots,
@@ -133,6 +134,23 @@ class Workers:
         """Its connection is gone: others get what it held."""
         if peer in self._of_peer:
             self._lose(self._of_peer[peer], f"its connection was lost ({reason})")
+
+    def ask_to_leave(self, session: WorkerSession, why: str) -> None:
+        """A worker gets nothing more, is asked for all that it has not begun, finishes what runs, and ends."""
+        session.draining = True
+        board, number = self._board, session.number
+        board.loads.drain(number)
+        held = array("I", [task for task in board.loads.held_tasks(number) if not board.loads.lends(task)])
+        not_begun = board.life.apply(TaskEvent.RETRACT, held)
+        if not_begun:
+            self._out.send(session.peer, Retract(board.slots.ids(not_begun), board.life.attempts(not_begun)))
+        self._out.send(session.peer, Drain())
+        self._out.log(20, f"{session.label} is asked to leave: {why}")
+        self._board.changed = True
+
+    def of_manager(self, name: str) -> list[WorkerSession]:
+        """The connected workers that a manager started."""
+        return [session for session in self.sessions.values() if session.facts.manager_name == name]
 
     def judge_silence(self, now: float) -> None:
         """Take those that were silent for too long for dead."""

@@ -1,0 +1,208 @@
+"""The scheduler's side of the conversation with worker managers: how many slots each is asked for, and which workers leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scaler.errors import ProtocolError
+from scaler.machine import Outbox
+from scaler.messages import (
+    ConnectedWorker,
+    Desired,
+    DesiredSet,
+    ManagerLeaving,
+    ManagerReport,
+    Message,
+    RegisterManager,
+    ShutdownManager,
+)
+from scaler.scheduler.board import Board
+from scaler.scheduler.scaling.snapshot import Snapshot, Wanted
+from scaler.scheduler.sessions import ManagerSession, WorkerSession
+from scaler.scheduler.settings import SchedulerSettings
+from scaler.scheduler.survey import Survey
+from scaler.scheduler.workers import Workers
+
+DECIDE_SECONDS = 0.05
+"""Decisions are at least so far apart, however often the load changes."""
+GUESS_SECONDS = 1.0
+"""How often to decide again while tasks run of which no time is known."""
+
+
+class Capacity:
+    """The connected managers. Growing follows the policy at once; shrinking waits until it was wanted for a while."""
+
+    def __init__(
+        self,
+        settings: SchedulerSettings,
+        board: Board,
+        workers: Workers,
+        out: Outbox,
+        hang_up: Callable[[int, str], None],
+    ) -> None:
+        self.sessions: dict[int, ManagerSession] = {}
+        """By peer."""
+        self.due: float | None = None
+        """When to decide next."""
+        self._settings = settings
+        self._board = board
+        self._workers = workers
+        self._out = out
+        self._hang_up = hang_up
+        self._survey = Survey(board)
+        self._decided = float("-inf")
+        self._left_behind: dict[str, float] = {}
+        """Names of dynamic managers that are gone, to when their workers are asked to leave."""
+
+    # ---- from managers
+
+    def receive(self, peer: int, message: Message, now: float) -> None:
+        """Raises ProtocolError for what a manager may not say."""
+        session = self.sessions.get(peer)
+        if isinstance(message, RegisterManager) and session is None:
+            self._register(peer, message, now)
+        elif isinstance(message, ManagerReport) and session is not None:
+            session.report, session.heard = message, now
+            if session.desired is None and not session.facts.fixed:
+                session.desired = self._present(session)
+            self._decide_soon(now)
+        elif isinstance(message, ManagerLeaving) and session is not None:
+            del self.sessions[peer]
+            self._hang_up(peer, "it leaves")
+            self._out.log(20, f"worker manager {session.name} left")
+        else:
+            raise ProtocolError("not a message of a manager here")
+
+    def _register(self, peer: int, message: RegisterManager, now: float) -> None:
+        for old in list(self.sessions.values()):
+            if old.name == message.manager_name and not old.facts.fixed:
+                del self.sessions[old.peer]
+                self._hang_up(old.peer, f"another manager called {old.name} connected again")
+        self.sessions[peer] = ManagerSession(peer, message, ManagerReport(0, 0, 0), now)
+        self._left_behind.pop(message.manager_name, None)
+        self._out.log(20, f"worker manager {message.manager_name} ({message.kind}) connected")
+
+    def _present(self, session: ManagerSession) -> int:
+        """What it has when it comes: that is kept, until it has not been wanted for a while."""
+        staying = [worker for worker in self._workers.of_manager(session.name) if not worker.draining]
+        reported = session.report.starting_slots + session.report.running_slots
+        return max(reported, sum(worker.facts.slots for worker in staying))
+
+    def lost(self, peer: int, reason: str, now: float) -> None:
+        """Its workers stay for a while."""
+        session = self.sessions.pop(peer, None)
+        if session is None:
+            return
+        self._out.log(30, f"lost worker manager {session.name}: {reason}")
+        outlived = session.facts.outlived_milliseconds / 1000
+        if outlived and not session.facts.fixed:
+            self._left_behind[session.name] = now + outlived
+            self._plan(now + outlived)
+
+    def judge_silence(self, now: float) -> None:
+        """Take those that were silent for too long for dead."""
+        for session in list(self.sessions.values()):
+            if now - session.heard > self._settings.worker_timeout_seconds:
+                self._hang_up(session.peer, "silent for too long")
+                self.lost(session.peer, "it was silent for too long", now)
+
+    def shut_down(self, reason: str) -> None:
+        """Have all end, with their workers."""
+        for peer in self.sessions:
+            self._out.send(peer, ShutdownManager(reason))
+
+    # ---- deciding
+
+    def load_changed(self, now: float) -> None:
+        """There are other tasks, or other workers."""
+        if self.sessions:
+            self._decide_soon(now)
+
+    def _decide_soon(self, now: float) -> None:
+        if any(not session.facts.fixed for session in self.sessions.values()):
+            self._plan(max(now, self._decided + DECIDE_SECONDS))
+
+    def _plan(self, when: float) -> None:
+        self.due = when if self.due is None else min(self.due, when)
+
+    def decide_if_due(self, now: float) -> None:
+        """Ask managers for what is wanted, and workers to leave."""
+        if self.due is None or now < self.due:
+            return
+        self.due, self._decided = None, now
+        managers = [session for session in self.sessions.values() if session.desired is not None]
+        if managers:
+            snapshot = self._survey.take(self._workers.sessions.values(), managers, now)
+            wanted = self._settings.policy.wanted(snapshot)
+            for place, session in enumerate(managers):
+                self._settle(session, wanted.slots[place], now)
+                self._drain(session)
+                self._tell(session, self._message(session, place, snapshot, wanted))
+            if self._survey.guesses:
+                self._plan(now + GUESS_SECONDS)
+        self._drain_left_behind(now)
+
+    def _settle(self, session: ManagerSession, wanted: int, now: float) -> None:
+        """More at once; fewer after a while, as many as were wanted most in that time."""
+        assert session.desired is not None
+        idle = self._settings.policy.idle_seconds
+        if wanted >= session.desired:
+            session.desired, session.fewer_since = wanted, None
+            return
+        if session.fewer_since is None:
+            session.fewer_since, session.fewer = now, wanted
+        session.fewer = max(session.fewer, wanted)
+        if now >= session.fewer_since + idle:
+            session.desired, session.fewer_since = session.fewer, None
+            if wanted < session.desired:
+                session.fewer_since, session.fewer = now, wanted
+        if session.fewer_since is not None:
+            self._plan(session.fewer_since + idle)
+
+    def _drain(self, session: ManagerSession) -> None:
+        """Have workers leave that are too many, those with least to do first."""
+        staying = [worker for worker in self._workers.of_manager(session.name) if not worker.draining]
+        excess = sum(worker.facts.slots for worker in staying) - (session.desired or 0)
+        loads = self._board.loads
+        if excess <= 0:
+            return
+        for worker in sorted(staying, key=lambda worker: (loads.held(worker.number), -worker.number)):
+            if worker.facts.slots <= excess:
+                excess -= worker.facts.slots
+                self._workers.ask_to_leave(worker, f"{session.name} is to have {session.desired} slots")
+
+    def _message(self, session: ManagerSession, place: int, snapshot: Snapshot, wanted: Wanted) -> Desired:
+        sets = [DesiredSet(sorted(snapshot.needs[c]), slots) for c, slots in wanted.sets[place].items()]
+        workers = self._workers.of_manager(session.name)
+        return Desired(session.desired or 0, sets, [_connected(worker) for worker in workers])
+
+    def _tell(self, session: ManagerSession, message: Desired) -> None:
+        if message != session.told:
+            if session.told is None or message.slots != session.told.slots:
+                self._out.log(20, f"worker manager {session.name} is to have {message.slots} slots")
+            session.told = message
+            self._out.send(session.peer, message)
+
+    def _drain_left_behind(self, now: float) -> None:
+        for name, when in list(self._left_behind.items()):
+            if now >= when:
+                del self._left_behind[name]
+                for worker in self._workers.of_manager(name):
+                    if not worker.draining:
+                        self._workers.ask_to_leave(worker, f"its manager {name} is gone")
+            else:
+                self._plan(when)
+
+    # ---- asked
+
+    def check(self) -> None:
+        """Raises AssertionError where the parts do not fit each other."""
+        for peer, session in self.sessions.items():
+            assert session.peer == peer
+            assert not (session.facts.fixed and session.told)
+            assert session.told is None or session.desired == session.told.slots
+            assert session.fewer_since is None or session.desired is None or session.fewer < session.desired
+
+
+def _connected(worker: WorkerSession) -> ConnectedWorker:
+    return ConnectedWorker(worker.facts.worker_name, worker.facts.slots, worker.draining)
