@@ -66,7 +66,8 @@ struct Desired {
   slots @0 :UInt32;
   # How many slots in all, those of workers that are starting included, those of draining ones not.
   sets @1 :List(DesiredSet);
-  # What the slots are for, as far as tasks wait for them: for managers that can start workers of several kinds.
+  # What the slots are for, as far as tasks wait for them: for managers that can start workers of several kinds. No message is
+  # sent when only this has changed.
   connected @2 :List(ConnectedWorker);
   # All of its workers that are connected to the scheduler.
 }

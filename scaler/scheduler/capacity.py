@@ -177,9 +177,11 @@ class Capacity:
         return Desired(session.desired or 0, sets, [_connected(worker) for worker in workers])
 
     def _tell(self, session: ManagerSession, message: Desired) -> None:
-        if message != session.told:
-            if session.told is None or message.slots != session.told.slots:
-                self._out.log(20, f"worker manager {session.name} is to have {message.slots} slots")
+        """What tasks wait for changes all the time: alone it is not worth a message."""
+        told = session.told
+        if told is None or message.slots != told.slots:
+            self._out.log(20, f"worker manager {session.name} is to have {message.slots} slots")
+        if told is None or (message.slots, message.connected) != (told.slots, told.connected):
             session.told = message
             self._out.send(session.peer, message)
 
