@@ -51,14 +51,6 @@ class LocalStack:
     spill_directory: str = ""
 
 
-def available_cpus() -> int:
-    """How many CPUs this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
-
-
 def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
     """Start all three; returns their addresses. Raises ClusterError if one does not start."""
     storage = supervisor.start("the object storage server", lambda ready: _run_storage(stack, ready))

@@ -64,7 +64,7 @@ class Capacity:
         elif isinstance(message, ManagerReport) and session is not None:
             session.report, session.heard = message, now
             if session.desired is None and not session.facts.fixed:
-                session.desired = self._present(session)
+                session.desired = session.wanted = self._present(session)
             self._decide_soon(now)
         elif isinstance(message, ManagerLeaving) and session is not None:
             del self.sessions[peer]
@@ -143,21 +143,18 @@ class Capacity:
         self._drain_left_behind(now)
 
     def _settle(self, session: ManagerSession, wanted: int, now: float) -> None:
-        """More at once; fewer after a while, as many as were wanted most in that time."""
-        assert session.desired is not None
-        idle = self._settings.policy.idle_seconds
-        if wanted >= session.desired:
-            session.desired, session.fewer_since = wanted, None
-            return
-        if session.fewer_since is None:
-            session.fewer_since, session.fewer = now, wanted
-        session.fewer = max(session.fewer, wanted)
-        if now >= session.fewer_since + idle:
-            session.desired, session.fewer_since = session.fewer, None
-            if wanted < session.desired:
-                session.fewer_since, session.fewer = now, wanted
-        if session.fewer_since is not None:
-            self._plan(session.fewer_since + idle)
+        """Ask for the most that was wanted lately: so more at once, and fewer when they have not been wanted for a while."""
+        idle, before = self._settings.policy.idle_seconds, session.before
+        if wanted != session.wanted:
+            while before and before[-1][1] <= session.wanted:
+                before.pop()
+            before.append((now, session.wanted))
+            session.wanted = wanted
+        while before and (before[0][1] <= wanted or before[0][0] + idle <= now):
+            before.popleft()
+        session.desired = before[0][1] if before else wanted
+        if before:
+            self._plan(before[0][0] + idle)
 
     def _drain(self, session: ManagerSession) -> None:
         """Have workers leave that are too many, those with least to do first."""
@@ -203,7 +200,9 @@ class Capacity:
             assert session.peer == peer
             assert not (session.facts.fixed and session.told)
             assert session.told is None or session.desired == session.told.slots
-            assert session.fewer_since is None or session.desired is None or session.fewer < session.desired
+            slots = [count for _, count in session.before]
+            assert slots == sorted(set(slots), reverse=True)
+            assert session.desired in (None, max([session.wanted, *slots]))
 
 
 def _connected(worker: WorkerSession) -> ConnectedWorker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from dataclasses import dataclass, field
 
 from scaler.ids import SEQUENCE_BITS
@@ -110,10 +111,10 @@ class ManagerSession:
     """Of a dynamic one: how many slots it is asked for, draining ones not included. None before its first report."""
     told: Desired | None = None
     """What it was sent last."""
-    fewer_since: float | None = None
-    """Since when fewer slots would do."""
-    fewer: int = 0
-    """The most that were wanted since then."""
+    wanted: int = 0
+    """What the policy would have now."""
+    before: deque[tuple[float, int]] = field(default_factory=deque)
+    """(until when, how many slots) it wanted more than now, not long ago: times ascend, slots descend."""
 
     @property
     def name(self) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from scaler.machine import Close, Log, Output, Peer, Send, Stop
-from scaler.manager.state import BACK_OFF_SECONDS, ManagerOptions, ManagerState, StartWorker, StopWorker
+from scaler.manager.backend import Phase, Sighting, WorkerOrder
+from scaler.manager.state import BACK_OFF_SECONDS, ManagerOptions, ManagerState, StartWorkers, StopWorkers
 from scaler.messages import (
     Desired,
     HeartbeatEcho,
@@ -25,11 +27,9 @@ REGISTER = RegisterManager("ann", "baremetal_native", 4, ["gpu"], True)
 class Rig:
     """A started state, which is checked after each event."""
 
-    def __init__(self) -> None:
-        options = ManagerOptions(
-            "ann", "baremetal_native", 4, ("gpu",), heartbeat_seconds=2.0, death_timeout_seconds=60
-        )
-        self.state = ManagerState(options)
+    def __init__(self, **options: Any) -> None:
+        always = ManagerOptions("ann", "baremetal_native", 4, ("gpu",), 2.0, 60.0)
+        self.state = ManagerState(replace(always, **options))
         self.state.start(0.0)
         self.first = self.after(0.0)
 
@@ -38,11 +38,13 @@ class Rig:
         return self.after(now)
 
     def started(self, number: int, now: float) -> list[Output]:
-        self.state.worker_started(number, now)
-        return self.after(now)
+        return self.sees(now, Sighting(f"ann-{number}", Phase.RUNNING, label=f"worker {number}"))
 
-    def exited(self, number: int, story: str, now: float) -> list[Output]:
-        self.state.worker_exited(number, story, now)
+    def exited(self, number: int, story: str, now: float, **how: bool) -> list[Output]:
+        return self.sees(now, Sighting(f"ann-{number}", Phase.ENDED, story=story, **how))
+
+    def sees(self, now: float, *sightings: Sighting, all_there_are: bool = False) -> list[Output]:
+        self.state.sighted(sightings, now, complete=all_there_are)
         return self.after(now)
 
     def say(self, message: Any, now: float, peer: int = SCHEDULER) -> list[Output]:
@@ -71,12 +73,16 @@ def report(starting: int, running: int, failures: int = 0, last: str = "") -> Se
     return Send(SCHEDULER, ManagerReport(starting, running, failures, last))
 
 
+def starts(*numbers: int, slots: int = 4) -> StartWorkers:
+    return StartWorkers([WorkerOrder(f"ann-{number}", slots) for number in numbers])
+
+
 def sent(outputs: list[Output]) -> list[Output]:
     return [output for output in outputs if not isinstance(output, Log)]
 
 
 def test_one_worker_is_started_at_once(rig):
-    assert rig.first == [StartWorker(0)]
+    assert rig.first == [starts(0)]
 
 
 def test_a_scheduler_hears_who_we_are_and_how_many_run(rig):
@@ -85,7 +91,7 @@ def test_a_scheduler_hears_who_we_are_and_how_many_run(rig):
 
 def test_a_started_worker_is_reported(rig):
     rig.connect(1.0)
-    assert rig.started(0, 1.5) == [report(0, 4)]
+    assert rig.started(0, 1.5) == [Log(20, "started worker 0 with 4 slots"), report(0, 4)]
 
 
 def test_nothing_new_is_not_reported_before_the_heartbeat(rig):
@@ -97,7 +103,7 @@ def test_nothing_new_is_not_reported_before_the_heartbeat(rig):
 
 
 def test_without_a_scheduler_nothing_is_reported(rig):
-    assert rig.started(0, 0.5) == []
+    assert sent(rig.started(0, 0.5)) == []
     assert sent(rig.exited(0, "worker 12 fell", 0.6)) == []
 
 
@@ -111,7 +117,7 @@ def test_a_worker_that_ends_unasked_is_counted_and_started_again(rig):
     ]
     assert rig.state.next_deadline() == 1.5
     assert rig.tick(1.4) == []
-    assert rig.tick(1.5) == [StartWorker(1)]
+    assert rig.tick(1.5) == [starts(1)]
 
 
 def test_pauses_grow_from_failure_to_failure(rig):
@@ -120,7 +126,7 @@ def test_pauses_grow_from_failure_to_failure(rig):
         rig.exited(number, "no", now)
         again = rig.state.next_deadline()
         pauses.append(again - now)
-        assert rig.tick(again) == [StartWorker(number + 1)]
+        assert rig.tick(again) == [starts(number + 1)]
         now = again
     assert pauses == pytest.approx([*BACK_OFF_SECONDS, 10, 10])
 
@@ -138,7 +144,6 @@ def test_a_worker_that_lived_for_a_while_makes_the_pause_short_again(rig):
 def test_what_is_said_of_other_workers_changes_nothing(rig):
     rig.connect(0.0)
     assert rig.exited(5, "who", 0.1) == []
-    assert rig.started(5, 0.1) == []
 
 
 @pytest.mark.parametrize("running", [False, True])
@@ -147,7 +152,7 @@ def test_a_scheduler_ends_everything(rig, running):
     if running:
         rig.started(0, 0.1)
     assert rig.say(ShutdownManager("enough"), 1.0) == [
-        StopWorker(0),
+        StopWorkers(["ann-0"]),
         Send(SCHEDULER, ManagerLeaving()),
         Stop("the scheduler ended it: enough"),
     ]
@@ -201,6 +206,8 @@ def test_snapshot(rig):
     assert rig.state.snapshot() == {
         "name": "ann",
         "connected": True,
+        "desired": 4,
+        "workers": 1,
         "starting_slots": 4,
         "running_slots": 0,
         "failures": 0,
@@ -212,8 +219,7 @@ def test_snapshot(rig):
 def test_after_a_worker_that_was_unfit_there_is_no_other(rig):
     rig.connect(0.0)
     rig.started(0, 0.1)
-    rig.state.worker_exited(0, "worker 7 ended with exit code 3", 0.5, unfit=True)
-    outputs = rig.after(0.5)
+    outputs = rig.exited(0, "worker 7 ended with exit code 3", 0.5, unfit=True)
     reason = "worker 7 ended with exit code 3: it is not fit to run tasks, as it said above; this manager ends"
     assert outputs == [Send(SCHEDULER, ManagerLeaving()), Stop(reason, 1)]
     assert rig.tick(60.0) == []
