@@ -84,7 +84,7 @@ struct ConnectedWorker {
   # As in RegisterWorker.
   slots @1 :UInt32;
   draining @2 :Bool;
-  # It was told to drain: it ends by itself when its last task has ended.
+  # It is asked to leave: it ends by itself when its last task has ended.
 }
 
 struct ManagerLeaving {

@@ -193,8 +193,9 @@ struct ExecutorDeaths {
 }
 
 struct Drain {
-  # Take nothing new, finish what has been given, then send WorkerLeaving and end. Sent once. The scheduler has asked before,
-  # by Retract, for all tasks that have not begun.
+  # Take nothing new, finish what has been given, then send WorkerLeaving and end. Sent to a worker that is asked to leave, when
+  # it holds no task any more and nothing is left of what its tasks have submitted. Before that the scheduler gave it nothing,
+  # and asked by Retract for all that it had not begun.
 }
 
 struct WorkerLeaving {

@@ -125,10 +125,10 @@ class Capacity:
     def _plan(self, when: float) -> None:
         self.due = when if self.due is None else min(self.due, when)
 
-    def decide_if_due(self, now: float) -> None:
-        """Ask managers for what is wanted, and workers to leave."""
+    def decide_if_due(self, now: float) -> bool:
+        """Ask managers for what is wanted, and workers to leave; returns whether the board has changed by that."""
         if self.due is None or now < self.due:
-            return
+            return False
         self.due, self._decided = None, now
         managers = [session for session in self.sessions.values() if session.desired is not None]
         if managers:
@@ -141,6 +141,7 @@ class Capacity:
             if self._survey.guesses:
                 self._plan(now + GUESS_SECONDS)
         self._drain_left_behind(now)
+        return self._board.changed
 
     def _settle(self, session: ManagerSession, wanted: int, now: float) -> None:
         """Ask for the most that was wanted lately: so more at once, and fewer when they have not been wanted for a while."""

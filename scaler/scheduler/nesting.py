@@ -75,6 +75,13 @@ class Nesting:
         worker = self._workers.get(session.inside.worker, NONE)
         return task if task != NONE and worker != NONE and self._board.loads.worker_of(task) == worker else NONE
 
+    def awaited(self, worker: bytes) -> bool:
+        """Whether something that was submitted inside this worker, maybe by a task that has ended, is still to run."""
+        return any(
+            session.inside is not None and session.inside.worker == worker and self._board.has_tasks(session.number)
+            for session in self._inside.values()
+        )
+
     def lend(self) -> dict[int, list[int]]:
         """Decide which tasks lend their slots; returns the task ids by worker, for those workers where they changed."""
         if not self._inside and not self._lending:

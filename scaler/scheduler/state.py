@@ -113,6 +113,7 @@ class SchedulerState:
             self.workers.judge_silence(now)
             self.clients.judge_silence(now)
             self.capacity.judge_silence(now)
+            self.workers.dismiss()
             self.workers.warn_unrunnable()
         self.workers.retract_if_due(now)
 
@@ -122,11 +123,10 @@ class SchedulerState:
 
     def drain(self, now: float) -> list[Output]:
         if self.board.changed:
-            self.board.changed = False
-            self.workers.give()
-            self.workers.plan_retraction(now)
+            self._place(now)
             self.capacity.load_changed(now)
-        self.capacity.decide_if_due(now)
+        if self.capacity.decide_if_due(now):
+            self._place(now)
         self.clients.answer_all()
         if self.board.functions.doubtful:
             self.workers.collect_functions()
@@ -135,6 +135,11 @@ class SchedulerState:
         if deadline is not None and now >= deadline:
             self._publish(now)
         return self._out.take()
+
+    def _place(self, now: float) -> None:
+        self.board.changed = False
+        self.workers.give()
+        self.workers.plan_retraction(now)
 
     def next_deadline(self) -> float | None:
         times = (

@@ -75,6 +75,8 @@ class Workers:
         self._of_identity: dict[bytes, WorkerSession] = {}
         self._free_numbers: list[int] = []
         self._retract_pause = RETRACT_AFTER_SECONDS
+        self._leaving_soon: list[WorkerSession] = []
+        """Those that were asked to leave and still have something to do."""
         self._unrunnable: set[int] = set()
         self._handlers: dict[type, Callable[[WorkerSession, Any], None]] = {
             WorkerHeartbeat: self._heartbeat,
@@ -136,7 +138,10 @@ class Workers:
             self._lose(self._of_peer[peer], f"its connection was lost ({reason})")
 
     def ask_to_leave(self, session: WorkerSession, why: str) -> None:
-        """A worker gets nothing more, is asked for all that it has not begun, finishes what runs, and ends."""
+        """A worker gets nothing more, and is asked for all that it has not begun. It is told to end when it has done the rest.
+
+        So long it stays, also for what its tasks have submitted: that would end with it.
+        """
         session.draining = True
         board, number = self._board, session.number
         board.loads.drain(number)
@@ -144,9 +149,19 @@ class Workers:
         not_begun = board.life.apply(TaskEvent.RETRACT, held)
         if not_begun:
             self._out.send(session.peer, Retract(board.slots.ids(not_begun), board.life.attempts(not_begun)))
-        self._out.send(session.peer, Drain())
+        self._leaving_soon.append(session)
         self._out.log(20, f"{session.label} is asked to leave: {why}")
         self._board.changed = True
+
+    def dismiss(self) -> None:
+        """Have those end that were asked to leave, and have nothing to do any more."""
+        for session in list(self._leaving_soon):
+            gone = self.sessions.get(session.number) is not session
+            if not gone and not self._board.loads.held(session.number) and not self._nesting.awaited(session.identity):
+                self._out.send(session.peer, Drain())
+                gone = True
+            if gone:
+                self._leaving_soon.remove(session)
 
     def of_manager(self, name: str) -> list[WorkerSession]:
         """The connected workers that a manager started."""
@@ -368,6 +383,7 @@ class Workers:
                 self._out.send(self.sessions[number].peer, LendSlots(array("Q", ids)))
         for placement in self._board.place():
             self._send_placement(placement)
+        self.dismiss()
 
     def _send_placement(self, placement: Placement) -> None:
         session = self.sessions[placement.worker]

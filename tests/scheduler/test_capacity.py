@@ -16,6 +16,7 @@ from scaler.messages import (
     Retract,
     Retracted,
     Role,
+    RunningInside,
     Subscribe,
     TaskOptions,
     Update,
@@ -23,7 +24,7 @@ from scaler.messages import (
 )
 from scaler.scheduler.policy import Policy
 
-from .builders import Manager, Rig, Worker, closed, i, of, q, sent, tasks
+from .builders import ANN, BEN, Manager, Rig, Worker, closed, i, of, q, sent, tasks
 
 IDLE = 5.0
 
@@ -150,12 +151,27 @@ def test_a_worker_that_leaves_gets_nothing_and_gives_back_what_it_has_not_begun(
     r.manager("m", 8, running=1)
     outputs = r.at(r.now + IDLE)
     assert of(outputs, Retract, worker.peer) == [Retract(q(given[1][0]), i(given[1][1]))]
-    assert drained(outputs) == [worker.peer]
+    assert drained(outputs) == []
     assert tasks(worker.say(Retracted(q(given[1][0]), i(given[1][1]), q(), i()))) == []
     other = r.worker(4)
     assert len(tasks(other.outputs)) == 2
-    assert tasks(worker.ends(given[0])) == []
+    outputs = worker.ends(given[0])
+    assert tasks(outputs) == [] and drained(outputs) == [worker.peer]
     assert closed(worker.say(WorkerLeaving())) == [worker.peer]
+
+
+def test_a_worker_stays_for_what_its_tasks_have_submitted():
+    r = rig()
+    worker = r.worker(1, manager="m", name="m-1", identity=b"W" * 16)
+    ann, ben = r.client(ANN), r.client(BEN)
+    (parent,) = tasks(ann.submit(0))
+    ben.say(RunningInside(parent[0], 0, b"W" * 16))
+    ben.submit(0, options=TaskOptions(["gpu"]))
+    worker.ends(parent)
+    r.manager("m", 8, running=1)
+    assert drained(r.at(r.now + IDLE)) == []
+    other = r.worker(1, offers=["gpu"])
+    assert drained(other.ends(*tasks(other.outputs))) == [worker.peer]
 
 
 def test_monitors_see_who_is_leaving():
