@@ -64,7 +64,8 @@ def remove(manager: str, name: str) -> None:
 def living(manager: str) -> list[Record]:
     """The workers that run; records of others are removed."""
     found = []
-    for path in directory(manager).iterdir():
+    where = directory(manager)
+    for path in where.iterdir():
         if path.name.endswith(("~", ".log")):
             continue
         with contextlib.suppress(OSError, ValueError, TypeError):
@@ -73,4 +74,6 @@ def living(manager: str) -> list[Record]:
                 found.append(record)
             else:
                 path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        where.rmdir()  # If nothing is left in it.
     return found

@@ -89,7 +89,7 @@ class SshWorkers:
         self._ssh = list(ssh)
         self._python = python
         self._given = worker_slots
-        self._sockets = tempfile.TemporaryDirectory(prefix="scaler-ssh-")
+        self._sockets = tempfile.TemporaryDirectory(prefix="scaler-ssh-", ignore_cleanup_errors=True)
 
     @property
     def most_slots(self) -> int:
@@ -112,6 +112,7 @@ class SshWorkers:
         """See Backend."""
         await self._look()
         if not any(host.answers for host in self._hosts):
+            self._sockets.cleanup()
             raise ConfigurationError(f"none of the hosts answers: {'; '.join(h.problem for h in self._hosts)}")
 
     async def start(self, orders: Sequence[WorkerOrder]) -> list[Sighting]:
@@ -248,7 +249,9 @@ class SshWorkers:
         try:
             out, error_text = await asyncio.wait_for(process.communicate(text.encode()), CALL_SECONDS)
         except TimeoutError:
-            process.kill()
-            await process.wait()
             return 255, "", f"no answer within {CALL_SECONDS:g} s"
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         return process.returncode or 0, out.decode(errors="replace"), error_text.decode(errors="replace")

@@ -147,9 +147,10 @@ class ManagerState:
             self._back_off(now)
 
     def _advance(self, worker: _Worker, sighting: Sighting, now: float) -> None:
+        begins = sighting.phase == Phase.RUNNING and (worker.asked or worker.phase == Phase.PENDING)
         worker.asked = False
         worker.label = sighting.label or worker.label
-        if worker.phase == Phase.PENDING and sighting.phase == Phase.RUNNING:
+        if begins:
             worker.phase, worker.began, worker.waits_since = Phase.RUNNING, now, now
             self._out.log(20, f"started {worker.label or worker.name} with {worker.slots} slots")
         if self._ending and not worker.stopping:
