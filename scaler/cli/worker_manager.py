@@ -61,6 +61,7 @@ def check(options: Namespace) -> None:
     """Raises ConfigurationError for bad usage."""
     if options.sweep and not options.worker_manager_id:
         raise ConfigurationError("--sweep needs --worker-manager-id: it ends the workers of managers of that name")
+    load(options.type).check(options)
 
 
 def run(options: Namespace) -> int:

@@ -24,7 +24,7 @@ class SchedulerClusterCombo(Scheduler):
         options of the same name of the commands.
         per_worker_task_queue_size: how many tasks may wait at the worker for each slot.
         protected: whether clients may not shut the cluster down.
-        scaler_policy: engine and content; the allocation is checked, scaling does not apply to a fixed cluster.
+        scaler_policy: engine and content; its own slots are fixed, scaling is for worker managers that join.
         event_loop: "uvloop" or "builtin".
         logging_paths, logging_level, logging_config_file: where the log goes.
         worker_manager_id: what monitors call the origin of the workers.
@@ -76,7 +76,7 @@ class SchedulerClusterCombo(Scheduler):
         object_storage_memory_limit_bytes: int | str | None = None,
         object_storage_spill_directory: str = "",
     ) -> None:
-        paths, level, _ = checked(logging_paths=logging_paths, logging_level=logging_level, scaler_policy=scaler_policy)
+        paths, level = checked(logging_paths=logging_paths, logging_level=logging_level)
         stack = LocalStack(
             *checked(
                 n_workers=n_workers,
@@ -100,6 +100,7 @@ class SchedulerClusterCombo(Scheduler):
                 trim_memory_threshold_bytes=trim_memory_threshold_bytes,
                 object_storage_memory_limit_bytes=object_storage_memory_limit_bytes,
                 object_storage_spill_directory=object_storage_spill_directory,
+                scaler_policy=scaler_policy,
             )
         )
         self._cluster = LocalCluster(None, stack, level, paths, logging_config_file)

@@ -13,6 +13,7 @@ from scaler.config import version
 from scaler.errors import ClusterError
 from scaler.ids import Address
 from scaler.net.daemon import run_daemon
+from scaler.scheduler.policy import parse_policy
 from scaler.scheduler.service import SchedulerService
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.storage.service import StorageService
@@ -49,6 +50,8 @@ class LocalStack:
     storage_memory_limit_bytes: int | None = None
     """See StorageSettings, also for the next."""
     spill_directory: str = ""
+    policy: tuple[str, str] = ("simple", "")
+    """Engine and content, for worker managers that join."""
 
 
 def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
@@ -87,6 +90,7 @@ def _run_scheduler(stack: LocalStack, storage: str, ready: Ready) -> int:
         stack.client_timeout_seconds,
         stack.worker_timeout_seconds,
         stack.heartbeat_seconds,
+        policy=parse_policy(*stack.policy),
     )
     monitor = Address.parse(stack.monitor_address) if stack.monitor_address else None
     service = SchedulerService(settings, Address.parse(stack.address), Address.parse(storage), monitor)

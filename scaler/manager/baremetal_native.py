@@ -39,6 +39,10 @@ POLL_SECONDS = 1.0
 LINE_BYTES = 1 << 20
 
 
+def check(options: Namespace) -> None:
+    """See scaler.manager.kinds.Kind."""
+
+
 def make(options: Namespace, template: WorkerTemplate) -> Backend:
     """See scaler.manager.kinds.Kind."""
     return NativeWorkers(template, options.max_task_concurrency or available_cpus(), options.mode == "fixed")

@@ -24,10 +24,13 @@ class Kind(Protocol):
     OPTIONS: Sequence[Option]
     """Beside those that all managers have."""
 
+    def check(self, options: Namespace) -> None:
+        """Raises ConfigurationError for options that do not go together, before anything starts."""
+
     def make(self, options: Namespace, template: WorkerTemplate) -> Backend:
-        """The backend. Raises ConfigurationError for options that do not go together."""
+        """The backend, which does nothing yet. Raises ConfigurationError, saying what to install, if a library is missing."""
 
 
 def load(name: str) -> Kind:
-    """The module of a kind. Raises ConfigurationError, saying what to install, where its libraries are missing."""
+    """The module of a kind."""
     return cast(Kind, importlib.import_module(f"scaler.manager.{name}"))

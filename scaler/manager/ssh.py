@@ -22,26 +22,41 @@ from scaler.manager.backend import Backend, Phase, Sighting, WorkerOrder
 from scaler.manager.template import WorkerTemplate
 from scaler.net.daemon import log
 
-OPTIONS = (
-    Option("hosts", "where to run workers: host, user@host, or host=8 for so many slots", (), many=True),
-    Option("slots_per_host", "of hosts without a number of their own; 0: as many as they have CPUs", 0, count),
-    Option("remote_python", "the Python of the hosts, which has Scaler installed", "python3"),
-    Option("ssh_config", "a configuration file for ssh, instead of the user's"),
-)
 CONNECT_SECONDS = 10
 CALL_SECONDS = 60.0
 POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0
 
 
-def make(options: Namespace, template: WorkerTemplate) -> Backend:
+def host(text: str) -> tuple[str, int]:
+    """An option's type: ``user@host`` or ``host=8`` -> its name for ssh and its slots, 0 if they are not said."""
+    name, sign, number = text.partition("=")
+    slots = int(number) if number.isdecimal() else 0
+    if (sign and not slots) or not name or name.startswith("-"):
+        raise ValueError(f"{text!r} is no host; write host, user@host, or host=8 for eight slots")
+    return name, slots
+
+
+OPTIONS = (
+    Option("hosts", "where to run workers: host, user@host, or host=8 for so many slots", (), host, many=True),
+    Option("slots_per_host", "of hosts without a number of their own; 0: as many as they have CPUs", 0, count),
+    Option("remote_python", "the Python of the hosts, which has Scaler installed", "python3"),
+    Option("ssh_config", "a configuration file for ssh, instead of the user's"),
+)
+
+
+def check(options: Namespace) -> None:
     """See scaler.manager.kinds.Kind."""
     if not options.hosts:
         raise ConfigurationError("--hosts is missing: say where to run workers, as user@host or host=8")
-    hosts = [parse_host(text, options.slots_per_host) for text in options.hosts]
-    twice = [name for name, times in Counter(host.name for host in hosts).items() if times > 1]
+    twice = [name for name, times in Counter(name for name, _ in options.hosts).items() if times > 1]
     if twice:
-        raise ConfigurationError(f"--hosts names {twice[0]} twice")
+        raise ConfigurationError(f"--hosts: {twice[0]} is there twice")
+
+
+def make(options: Namespace, template: WorkerTemplate) -> Backend:
+    """See scaler.manager.kinds.Kind."""
+    hosts = [Host(name, slots or options.slots_per_host) for name, slots in options.hosts]
     ssh = ["ssh", *(["-F", options.ssh_config] if options.ssh_config else [])]
     return SshWorkers(template, hosts, ssh, options.remote_python, options.slots_per_worker)
 
@@ -62,18 +77,6 @@ class Host:
     @property
     def free(self) -> int:
         return self.slots - sum(slots for _, slots in self.workers.values())
-
-
-def parse_host(text: str, slots: int) -> Host:
-    """``user@host`` or ``host=8``. Raises ConfigurationError."""
-    name, sign, number = text.partition("=")
-    try:
-        slots = int(number) if sign else slots
-    except ValueError:
-        slots = -1
-    if slots < 0 or (sign and not slots) or not name or name.startswith("-"):
-        raise ConfigurationError(f"--hosts: {text!r} is no host; write host, user@host, or host=8 for eight slots")
-    return Host(name, slots)
 
 
 class SshWorkers:

@@ -100,6 +100,12 @@ def file(tmp_path):
         (f"scaler_worker_manager {HERE} --mode fixed", "unknown argument --mode"),
         (f"scaler_worker_manager baremetal_native {HERE} --hosts a", "unknown argument --hosts"),
         (f"scaler_worker_manager baremetal_native {HERE} -mw -1", "--max-workers: -1 is less than 0"),
+        (f"scaler_worker_manager ssh {HERE}", "--hosts is missing: say where to run workers"),
+        (
+            f"scaler_worker_manager ssh {HERE} --hosts a=x",
+            "--hosts: 'a=x' is no host; write host, user@host, or host=8",
+        ),
+        (f"scaler_worker_manager ssh {HERE} --hosts a=1 b a", "--hosts: a is there twice"),
         (f"scaler_worker_manager baremetal_native {HERE} --sweep", "--sweep needs --worker-manager-id"),
         ("scaler /no/such.toml", "cannot read /no/such.toml: No such file or directory"),
         ("scaler a.toml -c b.toml", "one file is enough"),

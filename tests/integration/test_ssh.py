@@ -17,7 +17,7 @@ import pytest
 from scaler import Client
 from scaler.errors import ConfigurationError
 from scaler.manager.backend import Phase, WorkerOrder
-from scaler.manager.ssh import Host, SshWorkers, parse_host
+from scaler.manager.ssh import Host, SshWorkers
 from scaler.manager.template import WorkerTemplate
 from scaler.worker.state import WorkerOptions
 
@@ -137,12 +137,6 @@ def test_without_a_number_a_host_has_as_many_slots_as_cpus(make):
         await backend.close()
 
     asyncio.run(run())
-
-
-@pytest.mark.parametrize("text", ["", "=3", "one=", "one=0", "one=-1", "one=many", "-oProxyCommand=x"])
-def test_what_is_no_host(text):
-    with pytest.raises(ConfigurationError, match="is no host; write host, user@host, or host=8"):
-        parse_host(text, 0)
 
 
 def test_a_whole_cluster(start, free_addresses, ssh_config, tmp_path):
