@@ -263,6 +263,10 @@ class _Nursery:
         for future in self._asked.values():
             if not future.done():
                 future.set_exception(OSError("the process that forks workers is gone"))
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+        await self._process.wait()
         if not self._closing:
             self._gone()
 
@@ -271,7 +275,6 @@ class _Nursery:
         self._closing = True
         self._writer.close()
         await self._reader
-        await self._process.wait()
 
 
 def environment() -> dict[str, str]:
