@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scaler.config import Option, available_cpus
+from scaler.errors import ConfigurationError
 from scaler.machine import UNFIT
 from scaler.manager import records
 from scaler.manager.backend import Backend, Phase, Sighting, WorkerOrder
@@ -79,7 +80,10 @@ class NativeWorkers:
         """See Backend."""
         if self._fixed:
             return
-        self._found = {record.name: record for record in records.living(self._template.manager)}
+        try:
+            self._found = {record.name: record for record in records.living(self._template.manager)}
+        except OSError as error:
+            raise ConfigurationError(f"cannot see which workers there are: {error}") from None
         self.poll_seconds = POLL_SECONDS if self._found else 0.0
         await self._open_nursery()
 

@@ -195,6 +195,10 @@ class Capacity:
 
     # ---- asked
 
+    def offered(self) -> list[frozenset[str]]:
+        """What workers offer that dynamic managers could start."""
+        return [frozenset(s.facts.capabilities) for s in self.sessions.values() if not s.facts.fixed and s.most]
+
     def check(self) -> None:
         """Raises AssertionError where the parts do not fit each other."""
         for peer, session in self.sessions.items():

@@ -114,7 +114,7 @@ class SchedulerState:
             self.clients.judge_silence(now)
             self.capacity.judge_silence(now)
             self.workers.dismiss()
-            self.workers.warn_unrunnable()
+            self.workers.warn_unrunnable(self.capacity.offered())
         self.workers.retract_if_due(now)
 
     def pause_monitor(self, peer: int, paused: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from scaler.errors import ProtocolError
@@ -440,13 +440,15 @@ class Workers:
                     session.known.difference_update(known)
                     self._out.send(session.peer, ForgetForWorker(known))
 
-    def warn_unrunnable(self) -> None:
-        """Say once of each class that nobody here can run it."""
+    def warn_unrunnable(self, offered: Collection[frozenset[str]]) -> None:
+        """Say once of each class that nobody here can run it, nor any worker that could be started: these offer that."""
         for requirement_class in self._board.queues.classes():
-            if not self.sessions or requirement_class in self._unrunnable:
+            if not (self.sessions or offered) or requirement_class in self._unrunnable:
                 continue
-            if not self._board.loads.runnable(requirement_class):
+            asked_for = self._board.requirements.needs(requirement_class)
+            coming = any(asked_for <= offers for offers in offered)
+            if not coming and not self._board.loads.runnable(requirement_class):
                 self._unrunnable.add(requirement_class)
-                needs = ", ".join(sorted(self._board.requirements.needs(requirement_class)))
+                needs = ", ".join(sorted(asked_for)) or "nothing in particular"
                 count = self._board.queues.count(requirement_class)
                 self._out.log(30, f"{count} tasks wait for a worker that offers {needs}; none of those here does")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from scaler.machine import Log
 from scaler.messages import (
     ConnectedWorker,
     Desired,
@@ -251,6 +252,20 @@ def test_an_idle_scheduler_has_nothing_to_decide():
     r.manager("m", 8)
     r.at(r.now + 1)
     assert r.state.capacity.due is None
+
+
+def logged(outputs: list[Any]) -> list[str]:
+    return [output.text for output in outputs if isinstance(output, Log) and output.level == 30]
+
+
+def test_only_what_no_manager_could_bring_is_warned_of():
+    r = rig()
+    r.manager("m", 8, capabilities=["big"])
+    client = r.client()
+    client.submit(0, options=TaskOptions(["big"]))
+    client.submit(1, options=TaskOptions(["gpu"]))
+    assert logged(r.at(r.now + 1)) == ["1 tasks wait for a worker that offers gpu; none of those here does"]
+    assert logged(r.at(r.now + 1)) == []
 
 
 def test_measured_time_decides():
