@@ -17,6 +17,7 @@ import pickle
 import struct
 import traceback as tracebacks
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -183,10 +184,9 @@ def write_parts(serializer: Serializer, obj: Any, what: str) -> list[Buffer]:
     """As write(), in parts that follow each other: the default serializer copies no large buffers."""
     if type(serializer) is not DefaultSerializer:
         return [write(serializer, obj, what)]
-    try:
+    with suppress(Exception):
         return DefaultSerializer.serialize_parts(obj)
-    except Exception:
-        return [write(serializer, obj, what)]  # which tells what is wrong
+    return [write(serializer, obj, what)]  # which tells what is wrong
 
 
 def read(serializer: Serializer, data: bytes | memoryview, what: str) -> Any:

@@ -85,7 +85,7 @@ def _array() -> Any:
         import numpy
     except ImportError:
         raise Missing("numpy is not installed there") from None
-    return numpy.frombuffer(random.randbytes(1 << 20) * (ARRAY_BYTES >> 20), dtype=numpy.float64)
+    return numpy.frombuffer(random.randbytes(1 << 20) * (ARRAY_BYTES >> 20), dtype=numpy.int64)
 
 
 def echo(system: System, count: int) -> Answer:

@@ -56,7 +56,12 @@ class LocalStack:
 
 def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
     """Start all three; returns their addresses. Raises ClusterError if one does not start."""
-    storage = supervisor.start("the object storage server", lambda ready: _run_storage(stack, ready))
+    # What a storage had is put or made again when another one takes its place, at the same address.
+    storage = supervisor.start(
+        "the object storage server",
+        lambda ready: _run_storage(stack, stack.object_storage_address, ready),
+        again=lambda address: lambda ready: _run_storage(stack, address, ready),
+    )
     addresses = supervisor.start("the scheduler", lambda ready: _run_scheduler(stack, storage, ready)).split("\t")
     scheduler, monitor = addresses
     if stack.slots:
@@ -76,9 +81,9 @@ def _start_worker(supervisor: Supervisor, stack: LocalStack, scheduler: str) -> 
         raise ClusterError(error)
 
 
-def _run_storage(stack: LocalStack, ready: Ready) -> int:
+def _run_storage(stack: LocalStack, address: str, ready: Ready) -> int:
     settings = StorageSettings(stack.storage_memory_limit_bytes, stack.spill_directory)
-    service = StorageService(Address.parse(stack.object_storage_address), settings)
+    service = StorageService(Address.parse(address), settings)
     return run_daemon("ObjectStorageServer", service, stack.event_loop, lambda: ready(str(service.address)))
 
 

@@ -1,4 +1,5 @@
-"""The supervisor: forks daemons off one process that has everything loaded, and ends them all when one ends.
+"""The supervisor: forks daemons off one process that has everything loaded, and ends them all when one ends that the others
+cannot do without.
 
 A process that only forks and waits: it has no event loop and no threads. Its children die with it, even if it is killed.
 """
@@ -27,6 +28,7 @@ log = logging.getLogger("scaler")
 PATIENCE_SECONDS = 7.0
 """More than a worker manager has for its own workers, so that it is not killed while it ends them."""
 START_SECONDS = 30.0
+MOST_RESTARTS = 5
 HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 Ready = Callable[[str], None]
 
@@ -35,6 +37,9 @@ Ready = Callable[[str], None]
 class Child:
     name: str
     pid: int
+    again: Callable[[Ready], int] | None = None
+    """What to run when it dies; None: all end then."""
+    restarts: int = 0
 
 
 @dataclass(slots=True)
@@ -43,6 +48,7 @@ class Supervisor:
 
     children: list[Child] = field(default_factory=list)
     _signals: tuple[socket.socket, socket.socket] = field(default_factory=socket.socketpair)
+    _unready: str = ""
 
     def prepare(self) -> None:
         """Once, before the first start()."""
@@ -56,9 +62,24 @@ class Supervisor:
         gc.collect()
         gc.freeze()
 
-    def start(self, name: str, run: Callable[[Ready], int], wait: bool = True, patience: float = START_SECONDS) -> str:
+    def start(
+        self,
+        name: str,
+        run: Callable[[Ready], int],
+        wait: bool = True,
+        patience: float = START_SECONDS,
+        again: Callable[[str], Callable[[Ready], int]] | None = None,
+    ) -> str:
         """Fork a daemon. With ``wait`` returns what it told ready(); raises ClusterError if it ends before, or takes
-        longer than ``patience``, in seconds."""
+        longer than ``patience``, in seconds. ``again`` is given that text, for what is run when the daemon dies."""
+        pid, text = self._fork(name, run, wait, patience)
+        self.children.append(Child(name, pid, again(text) if again is not None else None))
+        if wait and not text:
+            raise ClusterError(self._unready)
+        return text
+
+    def _fork(self, name: str, run: Callable[[Ready], int], wait: bool, patience: float) -> tuple[int, str]:
+        """The process, and what it told ready(): nothing if it did not, which ``_unready`` tells."""
         read, write = os.pipe()
         parent = os.getpid()
         # A signal to the new child waits until it has set aside our handlers, which would swallow it.
@@ -69,16 +90,14 @@ class Supervisor:
             self._become(run, write, parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         os.close(write)
-        self.children.append(Child(name, pid))
         with os.fdopen(read, "rb") as told:
             if not wait:
-                return ""
+                return pid, ""
             ready, _, _ = select.select([told], [], [], patience)
             text = told.readline().decode().strip() if ready else ""
-        if not text:
-            why = "ended before it was ready; see its log" if ready else f"was not ready within {patience:g} s"
-            raise ClusterError(f"{name} {why}")
-        return text
+        why = "ended before it was ready; see its log" if ready else f"was not ready within {patience:g} s"
+        self._unready = f"{name} {why}"
+        return pid, text
 
     def _become(self, run: Callable[[Ready], int], write: int, parent: int) -> None:
         code = 1
@@ -106,7 +125,7 @@ class Supervisor:
             os._exit(code)
 
     def wait(self, lifeline: int | None = None) -> int:
-        """Until told to end by a signal, by the end of ``lifeline`` (a descriptor), or by a child that ends."""
+        """Until told to end by a signal, by the end of ``lifeline`` (a descriptor), or by a child that ends for good."""
         reading = [self._signals[0].fileno()] + ([lifeline] if lifeline is not None else [])
         while True:
             ready, _, _ = select.select(reading, [], [])
@@ -124,12 +143,23 @@ class Supervisor:
         for child in list(self.children):
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
-                self.children.remove(child)
                 code = os.waitstatus_to_exitcode(status)
+                if code and self._restart(child, code):
+                    continue
+                self.children.remove(child)
                 if code:
                     log.error("%s ended with exit code %d; stopping the others", child.name, code)
                 return 1 if code else 0
         return None
+
+    def _restart(self, child: Child, code: int) -> bool:
+        """Whether the others can go on, with another one in the place of a child that died."""
+        if child.again is None or child.restarts == MOST_RESTARTS:
+            return False
+        child.restarts += 1
+        log.warning("%s ended with exit code %d; another one takes its place", child.name, code)
+        child.pid, text = self._fork(child.name, child.again, True, START_SECONDS)
+        return bool(text)
 
     def stop(self) -> None:
         """End the children one after the other, last started first: SIGTERM, and SIGKILL to one that takes too long."""

@@ -268,7 +268,7 @@ class ManagerState:
         if self._lost_at is not None and now - self._lost_at >= self.options.death_timeout_seconds and not self._ending:
             self._ending = True
             text = (
-                f"no scheduler for {now - self._lost_at:.0f} s ({self._lost_reason}); this manager and its worker end"
+                f"no scheduler for {now - self._lost_at:.0f} s ({self._lost_reason}); this manager and its workers end"
             )
             self._out.add(Stop(text, 1))
 

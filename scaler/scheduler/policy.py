@@ -126,8 +126,8 @@ def _take_rule(policy: Policy, part: str) -> Policy:
     priority, most = _whole("priority", pieces[0]), _whole("max_task_concurrency", pieces[2])
     if not pieces[1]:
         raise _Refused("worker_manager_id is empty")
-    if most < UNLIMITED:
-        raise _Refused(f"max_task_concurrency {most} is less than {UNLIMITED}, which means no limit")
+    if most < 1 and most != UNLIMITED:
+        raise _Refused(f"max_task_concurrency {most} is less than 1, and not {UNLIMITED}, which means no limit")
     if any(rule.manager == pieces[1] for rule in policy.rules):
         raise _Refused(f"there is a rule for {pieces[1]!r} already")
     return replace(policy, rules=(*policy.rules, Rule(priority, pieces[1], most)))

@@ -143,7 +143,7 @@ def test_workers_outlive_a_killed_manager_until_their_time_is_over(start, free_a
 def test_a_manager_without_a_scheduler_ends_when_its_time_is_over(start, free_addresses):
     manager = start("scaler_cluster", "-n", "1", free_addresses[0], "-dts", "0.3")
     assert manager.wait() == 1
-    manager.wait_for_line("Cluster: no scheduler for 0 s (never connected); this manager and its worker end")
+    manager.wait_for_line("Cluster: no scheduler for 0 s (never connected); this manager and its workers end")
 
 
 def test_a_port_that_is_taken(start, free_addresses):

@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import psutil
 import pytest
 
 from scaler import Client, ObjectReference
@@ -270,3 +272,16 @@ def test_the_callback_of_a_future_may_ask_for_a_lost_result(client, cluster):
     other.result(20)
     wait_for(lambda: seen)
     assert seen == [1]
+
+
+def test_a_local_cluster_goes_on_when_its_storage_is_killed():
+    with Client(n_workers=2, timeout_seconds=30) as client:
+        assert client.cluster is not None
+        port = int(client.cluster.object_storage_address.rpartition(":")[2])
+        argument = client.send_object(np.ones(SIZE // 8))
+        futures = [client.submit(grown, argument, number) for number in range(20)]
+        client.wait(futures[:4])
+        listening = [c.pid for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == port]
+        os.kill(listening[0], signal.SIGKILL)
+        assert [future.result(30)[0] for future in futures] == [1.0 + number for number in range(20)]
+        assert client.submit(grown, argument, 1).result(30)[0] == 2.0

@@ -181,7 +181,7 @@ def test_without_a_scheduler_for_too_long_it_ends(rig):
     rig.lose(1.0)
     assert rig.state.next_deadline() == 61.0
     assert rig.tick(60.9) == []
-    assert rig.tick(61.0) == [Stop("no scheduler for 60 s (gone); this manager and its worker end", 1)]
+    assert rig.tick(61.0) == [Stop("no scheduler for 60 s (gone); this manager and its workers end", 1)]
 
 
 def test_a_fixed_manager_keeps_its_slots_whatever_is_desired(rig):
