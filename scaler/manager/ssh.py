@@ -75,8 +75,12 @@ class Host:
     """Name to (pid, slots) of workers that run there, as it told last."""
 
     @property
+    def used(self) -> int:
+        return sum(slots for _, slots in self.workers.values())
+
+    @property
     def free(self) -> int:
-        return self.slots - sum(slots for _, slots in self.workers.values())
+        return self.slots - self.used
 
 
 class SshWorkers:
@@ -96,9 +100,9 @@ class SshWorkers:
 
     @property
     def most_slots(self) -> int:
-        """See Backend: of the hosts that answer, in whole workers."""
+        """See Backend: in whole workers, of the hosts that answer; of others what runs there, which is to go on."""
         one = self.worker_slots
-        return sum(host.slots // one * one for host in self._hosts if host.answers)
+        return sum(host.slots // one * one if host.answers else host.used for host in self._hosts)
 
     @property
     def worker_slots(self) -> int:
