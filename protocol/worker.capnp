@@ -57,6 +57,8 @@ struct RegisterWorker {
   # Of the software, for people.
   objectStorageAddress @7 :Text;
   # Of the object storage of its own host, where its tasks put their results. Empty: they are put into the scheduler's.
+  workerName @8 :Text;
+  # What its manager calls it, unique among the workers of that manager; empty if none started it.
 }
 
 struct WorkerSettings {
@@ -191,7 +193,9 @@ struct ExecutorDeaths {
 }
 
 struct Drain {
-  # Take nothing new, finish what has been given, then send WorkerLeaving and end.
+  # Take nothing new, finish what has been given, then send WorkerLeaving and end. Sent to a worker that is asked to leave, when
+  # it holds no task any more and nothing is left of what its tasks have submitted. Before that the scheduler gave it nothing,
+  # and asked by Retract for all that it had not begun.
 }
 
 struct WorkerLeaving {

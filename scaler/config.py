@@ -78,6 +78,13 @@ def natural(text: str) -> int:
     return integer(text)
 
 
+def count(text: str) -> int:
+    """An option's type: a whole number of 0 or more."""
+    if integer(text) < 0:
+        raise ValueError(f"{text} is less than 0")
+    return integer(text)
+
+
 def limit(text: str) -> int:
     """An option's type: a whole number of 0 or more, or -1 for no limit."""
     if integer(text) < -1:
@@ -125,6 +132,14 @@ def preload(text: str) -> str:
 
     parse_preload(text)
     return text
+
+
+def available_cpus() -> int:
+    """How many CPUs this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
 
 
 def version() -> str:

@@ -427,6 +427,14 @@ cdef class Loads:
         """How many tasks it holds."""
         return self._known(worker).held
 
+    def busy(self, uint32_t worker):
+        """How many of its tasks do not lend their slots."""
+        return self._busy(self._known(worker))
+
+    def newest(self, uint32_t worker):
+        """The task it was given last."""
+        return self._known(worker).tail
+
     def backlog(self, uint32_t worker):
         """Their costs together."""
         return self._known(worker).backlog

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from scaler.cli.command import Command
 from scaler.cli.options import EVENT_LOOP, LOGGING, WORKERS
-from scaler.cli.workers import run_native
+from scaler.cli.workers import run_cluster
 from scaler.config import Option, address, natural
 
 DESCRIPTION = """Run tasks of a scheduler on this machine, -n at once.
@@ -32,7 +32,7 @@ def check(options: Namespace) -> None:
 
 def run(options: Namespace) -> int:
     """Until told to end; returns the exit code."""
-    return run_native(COMMAND.name, options, options.num_of_workers, fixed=True)
+    return run_cluster(COMMAND.name, options, options.num_of_workers)
 
 
 COMMAND = Command("scaler_cluster", "Cluster", "cluster", DESCRIPTION, OPTIONS, check, run)

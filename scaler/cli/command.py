@@ -8,8 +8,9 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from scaler.config import Option, parse
+from scaler.config import Option, parse, read_toml
 from scaler.errors import ConfigurationError, ScalerError
 from scaler.logs import set_up_logging
 
@@ -30,10 +31,39 @@ class Command:
     options: Sequence[Option]
     check: Callable[[Namespace], None]
     run: Callable[[Namespace], int]
+    kinds: Sequence[str] = ()
+    """What the option ``type`` may be, where it says which other options there are."""
+    options_of_kind: Callable[[str], Sequence[Option]] = lambda kind: ()
+
+    def options_for(self, kind: object) -> Sequence[Option]:
+        """All options of the command, those of one kind included."""
+        return (*self.options, *self.options_of_kind(str(kind))) if kind in self.kinds else self.options
+
+    def _parse(self, argv: Sequence[str]) -> Namespace:
+        """Which options there are is known only when the kind is; it mostly comes first."""
+        kind = next((word for word in argv if word in self.kinds), None) or self._kind_elsewhere(argv)
+        options = parse(self.program, self.description, self.section, self.options_for(kind), argv)
+        if self.kinds and options.type != kind:
+            options = parse(self.program, self.description, self.section, self.options_for(options.type), argv)
+        return options
+
+    def _kind_elsewhere(self, argv: Sequence[str]) -> Any:
+        """As the environment or the file has it."""
+        if not self.kinds:
+            return None
+        told = os.environ.get(f"SCALER_{self.section.upper()}_TYPE")
+        files = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word in ("-c", "--config")]
+        if told or not files:
+            return told
+        try:
+            table = read_toml(files[0]).get(self.section, {})
+        except ConfigurationError as error:
+            raise SystemExit(refuse(self.program, error)) from None
+        return (table[0] if isinstance(table, list) and table else table or {}).get("type")
 
     def main(self, argv: Sequence[str] | None) -> int:
         """Be the command; returns the exit code, or raises SystemExit with 2 for bad usage."""
-        options = parse(self.program, self.description, self.section, self.options, argv)
+        options = self._parse(sys.argv[1:] if argv is None else argv)
         try:
             self.check(options)
             self.start_logging(options)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from scaler.cli import cluster, object_storage_server, scheduler, worker_manager
 from scaler.cli.command import Command, log, refuse
 from scaler.cli.options import LOGGING
-from scaler.config import Option, natural, parse, read_toml, resolve, version
+from scaler.config import Option, available_cpus, natural, parse, read_toml, resolve, version
 from scaler.errors import ClusterError, ConfigurationError
 from scaler.logs import set_up_logging
 
@@ -117,7 +117,7 @@ def _parts_of(command: Command, content: Mapping[str, Any]) -> Iterator[Part]:
     for table in tables if isinstance(tables, list) else [tables]:
         said = {name.replace("-", "_"): value for name, value in table.items()}
         try:
-            options = resolve(command.section, command.options, {}, {**known, **said})
+            options = resolve(command.section, command.options_for(said.get("type")), {}, {**known, **said})
             command.check(options)
         except ConfigurationError as error:
             text = str(error)
@@ -177,7 +177,7 @@ def _supervise(start: Callable[[Supervisor], None]) -> int:
 
 def run_local(slots: int | None) -> int:
     """A cluster on this machine until told to end; returns the exit code."""
-    from scaler.cluster.stack import LocalStack, available_cpus, start_stack
+    from scaler.cluster.stack import LocalStack, start_stack
 
     first = free_ports(FIRST_PORT, 3)
     addresses = [f"tcp://127.0.0.1:{first + offset}" for offset in range(3)]

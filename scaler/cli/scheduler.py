@@ -10,7 +10,7 @@ from scaler.cli.command import Command
 from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, check_bind
 from scaler.config import Option, address, boolean, integer, interval, limit, seconds
 from scaler.errors import AddressError, ConfigurationError
-from scaler.scheduler.policy import parse_policy
+from scaler.scheduler.policy import ENGINES, parse_policy
 
 DESCRIPTION = """Run a scheduler: clients give it tasks, it places them on workers.
 
@@ -36,11 +36,16 @@ OPTIONS = (
         short="-ct",
     ),
     Option("worker_timeout_seconds", "take a worker that is silent for so long for dead", 60.0, interval, short="-wt"),
-    Option("policy_engine_type", "how policies are written", "simple", short="-et", choices=("simple", "waterfall_v1")),
+    Option(
+        "policy_engine_type",
+        "how the policy is written: simple, or waterfall_v1: lines of priority, worker_manager_id, max_task_concurrency",
+        "simple",
+        short="-et",
+        choices=ENGINES,
+    ),
     Option(
         "policy_content",
-        "simple: allocate=even_load or capability; scaling=no, vanilla or capability. waterfall_v1: rules, as"
-        " priority,worker_manager_id,max_task_concurrency, a line or a semicolon between them",
+        "allocate=even_load or capability; scaling=no, vanilla, capability or target_time; idle_seconds=10; target_seconds=60",
         "allocate=even_load; scaling=vanilla",
         short="-pc",
     ),
@@ -89,14 +94,13 @@ def run(options: Namespace) -> int:
     from scaler.scheduler.service import SchedulerService
     from scaler.scheduler.settings import SchedulerSettings
 
-    policy = parse_policy(options.policy_engine_type, options.policy_content)
     settings = SchedulerSettings(
         str(options.advertised_object_storage_address or options.object_storage_address),
         options.protected,
         options.max_number_of_tasks_waiting,
         options.client_timeout_seconds,
         options.worker_timeout_seconds,
-        policy=policy,
+        policy=parse_policy(options.policy_engine_type, options.policy_content),
     )
     service = SchedulerService(settings, options.address, options.object_storage_address, options.monitor_address)
     return run_daemon(COMMAND.name, service, options.event_loop)

@@ -36,7 +36,8 @@ class LocalCluster:
         logging_config_file: str | None = None,
     ) -> None:
         from scaler.cluster.parameters import checked
-        from scaler.cluster.stack import LocalStack, available_cpus
+        from scaler.cluster.stack import LocalStack
+        from scaler.config import available_cpus
 
         stack = stack or LocalStack(*checked(n_workers=available_cpus() if n_workers is None else n_workers))
         self.slots = stack.slots

@@ -54,14 +54,6 @@ class LocalStack:
     """Engine and content, for worker managers that join."""
 
 
-def available_cpus() -> int:
-    """How many CPUs this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
-
-
 def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
     """Start all three; returns their addresses. Raises ClusterError if one does not start."""
     # What a storage had is put or made again when another one takes its place, at the same address.
@@ -104,7 +96,7 @@ def scheduler_settings(stack: LocalStack, storage: str) -> SchedulerSettings:
         stack.client_timeout_seconds,
         stack.worker_timeout_seconds,
         stack.heartbeat_seconds,
-        parse_policy(*stack.policy),
+        policy=parse_policy(*stack.policy),
     )
 
 

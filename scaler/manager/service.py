@@ -3,84 +3,130 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any
 
 from scaler.ids import Address
 from scaler.machine import Output
-from scaler.manager.state import ManagerOptions, ManagerState, StartWorker, StopWorker
+from scaler.manager.backend import Backend, Phase, Sighting, WorkerOrder
+from scaler.manager.state import ManagerOptions, ManagerState, StartWorkers, StopWorkers
 from scaler.messages import Role
 from scaler.net.daemon import Daemon, log
 
 
-class Backend(Protocol):
-    """Where workers run."""
-
-    async def start(self, number: int, slots: int) -> str:
-        """Start a worker of so many slots; returns what to call it in the log. Raises OSError when it cannot."""
-
-    async def wait(self, number: int) -> tuple[str, int]:
-        """Until that worker has ended; returns how it did, for people, and its exit code: 0 in order, UNFIT where no worker
-        can work here."""
-
-    def stop(self, number: int) -> None:
-        """Have a worker end, by force if it takes too long; wait() tells when it has. Nothing, if it is not there."""
-
-    async def close(self) -> None:
-        """Start no more, and end all; returns when none is left."""
+def sized(options: ManagerOptions, backend: Backend) -> ManagerOptions:
+    """The options with what the backend can offer, where nothing else was said. Once it is prepared."""
+    slots = options.slots or backend.most_slots
+    one = slots if options.fixed else options.worker_slots or backend.worker_slots
+    return replace(options, slots=slots, worker_slots=max(1, min(one, slots)))
 
 
 class ManagerService:
-    """Carries what a ManagerState decides."""
+    """Carries what a ManagerState decides. The backend is asked one thing at a time."""
 
     def __init__(self, options: ManagerOptions, scheduler: Address, backend: Backend) -> None:
         self.state = ManagerState(options)
         self._scheduler = scheduler
         self._backend = backend
+        self._turn = asyncio.Lock()
+        self._look = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watcher: asyncio.Task[None] | None = None
         self._daemon: Daemon
 
     async def start(self, daemon: Daemon) -> None:
-        """Start the workers and dial the scheduler."""
+        """See what workers there are, start some, and dial the scheduler. Raises ConfigurationError."""
         self._daemon = daemon
         if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
             # A terminal that is closed tells the manager only, as with Ctrl-C; under nohup it is to live on.
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.asked_to_end, "its terminal is closed")
+        self._backend.changed = self._look.set
+        await self._backend.prepare()
+        self.state.options = sized(self.state.options, self._backend)
         self.state.start(time.monotonic())
+        await self._list()
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
         daemon.driver.wake()
         daemon.driver.dial(self._scheduler, Role.manager, "the scheduler")
 
     async def close(self) -> None:
         """End all workers."""
-        await self._backend.close()
-        if self._tasks:
+        if self._watcher is None:
+            return  # It never got as far.
+        while self._tasks:
             await asyncio.wait(self._tasks)
+        self._watcher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._watcher
+        # Those that were being started when the end came.
+        await self._stop(self.state.names)
+        await self._backend.close()
 
     def carry_out(self, output: Output) -> None:
-        """StartWorker and StopWorker."""
-        if isinstance(output, StartWorker):
-            task = asyncio.get_running_loop().create_task(self._keep(output.number, output.slots))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        elif isinstance(output, StopWorker):
-            self._backend.stop(output.number)
+        """StartWorkers and StopWorkers."""
+        if isinstance(output, StartWorkers):
+            self._spawn(self._start(output.orders))
+        elif isinstance(output, StopWorkers):
+            self._spawn(self._stop(output.names))
 
     def asked_to_end(self, reason: str) -> None:
         """The scheduler should hear that this is no accident."""
         self.state.end(reason)
         self._daemon.driver.wake()
 
-    async def _keep(self, number: int, slots: int) -> None:
-        """One worker, from its start to its end."""
+    # ---- the backend
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start(self, orders: Sequence[WorkerOrder]) -> None:
+        async with self._turn:
+            try:
+                seen = list(await self._backend.start(orders))
+            except Exception as error:
+                seen = []
+                reason = f"no worker could be started: {error or type(error).__name__}"
+            else:
+                reason = "the backend does not tell what became of a worker"
+        told = {sighting.name for sighting in seen}
+        missing = [Sighting(o.name, Phase.ENDED, story=reason) for o in orders if o.name not in told]
+        self._tell([*seen, *missing], complete=False)
+
+    async def _stop(self, names: Sequence[str]) -> None:
+        if names:
+            async with self._turn:
+                await self._quietly("stop workers", lambda: self._backend.stop(names))
+            self._look.set()
+
+    async def _list(self) -> None:
+        async with self._turn:
+            await self._quietly("see which workers there are", self._list_now)
+
+    async def _list_now(self) -> None:
+        self._tell(await self._backend.list(), complete=True)
+
+    async def _quietly(self, what: str, call: Callable[[], Awaitable[None]]) -> None:
+        """What goes wrong is logged; it is tried again when it is due again."""
         try:
-            called = await self._backend.start(number, slots)
-        except OSError as error:
-            story, exit_code = f"a worker could not be started: {error}", 1
-        else:
-            log.info("%s: started %s with %d slots", self._daemon.name, called, slots)
-            self.state.worker_started(number, time.monotonic())
-            self._daemon.driver.wake()
-            story, exit_code = await self._backend.wait(number)
-        self.state.worker_exited(number, story, time.monotonic(), exit_code)
+            await call()
+        except Exception as error:
+            log.warning("%s: cannot %s: %s", self._daemon.name, what, error or type(error).__name__)
+
+    def _tell(self, seen: Sequence[Sighting], complete: bool) -> None:
+        self.state.offered = self._backend.most_slots
+        self.state.sighted(seen, time.monotonic(), complete)
         self._daemon.driver.wake()
+
+    async def _watch(self) -> None:
+        """List whenever something has changed, and from time to time."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), self._backend.poll_seconds or None)
+            self._look.clear()
+            await self._list()

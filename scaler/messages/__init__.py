@@ -49,7 +49,9 @@ from scaler.messages.handshake import (
 )
 from scaler.messages.host import Drop, GiveUp, Hold, Holding, LetGo, Locate, Located, NotFound, NotThere, Serve
 from scaler.messages.manager import (
+    ConnectedWorker,
     Desired,
+    DesiredSet,
     ManagerLeaving,
     ManagerReport,
     RegisterManager,
@@ -133,10 +135,12 @@ __all__ = [
     "ClientHeartbeat",
     "ClientSettings",
     "ClusterEnding",
+    "ConnectedWorker",
     "DefineForExecutor",
     "DefineForWorker",
     "DefineFunctions",
     "Desired",
+    "DesiredSet",
     "Drain",
     "Drop",
     "ExecutorDeaths",

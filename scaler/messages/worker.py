@@ -18,6 +18,7 @@ class RegisterWorker:
     manager_name: str = ""
     version: str = ""
     object_storage_address: str = ""
+    worker_name: str = ""
 
 
 @dataclass(slots=True)

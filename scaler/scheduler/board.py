@@ -585,15 +585,13 @@ class Board:
             return f"is {state.name.lower()} at worker {self.loads.worker_of(task)}, attempt {self.life.attempt(task)}"
         return "is not known" if state == TaskState.NONE else "has ended; dependents still need it"
 
-    def ready_by_needs(self) -> Counter[frozenset[str]]:
-        """How many tasks and items no worker has, of those that could run now, by what they ask for."""
-        found: Counter[frozenset[str]] = Counter()
-        for requirement_class in self.queues.classes():
-            found[self.requirements.needs(requirement_class)] += self.queues.count(requirement_class)
-        for task, items in self.ranges.items() if len(self.ranges) else ():
-            if self.life.state(task) == TaskState.READY:
-                found[self.requirements.needs(self._class[task])] += len(items) - 1
-        return found
+    def class_of(self, task: int) -> int:
+        """Its requirement class."""
+        return self._class[task]
+
+    def function_of(self, task: int) -> int:
+        """The scheduler's number of its function."""
+        return self._function[task]
 
     def waiting(self) -> int:
         """Tasks and items that no worker has."""

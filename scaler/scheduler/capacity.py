@@ -1,14 +1,15 @@
-"""The scheduler's side of worker managers: who they are, how many slots are wanted of them, which workers are to leave."""
+"""The scheduler's side of the conversation with worker managers: how many slots each is asked for, and which workers leave."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from scaler.errors import ProtocolError
 from scaler.machine import Outbox, Peer
 from scaler.messages import (
+    ConnectedWorker,
     Desired,
+    DesiredSet,
     ManagerLeaving,
     ManagerReport,
     Message,
@@ -16,41 +17,44 @@ from scaler.messages import (
     ShutdownManager,
 )
 from scaler.scheduler.board import Board
-from scaler.scheduler.nesting import Nesting
-from scaler.scheduler.policy import Policy
-from scaler.scheduler.scaling import IDLE_SECONDS, Load, Offer, policy_of
+from scaler.scheduler.scaling.snapshot import Snapshot, Wanted
 from scaler.scheduler.sessions import ManagerSession, WorkerSession
+from scaler.scheduler.settings import SchedulerSettings
+from scaler.scheduler.survey import Survey
 from scaler.scheduler.workers import Workers
 
-DECIDE_SECONDS, LOOK_SECONDS = 0.1, 1.0
-"""How often it is looked at what is wanted: at most when something changes, and at least while there is a dynamic manager."""
+DECIDE_SECONDS = 0.05
+"""Decisions are at least so far apart, however often the load changes."""
+GUESS_SECONDS = 1.0
+"""How often to decide again while tasks run of which no time is known."""
 
 
 class Capacity:
-    """Worker managers, and what is asked of the dynamic ones."""
+    """The connected managers. Growing follows the policy at once; shrinking waits until it was wanted for a while."""
 
     def __init__(
         self,
+        settings: SchedulerSettings,
         board: Board,
         workers: Workers,
-        nesting: Nesting,
         out: Outbox,
         hang_up: Callable[[int, str], None],
-        policy: Policy,
     ) -> None:
         self.sessions: dict[int, ManagerSession] = {}
+        """By peer."""
+        self.due: float | None = None
+        """When to decide next."""
+        self._settings = settings
         self._board = board
         self._workers = workers
-        self._nesting = nesting
         self._out = out
         self._hang_up = hang_up
-        self._policy = policy_of(policy)
-        self._idle_since: dict[int, float] = {}
-        """By worker of a dynamic manager."""
-        self._decide_at: float | None = None
-        self._decided_at = 0.0
+        self._survey = Survey(board)
+        self._decided = float("-inf")
+        self._left_behind: dict[str, float] = {}
+        """Names of dynamic managers that are gone, to when their workers are asked to leave."""
 
-    # ---- told
+    # ---- from managers
 
     def receive(self, peer: int, who: Peer, message: Message, now: float) -> None:
         """Raises ProtocolError for what a manager may not say."""
@@ -59,124 +63,160 @@ class Capacity:
             self._register(peer, who, message, now)
         elif isinstance(message, ManagerReport) and session is not None:
             session.report, session.heard = message, now
+            if session.desired is None and not session.facts.fixed:
+                session.desired = session.wanted = self._present(session)
+            self._decide_soon(now)
         elif isinstance(message, ManagerLeaving) and session is not None:
             del self.sessions[peer]
             self._hang_up(peer, "it leaves")
+            self._out.log(20, f"worker manager {session.name} left")
         else:
             raise ProtocolError("not a message of a manager here")
 
     def _register(self, peer: int, who: Peer, message: RegisterManager, now: float) -> None:
         if not message.fixed:
             self._make_way(who, message.manager_name)
-        session = self.sessions[peer] = ManagerSession(peer, who.identity, message, ManagerReport(0, 0, 0), now)
+        self.sessions[peer] = ManagerSession(peer, who.identity, message, ManagerReport(0, 0, 0), now)
+        self._left_behind.pop(message.manager_name, None)
         self._out.log(20, f"worker manager {message.manager_name} ({message.kind}) connected")
-        if message.fixed:
-            return
-        # Workers that it started before it was gone are there still.
-        session.wanted = min(sum(worker.facts.slots for worker in self._of(session)), message.max_slots)
-        self._out.send(peer, Desired(session.wanted))
-        self._decide_at = now
 
     def _make_way(self, who: Peer, name: str) -> None:
         """Workers are known by their manager's name. Raises ProtocolError where another dynamic manager has it."""
         for other in list(self.sessions.values()):
-            if other.facts.fixed or other.facts.manager_name != name:
+            if other.facts.fixed or other.name != name:
                 continue
             if other.identity != who.identity:
                 raise ProtocolError(f"there is a worker manager {name!r} already; give this one another name")
+            del self.sessions[other.peer]
             self._hang_up(other.peer, "the same worker manager connected again")
-            self.lost(other.peer, "it connected again")
 
-    def lost(self, peer: int, reason: str) -> None:
-        """Its connection is gone. Its workers stay."""
-        if peer in self.sessions:
-            self._out.log(30, f"lost worker manager {self.sessions.pop(peer).facts.manager_name}: {reason}")
+    def _present(self, session: ManagerSession) -> int:
+        """What it has when it comes: that is kept, until it has not been wanted for a while."""
+        staying = [worker for worker in self._workers.of_manager(session.name) if not worker.draining]
+        reported = session.report.starting_slots + session.report.running_slots
+        return max(reported, sum(worker.facts.slots for worker in staying))
 
-    def judge_silence(self, now: float, timeout_seconds: float) -> None:
+    def lost(self, peer: int, reason: str, now: float) -> None:
+        """Its workers stay for a while."""
+        session = self.sessions.pop(peer, None)
+        if session is None:
+            return
+        self._out.log(30, f"lost worker manager {session.name}: {reason}")
+        outlived = session.facts.outlived_milliseconds / 1000
+        if outlived and not session.facts.fixed:
+            self._left_behind[session.name] = now + outlived
+            self._plan(now + outlived)
+
+    def judge_silence(self, now: float) -> None:
         """Take those that were silent for too long for dead."""
         for session in list(self.sessions.values()):
-            if now - session.heard > timeout_seconds:
+            if now - session.heard > self._settings.worker_timeout_seconds:
                 self._hang_up(session.peer, "silent for too long")
-                self.lost(session.peer, "it was silent for too long")
+                self.lost(session.peer, "it was silent for too long", now)
 
     def shut_down(self, reason: str) -> None:
-        """The cluster ends."""
+        """Have all end, with their workers."""
         for peer in self.sessions:
             self._out.send(peer, ShutdownManager(reason))
 
     # ---- deciding
 
-    def changed(self, now: float) -> None:
-        """There are other tasks or workers than before."""
-        if self._decide_at is not None:
-            self._decide_at = min(self._decide_at, max(now, self._decided_at + DECIDE_SECONDS))
+    def load_changed(self, now: float) -> None:
+        """There are other tasks, or other workers."""
+        if self.sessions:
+            self._decide_soon(now)
 
-    def next_deadline(self) -> float | None:
-        return self._decide_at
+    def _decide_soon(self, now: float) -> None:
+        if any(not session.facts.fixed for session in self.sessions.values()):
+            self._plan(max(now, self._decided + DECIDE_SECONDS))
 
-    def decide(self, now: float) -> None:
-        """Ask managers for what is wanted now, if it is time for that."""
-        if self._decide_at is None or now < self._decide_at:
+    def _plan(self, when: float) -> None:
+        self.due = when if self.due is None else min(self.due, when)
+
+    def decide_if_due(self, now: float) -> bool:
+        """Ask managers for what is wanted, and workers to leave; returns whether the board has changed by that."""
+        if self.due is None or now < self.due:
+            return False
+        self.due, self._decided = None, now
+        managers = [session for session in self.sessions.values() if session.desired is not None]
+        if managers:
+            snapshot = self._survey.take(self._workers.sessions.values(), managers, now)
+            wanted = self._settings.policy.wanted(snapshot)
+            for place, session in enumerate(managers):
+                self._settle(session, wanted.slots[place], now)
+                self._drain(session)
+                self._tell(session, self._message(session, place, snapshot, wanted))
+            if self._survey.guesses:
+                self._plan(now + GUESS_SECONDS)
+        self._drain_left_behind(now)
+        return self._board.changed
+
+    def _settle(self, session: ManagerSession, wanted: int, now: float) -> None:
+        """Ask for the most that was wanted lately: so more at once, and fewer when they have not been wanted for a while."""
+        idle, before = self._settings.policy.idle_seconds, session.before
+        if wanted != session.wanted:
+            while before and before[-1][1] <= session.wanted:
+                before.pop()
+            before.append((now, session.wanted))
+            session.wanted = wanted
+        while before and (before[0][1] <= wanted or before[0][0] + idle <= now):
+            before.popleft()
+        session.desired = before[0][1] if before else wanted
+        if before:
+            self._plan(before[0][0] + idle)
+
+    def _drain(self, session: ManagerSession) -> None:
+        """Have workers leave that are too many, those with least to do first."""
+        staying = [worker for worker in self._workers.of_manager(session.name) if not worker.draining]
+        excess = sum(worker.facts.slots for worker in staying) - (session.desired or 0)
+        loads = self._board.loads
+        if excess <= 0:
             return
-        dynamic = [session for session in self.sessions.values() if not session.facts.fixed]
-        self._decided_at, self._decide_at = now, now + LOOK_SECONDS if dynamic else None
-        workers = {session.facts.manager_name: self._of(session) for session in dynamic}
-        for session in dynamic:
-            # After a restart of the scheduler workers may be back later than their manager.
-            there = sum(worker.facts.slots for worker in workers[session.facts.manager_name])
-            session.wanted = max(session.wanted, min(there, session.facts.max_slots))
-        self._note_idle(workers, now)
-        wanted = self._policy(self._load(dynamic, workers))
-        for session in dynamic:
-            name = session.facts.manager_name
-            slots = wanted[name]
-            if slots < session.wanted:
-                slots = self._drain(workers[name], session, slots, now)
-            if slots != session.wanted:
-                session.wanted = slots
-                self._out.send(session.peer, Desired(slots))
+        for worker in sorted(staying, key=lambda worker: (loads.held(worker.number), -worker.number)):
+            if worker.facts.slots <= excess:
+                excess -= worker.facts.slots
+                self._workers.ask_to_leave(worker, f"{session.name} is to have {session.desired} slots")
 
-    def _of(self, session: ManagerSession) -> list[WorkerSession]:
-        """The workers of a manager that were not asked to leave."""
-        name = session.facts.manager_name
-        every = self._workers.sessions.values()
-        return [worker for worker in every if worker.facts.manager_name == name and not worker.draining]
+    def _message(self, session: ManagerSession, place: int, snapshot: Snapshot, wanted: Wanted) -> Desired:
+        sets = [DesiredSet(sorted(snapshot.needs[c]), slots) for c, slots in wanted.sets[place].items()]
+        workers = self._workers.of_manager(session.name)
+        return Desired(session.desired or 0, sets, [_connected(worker) for worker in workers])
 
-    def _note_idle(self, workers: dict[str, list[WorkerSession]], now: float) -> None:
-        # Tasks that others left behind are cancelled with the worker on which they were submitted.
-        needed = self._nesting.workers_with_children()
-        idle = {
-            worker.number
-            for each in workers.values()
-            for worker in each
-            if not self._board.loads.held(worker.number) and worker.identity not in needed
-        }
-        self._idle_since = {number: self._idle_since.get(number, now) for number in idle}
+    def _tell(self, session: ManagerSession, message: Desired) -> None:
+        """What tasks wait for changes all the time: alone it is not worth a message."""
+        told = session.told
+        if told is None or message.slots != told.slots:
+            self._out.log(20, f"worker manager {session.name} is to have {message.slots} slots")
+        if told is None or (message.slots, message.connected) != (told.slots, told.connected):
+            session.told = message
+            self._out.send(session.peer, message)
 
-    def _load(self, dynamic: list[ManagerSession], workers: dict[str, list[WorkerSession]]) -> Load:
-        board = self._board
-        offers = []
-        for session in dynamic:
-            held = sum(board.loads.held(worker.number) for worker in workers[session.facts.manager_name])
-            offered = frozenset(session.facts.capabilities)
-            offers.append(Offer(session.facts.manager_name, offered, session.facts.max_slots, session.wanted, held))
-        slots: Counter[frozenset[str]] = Counter()
-        tasks: Counter[frozenset[str]] = Counter()
-        for worker in self._workers.sessions.values():
-            if worker.facts.manager_name not in workers and not worker.draining:
-                slots[frozenset(worker.facts.capabilities)] += worker.facts.slots
-                tasks[frozenset(worker.facts.capabilities)] += board.loads.held(worker.number)
-        return Load(tuple(offers), board.ready_by_needs(), {kind: (slots[kind], tasks[kind]) for kind in slots})
+    def _drain_left_behind(self, now: float) -> None:
+        for name, when in list(self._left_behind.items()):
+            if now >= when:
+                del self._left_behind[name]
+                for worker in self._workers.of_manager(name):
+                    if not worker.draining:
+                        self._workers.ask_to_leave(worker, f"its manager {name} is gone")
+            else:
+                self._plan(when)
 
-    def _drain(self, workers: list[WorkerSession], session: ManagerSession, wanted: int, now: float) -> int:
-        """Have workers leave that were idle for long, the largest first; returns how many slots are wanted then."""
-        left = session.wanted
-        for worker in sorted(workers, key=lambda worker: -worker.facts.slots):
-            idle = now - self._idle_since.get(worker.number, now)
-            if idle >= IDLE_SECONDS and left - worker.facts.slots >= wanted:
-                left -= worker.facts.slots
-                self._workers.drain(worker)
-        return left
+    # ---- asked
+
+    def offered(self) -> list[frozenset[str]]:
+        """What workers offer that dynamic managers could start."""
+        return [frozenset(s.facts.capabilities) for s in self.sessions.values() if not s.facts.fixed and s.most]
 
     def check(self) -> None:
-        assert all(session.wanted <= session.facts.max_slots for session in self.sessions.values())
+        """Raises AssertionError where the parts do not fit each other."""
+        for peer, session in self.sessions.items():
+            assert session.peer == peer
+            assert not (session.facts.fixed and session.told)
+            assert session.told is None or session.desired == session.told.slots
+            slots = [count for _, count in session.before]
+            assert slots == sorted(set(slots), reverse=True)
+            assert session.desired in (None, max([session.wanted, *slots]))
+
+
+def _connected(worker: WorkerSession) -> ConnectedWorker:
+    return ConnectedWorker(worker.facts.worker_name, worker.facts.slots, worker.draining)

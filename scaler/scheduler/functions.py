@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from scaler._core.table import add_at
@@ -82,6 +83,12 @@ class Functions:
         """The measured time of one call, None before the first."""
         entry = self._entries[number]
         return entry.mean_us if entry is not None else None
+
+    def in_use(self) -> Iterator[tuple[int, int, float | None]]:
+        """(number, how many tasks and ranges there are of it, its measured time in microseconds) of those with tasks."""
+        for number, (entry, uses) in enumerate(zip(self._entries, self._uses, strict=True)):
+            if entry is not None and uses:
+                yield number, uses, entry.mean_us
 
     def get(self, number: int) -> Function:
         """The definition, as a worker gets it."""

@@ -63,14 +63,6 @@ class Nesting:
         chosen = set(ids)
         return [session for session in self._inside.values() if session.inside and session.inside.task in chosen]
 
-    def workers_with_children(self) -> set[bytes]:
-        """The workers (identities) in which clients with unfinished tasks run, also where the tasks around them have ended."""
-        return {
-            session.inside.worker
-            for session in self._inside.values()
-            if session.inside is not None and self._board.has_tasks(session.number)
-        }
-
     def held(self, session: ClientSession) -> bool:
         """Whether the client runs inside a task of a worker that is connected."""
         return self._parent(session) != NONE
@@ -82,6 +74,13 @@ class Nesting:
         (task,) = self._board.slots.find(array("Q", [session.inside.task]))
         worker = self._workers.get(session.inside.worker, NONE)
         return task if task != NONE and worker != NONE and self._board.loads.worker_of(task) == worker else NONE
+
+    def awaited(self, worker: bytes) -> bool:
+        """Whether something that was submitted inside this worker, maybe by a task that has ended, is still to run."""
+        return any(
+            session.inside is not None and session.inside.worker == worker and self._board.has_tasks(session.number)
+            for session in self._inside.values()
+        )
 
     def lend(self) -> dict[int, list[int]]:
         """Decide which tasks lend their slots; returns the task ids by worker, for those workers where they changed."""

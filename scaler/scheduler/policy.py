@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 from scaler.errors import ConfigurationError
+from scaler.scheduler.scaling.ratio import capability, vanilla
+from scaler.scheduler.scaling.snapshot import Snapshot, Wanted
+from scaler.scheduler.scaling.target_time import target_time
+from scaler.scheduler.scaling.waterfall import UNLIMITED, Rule, waterfall
 
-ALLOCATIONS = ("even_load", "capability")
-SCALINGS = ("no", "vanilla", "capability")
 ENGINES = ("simple", "waterfall_v1")
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One step of a waterfall: this worker manager, up to so many slots."""
-
-    priority: int
-    """Smaller ones are filled first."""
-    manager: str
-    max_slots: int
+ALLOCATIONS = ("even_load", "capability")
+SCALINGS = ("no", "vanilla", "capability", "target_time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,62 +26,115 @@ class Policy:
 
     allocate: str = "even_load"
     scaling: str = "vanilla"
+    """One of SCALINGS, or ``waterfall``, which goes by the rules."""
+    idle_seconds: float = 10.0
+    """Slots are given up when they have not been wanted for so long."""
+    target_seconds: float = 60.0
+    """Of scaling=target_time."""
     rules: tuple[Rule, ...] = ()
-    """Of a waterfall, by priority; managers that have no rule are not used then."""
+
+    def wanted(self, snapshot: Snapshot) -> Wanted:
+        """How many slots each manager is to have."""
+        if self.scaling == "vanilla":
+            return vanilla(snapshot)
+        if self.scaling == "capability":
+            return capability(snapshot)
+        if self.scaling == "target_time":
+            return target_time(snapshot, self.target_seconds)
+        if self.scaling == "waterfall":
+            return waterfall(snapshot, self.rules)
+        stay = tuple(map(min, snapshot.manager_desired, snapshot.manager_most))
+        return Wanted(stay, tuple({} for _ in stay))
 
 
-DEFAULT_POLICY = Policy()
+class _Refused(ValueError):
+    """Why a part of the text cannot be used."""
 
 
 def parse_policy(engine: str, content: str) -> Policy:
-    """Raises ConfigurationError, naming the part or line, for a text that is no policy."""
-    if engine == "simple":
-        return _simple(content)
-    if engine == "waterfall_v1":
-        return Policy(rules=_rules(content))
-    raise ConfigurationError(f"unknown policy engine {engine!r}; known: {', '.join(ENGINES)}")
+    """Raises ConfigurationError, naming the line and the reason, for a text that is no policy."""
+    if engine not in ENGINES:
+        raise ConfigurationError(f"unknown policy engine {engine!r}; known: {', '.join(ENGINES)}")
+    policy = Policy() if engine == "simple" else Policy(scaling="waterfall")
+    take = _take_setting if engine == "simple" else _take_rule
+    lines = content.splitlines()
+    for number, line in enumerate(lines, 1):
+        for part in _parts(line):
+            try:
+                policy = take(policy, part)
+            except _Refused as error:
+                where = f"policy {content!r}" if len(lines) == 1 else f"policy, line {number} ({line.strip()!r})"
+                raise ConfigurationError(f"{where}: {error}") from None
+    if engine != "simple" and not policy.rules:
+        raise ConfigurationError(
+            f"policy {content!r}: no rule; write priority, worker_manager_id, max_task_concurrency"
+        )
+    return policy
 
 
-def _simple(content: str) -> Policy:
-    said: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in content.split(";"))):
-        name, sign, value = (piece.strip() for piece in part.partition("="))
-        if not sign:
-            raise ConfigurationError(f"policy {content!r}: {part!r} is not of the form name=value")
-        known = {"allocate": ALLOCATIONS, "scaling": SCALINGS}.get(name)
-        if known is None:
-            raise ConfigurationError(f"policy {content!r}: unknown name {name!r}; known: allocate, scaling")
+def _parts(line: str) -> Iterator[str]:
+    """What stands between semicolons, without comments."""
+    return filter(None, (part.strip() for part in line.partition("#")[0].split(";")))
+
+
+def _take_setting(policy: Policy, part: str) -> Policy:
+    name, sign, value = (piece.strip() for piece in part.partition("="))
+    if not sign:
+        raise _Refused(f"{part!r} is not of the form name=value")
+    read = _SETTINGS.get(name)
+    if read is None:
+        raise _Refused(f"unknown name {name!r}; known: {', '.join(_SETTINGS)}")
+    return replace(policy, **{name: read(name, value)})
+
+
+def _choice(known: tuple[str, ...]) -> Callable[[str, str], str]:
+    def read(name: str, value: str) -> str:
         if value not in known:
-            raise ConfigurationError(f"policy {content!r}: {name}={value!r} is none of {', '.join(known)}")
-        said[name] = value
-    return Policy(said.get("allocate", "even_load"), said.get("scaling", "vanilla"))
+            raise _Refused(f"{name}={value!r} is none of {', '.join(known)}")
+        return value
+
+    return read
 
 
-def _rules(content: str) -> tuple[Rule, ...]:
-    """One a line, or with semicolons between them: ``priority,worker_manager_id,max_task_concurrency``; # begins a comment."""
-    rules: list[Rule] = []
-    for number, line in enumerate(content.replace(";", "\n").splitlines(), 1):
-        text = line.partition("#")[0].strip()
-        if text:
-            rules.append(_rule(f"policy, rule {number} {text!r}", text))
-    names = [rule.manager for rule in rules]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ConfigurationError(f"policy: worker manager {twice!r} has two rules")
-    if not rules:
-        raise ConfigurationError("policy: a waterfall needs a rule: priority,worker_manager_id,max_task_concurrency")
-    return tuple(sorted(rules, key=lambda rule: rule.priority))
-
-
-def _rule(where: str, text: str) -> Rule:
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3 or not parts[1]:
-        raise ConfigurationError(f"{where}: it is not of the form priority,worker_manager_id,max_task_concurrency")
-    priority, manager, most = parts
+def _seconds(name: str, value: str) -> float:
     try:
-        rule = Rule(int(priority), manager, int(most))
+        number = float(value)
     except ValueError:
-        raise ConfigurationError(f"{where}: priority and max_task_concurrency are whole numbers") from None
-    if rule.max_slots < 1:
-        raise ConfigurationError(f"{where}: max_task_concurrency is less than 1")
-    return rule
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise _Refused(f"{name}={value!r} is no time in seconds, greater than 0")
+    return number
+
+
+_SETTINGS: dict[str, Callable[[str, str], Any]] = {
+    "allocate": _choice(ALLOCATIONS),
+    "scaling": _choice(SCALINGS),
+    "idle_seconds": _seconds,
+    "target_seconds": _seconds,
+}
+
+
+def _take_rule(policy: Policy, part: str) -> Policy:
+    """``priority, worker_manager_id, max_task_concurrency``, or ``idle_seconds=number``."""
+    if "=" in part:
+        if part.partition("=")[0].strip() != "idle_seconds":
+            raise _Refused(f"{part!r}: beside rules there can only be idle_seconds=number")
+        return _take_setting(policy, part)
+    pieces = [piece.strip() for piece in part.split(",")]
+    if len(pieces) != 3:
+        raise _Refused(f"{part!r} has {len(pieces)} parts; write priority, worker_manager_id, max_task_concurrency")
+    priority, most = _whole("priority", pieces[0]), _whole("max_task_concurrency", pieces[2])
+    if not pieces[1]:
+        raise _Refused("worker_manager_id is empty")
+    if most < 1 and most != UNLIMITED:
+        raise _Refused(f"max_task_concurrency {most} is less than 1, and not {UNLIMITED}, which means no limit")
+    if any(rule.manager == pieces[1] for rule in policy.rules):
+        raise _Refused(f"there is a rule for {pieces[1]!r} already")
+    return replace(policy, rules=(*policy.rules, Rule(priority, pieces[1], most)))
+
+
+def _whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _Refused(f"{name} {text!r} is no whole number") from None

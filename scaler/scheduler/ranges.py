@@ -33,10 +33,6 @@ class Ranges:
     def __len__(self) -> int:
         return len(self._of_task)
 
-    def items(self) -> Iterable[tuple[int, TaskRange]]:
-        """All ranges, with their tasks."""
-        return self._of_task.items()
-
     def get(self, task: int) -> TaskRange | None:
         """The range that is this task, None for a single task."""
         return self._of_task.get(task)

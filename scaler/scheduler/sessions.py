@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from dataclasses import dataclass, field
 
 from scaler.ids import SEQUENCE_BITS
-from scaler.messages import ManagerReport, RegisterManager, RegisterWorker, Results, RunningInside, WorkerHeartbeat
+from scaler.messages import (
+    Desired,
+    ManagerReport,
+    RegisterManager,
+    RegisterWorker,
+    Results,
+    RunningInside,
+    WorkerHeartbeat,
+)
 
 Single = tuple[int, int, bytes, int, tuple[int, int, int]]
 """(sequence, status, payload, count, profile) of a task, or of items that follow each other, that ended other than well."""
@@ -83,7 +92,7 @@ class WorkerSession:
     cancelled: list[tuple[int, int]] = field(default_factory=list)
     """(task id, attempt) to tell it of."""
     draining: bool = False
-    """It was asked to leave when it has done what it has."""
+    """Whether it was asked to leave."""
 
     @property
     def label(self) -> str:
@@ -99,5 +108,20 @@ class ManagerSession:
     facts: RegisterManager
     report: ManagerReport
     heard: float
+    desired: int | None = None
+    """Of a dynamic one: how many slots it is asked for, draining ones not included. None before its first report."""
+    told: Desired | None = None
+    """What it was sent last."""
     wanted: int = 0
-    """The slots that were asked of it last, if it is dynamic."""
+    """What the policy would have now."""
+    before: deque[tuple[float, int]] = field(default_factory=deque)
+    """(until when, how many slots) it wanted more than now, not long ago: times ascend, slots descend."""
+
+    @property
+    def name(self) -> str:
+        return self.facts.manager_name
+
+    @property
+    def most(self) -> int:
+        """Slots that it can offer now."""
+        return max(0, self.facts.max_slots - self.report.withheld_slots)

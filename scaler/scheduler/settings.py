@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from scaler.scheduler.policy import DEFAULT_POLICY, Policy
+from scaler.scheduler.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,5 +17,5 @@ class SchedulerSettings:
     client_timeout_seconds: float = 60.0
     worker_timeout_seconds: float = 60.0
     heartbeat_seconds: float = 2.0
-    policy: Policy = DEFAULT_POLICY
     inline_limit_bytes: int = 64 << 10
+    policy: Policy = field(default_factory=Policy)

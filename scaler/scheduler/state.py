@@ -50,7 +50,7 @@ class SchedulerState:
         nesting = Nesting(self.board)
         self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down)
         self.workers = Workers(settings, self.board, nesting, self._out, self.clients, self._hang_up)
-        self.capacity = Capacity(self.board, self.workers, nesting, self._out, self._hang_up, settings.policy)
+        self.capacity = Capacity(settings, self.board, self.workers, self._out, self._hang_up)
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None
         self._storage_identity = b""
@@ -102,7 +102,7 @@ class SchedulerState:
         elif who.role == Role.worker:
             self.workers.lost(peer, reason)
         elif who.role == Role.manager:
-            self.capacity.lost(peer, reason)
+            self.capacity.lost(peer, reason, now)
         elif who.role == Role.monitor:
             self.monitors.unsubscribe(peer)
 
@@ -112,8 +112,9 @@ class SchedulerState:
             self._housekeeping_at = now + HOUSEKEEPING_SECONDS if busy else None
             self.workers.judge_silence(now)
             self.clients.judge_silence(now)
-            self.capacity.judge_silence(now, self.settings.worker_timeout_seconds)
-            self.workers.warn_unrunnable()
+            self.capacity.judge_silence(now)
+            self.workers.dismiss()
+            self.workers.warn_unrunnable(self.capacity.offered())
         self.workers.retract_if_due(now)
 
     def pause_monitor(self, peer: int, paused: bool) -> None:
@@ -122,11 +123,10 @@ class SchedulerState:
 
     def drain(self, now: float) -> list[Output]:
         if self.board.changed:
-            self.board.changed = False
-            self.workers.give()
-            self.workers.plan_retraction(now)
-            self.capacity.changed(now)
-        self.capacity.decide(now)
+            self._place(now)
+            self.capacity.load_changed(now)
+        if self.capacity.decide_if_due(now):
+            self._place(now)
         self.clients.answer_all()
         if self.board.functions.doubtful:
             self.workers.collect_functions()
@@ -136,12 +136,17 @@ class SchedulerState:
             self._publish(now)
         return self._out.take()
 
+    def _place(self, now: float) -> None:
+        self.board.changed = False
+        self.workers.give()
+        self.workers.plan_retraction(now)
+
     def next_deadline(self) -> float | None:
         times = (
             self._housekeeping_at,
             self.workers.retract_at,
             self.monitors.next_deadline(),
-            self.capacity.next_deadline(),
+            self.capacity.due,
         )
         return min([time for time in times if time is not None], default=None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from scaler.errors import ProtocolError
@@ -75,6 +75,8 @@ class Workers:
         self._of_identity: dict[bytes, WorkerSession] = {}
         self._free_numbers: list[int] = []
         self._retract_pause = RETRACT_AFTER_SECONDS
+        self._leaving_soon: list[WorkerSession] = []
+        """Those that were asked to leave and still have something to do."""
         self._unrunnable: set[int] = set()
         self._handlers: dict[type, Callable[[WorkerSession, Any], None]] = {
             WorkerHeartbeat: self._heartbeat,
@@ -130,17 +132,40 @@ class Workers:
         self._unrunnable.clear()
         self._board.changed = True
 
-    def drain(self, session: WorkerSession) -> None:
-        """Have a worker take nothing new, finish what it has, and leave."""
-        session.draining = True
-        self._board.loads.drain(session.number)
-        self._out.send(session.peer, Drain())
-        self._out.log(20, f"{session.label} is asked to leave")
-
     def lost(self, peer: int, reason: str) -> None:
         """Its connection is gone: others get what it held."""
         if peer in self._of_peer:
             self._lose(self._of_peer[peer], f"its connection was lost ({reason})")
+
+    def ask_to_leave(self, session: WorkerSession, why: str) -> None:
+        """A worker gets nothing more, and is asked for all that it has not begun. It is told to end when it has done the rest.
+
+        So long it stays, also for what its tasks have submitted: that would end with it.
+        """
+        session.draining = True
+        board, number = self._board, session.number
+        board.loads.drain(number)
+        held = array("I", [task for task in board.loads.held_tasks(number) if not board.loads.lends(task)])
+        not_begun = board.life.apply(TaskEvent.RETRACT, held)
+        if not_begun:
+            self._out.send(session.peer, Retract(board.slots.ids(not_begun), board.life.attempts(not_begun)))
+        self._leaving_soon.append(session)
+        self._out.log(20, f"{session.label} is asked to leave: {why}")
+        self._board.changed = True
+
+    def dismiss(self) -> None:
+        """Have those end that were asked to leave, and have nothing to do any more."""
+        for session in list(self._leaving_soon):
+            gone = self.sessions.get(session.number) is not session
+            if not gone and not self._board.loads.held(session.number) and not self._nesting.awaited(session.identity):
+                self._out.send(session.peer, Drain())
+                gone = True
+            if gone:
+                self._leaving_soon.remove(session)
+
+    def of_manager(self, name: str) -> list[WorkerSession]:
+        """The connected workers that a manager started."""
+        return [session for session in self.sessions.values() if session.facts.manager_name == name]
 
     def judge_silence(self, now: float) -> None:
         """Take those that were silent for too long for dead."""
@@ -358,6 +383,7 @@ class Workers:
                 self._out.send(self.sessions[number].peer, LendSlots(array("Q", ids)))
         for placement in self._board.place():
             self._send_placement(placement)
+        self.dismiss()
 
     def _send_placement(self, placement: Placement) -> None:
         session = self.sessions[placement.worker]
@@ -414,13 +440,15 @@ class Workers:
                     session.known.difference_update(known)
                     self._out.send(session.peer, ForgetForWorker(known))
 
-    def warn_unrunnable(self) -> None:
-        """Say once of each class that nobody here can run it."""
+    def warn_unrunnable(self, offered: Collection[frozenset[str]]) -> None:
+        """Say once of each class that nobody here can run it, nor any worker that could be started: these offer that."""
         for requirement_class in self._board.queues.classes():
-            if not self.sessions or requirement_class in self._unrunnable:
+            if not (self.sessions or offered) or requirement_class in self._unrunnable:
                 continue
-            if not self._board.loads.runnable(requirement_class):
+            asked_for = self._board.requirements.needs(requirement_class)
+            coming = any(asked_for <= offers for offers in offered)
+            if not coming and not self._board.loads.runnable(requirement_class):
                 self._unrunnable.add(requirement_class)
-                needs = ", ".join(sorted(self._board.requirements.needs(requirement_class)))
+                needs = ", ".join(sorted(asked_for)) or "nothing in particular"
                 count = self._board.queues.count(requirement_class)
                 self._out.log(30, f"{count} tasks wait for a worker that offers {needs}; none of those here does")

@@ -18,12 +18,8 @@ from scaler.worker.service import run_worker
 from scaler.worker.state import WorkerOptions
 
 
-def main() -> int:
-    """See the module."""
-    if len(sys.argv) != 2:
-        sys.stderr.write("python -m scaler.worker is started by worker managers; run scaler_cluster instead\n")
-        return 2
-    order: dict[str, Any] = json.loads(sys.argv[1])
+def work(order: dict[str, Any]) -> int:
+    """Be the worker that is ordered, until it ends; returns the exit code. Must be called before this process has threads."""
     told: dict[str, Any] = order["options"]
     told.update(capabilities=tuple(told["capabilities"]), host=platform.node(), pid=os.getpid(), version=version())
     options = WorkerOptions(**told)
@@ -34,6 +30,14 @@ def main() -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"the worker cannot start: {error}\n")
         return 1
+
+
+def main() -> int:
+    """See the module."""
+    if len(sys.argv) != 2:
+        sys.stderr.write("python -m scaler.worker is started by worker managers; run scaler_cluster instead\n")
+        return 2
+    return work(json.loads(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ class WorkerOptions:
     """See MemoryRules."""
     object_storage_address: str = ""
     """Of the object storage of this host, if it has one of its own."""
+    worker_name: str = ""
+    """What its manager calls it."""
 
 
 class WorkerState:
@@ -142,6 +144,7 @@ class WorkerState:
                 options.manager_name,
                 options.version,
                 options.object_storage_address,
+                options.worker_name,
             ),
         )
         self._out.log(20, f"connected to the scheduler with {options.slots} slots")

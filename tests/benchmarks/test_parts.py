@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import backlog, growth, makespan, profiling, scheduler_alone, state_alone
+from benchmarks import backlog, growth, makespan, profiling, scaling, scheduler_alone, state_alone
 
 
 @pytest.mark.integration
@@ -30,6 +30,15 @@ def test_growth_has_a_figure_for_each_size():
     found = growth.measure(2, largest=10, tasks=100)
     assert found["workers"].keys() == {"1", "10"}
     assert all(len(values) == 2 for sizes in found.values() for values in sizes.values())
+
+
+def test_scaling_costs_more_than_the_work_and_less_than_slots_all_the_time():
+    load = scaling.bursts(2, 20)
+    found = {name: scaling.measure(policy, load) for name, policy in scaling.POLICIES.items()}
+    for name, outcome in found.items():
+        assert 1.0 <= outcome.cost < scaling.SLOTS * 60 / 40, name
+        assert scaling.START_SECONDS / 2 < outcome.mean_wait <= outcome.worst_wait, name
+    assert found["target_time, 60 s"].cost < found["target_time, 10 s"].cost < found["vanilla"].cost
 
 
 def test_makespans_lie_between_the_bound_and_work_one_after_another():

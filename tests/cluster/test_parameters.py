@@ -9,7 +9,7 @@ import pytest
 from scaler import ConfigurationError, Scheduler, SchedulerClusterCombo
 from scaler.cluster.parameters import checked
 from scaler.cluster.stack import LocalStack, scheduler_settings
-from scaler.scheduler.policy import DEFAULT_POLICY, Policy
+from scaler.scheduler.policy import Policy
 
 WRONG: list[tuple[str, Any, str]] = [
     ("n_workers", 0, "less than 1"),
@@ -57,7 +57,7 @@ def test_so_does_a_scheduler() -> None:
 def test_the_policy_is_the_schedulers() -> None:
     stack = LocalStack(1, policy=("simple", "scaling=no"))
     assert scheduler_settings(stack, "tcp://127.0.0.1:1").policy == Policy(scaling="no")
-    assert scheduler_settings(LocalStack(1), "tcp://127.0.0.1:1").policy == DEFAULT_POLICY
+    assert scheduler_settings(LocalStack(1), "tcp://127.0.0.1:1").policy == Policy()
 
 
 def test_what_is_right_comes_as_a_cluster_takes_it() -> None:

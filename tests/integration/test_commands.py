@@ -109,7 +109,7 @@ def test_a_worker_that_dies_is_replaced(start, free_addresses):
     address, storage = free_addresses
     start("scaler_object_storage_server", storage)
     start("scaler_scheduler", address, "-osa", storage)
-    manager = start("scaler_worker_manager", "baremetal_native", address, "-mtc", "1")
+    manager = start("scaler_worker_manager", "baremetal_native", address, "-mtc", "1", "--mode", "fixed")
     works(address)
     worker = psutil.Process(manager.pid).children()[0]
     worker.kill()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from scaler.machine import UNFIT, Close, Log, Output, Peer, Send, Stop
-from scaler.manager.state import BACK_OFF_SECONDS, ManagerOptions, ManagerState, StartWorker, StopWorker
+from scaler.machine import Close, Log, Output, Peer, Send, Stop
+from scaler.manager.backend import Phase, Sighting, WorkerOrder
+from scaler.manager.state import BACK_OFF_SECONDS, ManagerOptions, ManagerState, StartWorkers, StopWorkers
 from scaler.messages import (
     Desired,
     HeartbeatEcho,
@@ -25,9 +27,9 @@ REGISTER = RegisterManager("ann", "baremetal_native", 4, ["gpu"], True)
 class Rig:
     """A started state, which is checked after each event."""
 
-    def __init__(self, fixed: bool = True) -> None:
-        options = ManagerOptions("ann", "baremetal_native", 4, ("gpu",), 2.0, 60, fixed)
-        self.state = ManagerState(options)
+    def __init__(self, **options: Any) -> None:
+        always = ManagerOptions("ann", "baremetal_native", 4, ("gpu",), 2.0, 60.0)
+        self.state = ManagerState(replace(always, **options))
         self.state.start(0.0)
         self.first = self.after(0.0)
 
@@ -36,11 +38,13 @@ class Rig:
         return self.after(now)
 
     def started(self, number: int, now: float) -> list[Output]:
-        self.state.worker_started(number, now)
-        return self.after(now)
+        return self.sees(now, Sighting(f"ann-{number}", Phase.RUNNING, label=f"worker {number}"))
 
-    def exited(self, number: int, story: str, now: float, exit_code: int = 1) -> list[Output]:
-        self.state.worker_exited(number, story, now, exit_code)
+    def exited(self, number: int, story: str, now: float, **how: bool) -> list[Output]:
+        return self.sees(now, Sighting(f"ann-{number}", Phase.ENDED, story=story, **how))
+
+    def sees(self, now: float, *sightings: Sighting, all_there_are: bool = False) -> list[Output]:
+        self.state.sighted(sightings, now, complete=all_there_are)
         return self.after(now)
 
     def say(self, message: Any, now: float, peer: int = SCHEDULER) -> list[Output]:
@@ -69,12 +73,16 @@ def report(starting: int, running: int, failures: int = 0, last: str = "") -> Se
     return Send(SCHEDULER, ManagerReport(starting, running, failures, last))
 
 
+def starts(*numbers: int, slots: int = 4) -> StartWorkers:
+    return StartWorkers([WorkerOrder(f"ann-{number}", slots) for number in numbers])
+
+
 def sent(outputs: list[Output]) -> list[Output]:
     return [output for output in outputs if not isinstance(output, Log)]
 
 
 def test_one_worker_is_started_at_once(rig):
-    assert rig.first == [StartWorker(0, 4)]
+    assert rig.first == [starts(0)]
 
 
 def test_a_scheduler_hears_who_we_are_and_how_many_run(rig):
@@ -83,7 +91,7 @@ def test_a_scheduler_hears_who_we_are_and_how_many_run(rig):
 
 def test_a_started_worker_is_reported(rig):
     rig.connect(1.0)
-    assert rig.started(0, 1.5) == [report(0, 4)]
+    assert rig.started(0, 1.5) == [Log(20, "started worker 0 with 4 slots"), report(0, 4)]
 
 
 def test_nothing_new_is_not_reported_before_the_heartbeat(rig):
@@ -95,7 +103,7 @@ def test_nothing_new_is_not_reported_before_the_heartbeat(rig):
 
 
 def test_without_a_scheduler_nothing_is_reported(rig):
-    assert rig.started(0, 0.5) == []
+    assert sent(rig.started(0, 0.5)) == []
     assert sent(rig.exited(0, "worker 12 fell", 0.6)) == []
 
 
@@ -109,7 +117,7 @@ def test_a_worker_that_ends_unasked_is_counted_and_started_again(rig):
     ]
     assert rig.state.next_deadline() == 1.5
     assert rig.tick(1.4) == []
-    assert rig.tick(1.5) == [StartWorker(1, 4)]
+    assert rig.tick(1.5) == [starts(1)]
 
 
 def test_pauses_grow_from_failure_to_failure(rig):
@@ -118,7 +126,7 @@ def test_pauses_grow_from_failure_to_failure(rig):
         rig.exited(number, "no", now)
         again = rig.state.next_deadline()
         pauses.append(again - now)
-        assert rig.tick(again) == [StartWorker(number + 1, 4)]
+        assert rig.tick(again) == [starts(number + 1)]
         now = again
     assert pauses == pytest.approx([*BACK_OFF_SECONDS, 10, 10])
 
@@ -136,7 +144,6 @@ def test_a_worker_that_lived_for_a_while_makes_the_pause_short_again(rig):
 def test_what_is_said_of_other_workers_changes_nothing(rig):
     rig.connect(0.0)
     assert rig.exited(5, "who", 0.1) == []
-    assert rig.started(5, 0.1) == []
 
 
 @pytest.mark.parametrize("running", [False, True])
@@ -145,7 +152,7 @@ def test_a_scheduler_ends_everything(rig, running):
     if running:
         rig.started(0, 0.1)
     assert rig.say(ShutdownManager("enough"), 1.0) == [
-        StopWorker(0),
+        StopWorkers(["ann-0"]),
         Send(SCHEDULER, ManagerLeaving()),
         Stop("the scheduler ended it: enough"),
     ]
@@ -199,6 +206,8 @@ def test_snapshot(rig):
     assert rig.state.snapshot() == {
         "name": "ann",
         "connected": True,
+        "desired": 4,
+        "workers": 1,
         "starting_slots": 4,
         "running_slots": 0,
         "failures": 0,
@@ -210,55 +219,7 @@ def test_snapshot(rig):
 def test_after_a_worker_that_was_unfit_there_is_no_other(rig):
     rig.connect(0.0)
     rig.started(0, 0.1)
-    rig.state.worker_exited(0, "worker 7 ended with exit code 3", 0.5, UNFIT)
-    outputs = rig.after(0.5)
+    outputs = rig.exited(0, "worker 7 ended with exit code 3", 0.5, unfit=True)
     reason = "worker 7 ended with exit code 3: it is not fit to run tasks, as it said above; this manager ends"
     assert outputs == [Send(SCHEDULER, ManagerLeaving()), Stop(reason, 1)]
     assert rig.tick(60.0) == []
-
-
-class TestDynamic:
-    """A manager that follows what the scheduler wants."""
-
-    def rig(self) -> Rig:
-        rig = Rig(fixed=False)
-        assert rig.first == []
-        rig.connect(0.0)
-        return rig
-
-    def test_what_is_missing_is_started_in_one_worker(self) -> None:
-        rig = self.rig()
-        assert rig.say(Desired(3), 1.0) == [StartWorker(0, 3), report(3, 0)]
-        assert rig.say(Desired(3), 1.1) == [], "it is starting"
-        assert rig.started(0, 1.5) == [report(0, 3)]
-        assert rig.say(Desired(100), 2.0) == [StartWorker(1, 1), report(1, 3)], "it has no more than four"
-
-    def test_nothing_is_ended_because_less_is_wanted(self) -> None:
-        rig = self.rig()
-        rig.say(Desired(4), 1.0)
-        rig.started(0, 1.5)
-        assert rig.say(Desired(0), 2.0) == []
-        outputs = rig.exited(0, "worker 12 ended with exit code 0", 3.0, exit_code=0)
-        assert sent(outputs) == [report(0, 0)], "it was asked to leave"
-        assert rig.say(Desired(2), 4.0) == [StartWorker(1, 2), report(2, 0)]
-
-    def test_one_that_leaves_while_it_is_wanted_again_is_replaced_at_once(self) -> None:
-        rig = self.rig()
-        rig.say(Desired(4), 1.0)
-        rig.started(0, 1.5)
-        assert StartWorker(1, 4) in rig.exited(0, "worker 12 ended with exit code 0", 3.0, exit_code=0)
-
-    def test_one_that_fails_is_replaced_after_a_pause_as_far_as_it_is_wanted_then(self) -> None:
-        rig = self.rig()
-        rig.say(Desired(4), 1.0)
-        rig.exited(0, "worker 12 was killed by SIGKILL", 2.0)
-        assert rig.say(Desired(3), 2.1) == [report(3, 0, 1, "worker 12 was killed by SIGKILL")]
-        assert StartWorker(1, 3) in rig.tick(2.5)
-
-    def test_the_workers_stay_while_the_scheduler_is_away(self) -> None:
-        rig = self.rig()
-        rig.say(Desired(4), 1.0)
-        rig.started(0, 1.5)
-        assert rig.lose(2.0) == []
-        assert sent(rig.connect(3.0))[1:] == [report(0, 4)]
-        assert rig.say(Desired(4), 3.1) == []

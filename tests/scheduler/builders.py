@@ -13,8 +13,11 @@ from scaler.messages import (
     CancelAssigned,
     ClientSettings,
     DefineFunctions,
+    Desired,
     ExecutorDeaths,
     Function,
+    ManagerReport,
+    RegisterManager,
     RegisterWorker,
     Results,
     ResultStatus,
@@ -124,10 +127,26 @@ class Rig:
         self.say(peer, DefineFunctions([Function(n, "s", b"content %d" % n, b"", f"f{n}") for n in functions]))
         return Client(self, peer, settings.client_number)
 
-    def worker(self, slots: int = 1, queue: int = 1000, offers: Sequence[str] = (), identity: bytes = b"") -> Worker:
+    def worker(
+        self,
+        slots: int = 1,
+        queue: int = 1000,
+        offers: Sequence[str] = (),
+        identity: bytes = b"",
+        manager: str = "",
+        name: str = "",
+    ) -> Worker:
         peer, outputs = self.connect(Role.worker, identity or bytes([65 + self._peers]) * 16)
-        outputs += self.say(peer, RegisterWorker(slots, queue, list(offers), "host", 7))
-        return Worker(self, peer, outputs)
+        facts = RegisterWorker(slots, queue, list(offers), "host", 7, manager, worker_name=name)
+        return Worker(self, peer, outputs + self.say(peer, facts))
+
+    def manager(
+        self, name: str, most: int, starting: int = 0, running: int = 0, identity: bytes = b"", **facts: Any
+    ) -> Manager:
+        """A dynamic one, unless it is said to be fixed."""
+        peer, outputs = self.connect(Role.manager, identity or bytes([65 + self._peers]) * 16)
+        outputs += self.say(peer, RegisterManager(name, "test", most, **facts))
+        return Manager(self, peer, outputs + self.say(peer, ManagerReport(starting, running, 0)))
 
 
 class Client:
@@ -182,6 +201,21 @@ class Worker:
 
     def death(self, id: int, attempt: int, story: str = "signal 11") -> list[Output]:
         return self.say(ExecutorDeaths(q(id), i(attempt), [story]))
+
+    def say(self, message: Any) -> list[Output]:
+        return self.rig.say(self.peer, message)
+
+
+class Manager:
+    def __init__(self, rig: Rig, peer: int, outputs: list[Output]) -> None:
+        self.rig, self.peer, self.outputs = rig, peer, outputs
+
+    def report(self, starting: int, running: int, withheld: int = 0) -> list[Output]:
+        return self.say(ManagerReport(starting, running, 0, "", withheld))
+
+    def asked(self, outputs: list[Output]) -> list[int]:
+        """How many slots it is asked for, message by message."""
+        return [message.slots for message in of(outputs, Desired, self.peer)]
 
     def say(self, message: Any) -> list[Output]:
         return self.rig.say(self.peer, message)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from scaler.manager.backend import WorkerOrder
+from scaler.manager.state import ManagerOptions
+from scaler.scheduler.policy import Policy
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.worker.executors import SPARE_SECONDS
 from scaler.worker.state import WorkerOptions
 
+from .capacity import ManagerNode, Site
 from .checkers import Books, Violation
 from .clock import Clock
 from .executors import Executor, WorkerNode
@@ -29,13 +34,22 @@ SETTINGS = SchedulerSettings(
 class Cluster:
     """One scheduler, one storage, and workers and clients as they are added."""
 
-    def __init__(self, seed: int, quality: Quality | None = None, verbose: bool = False, check_every: int = 1) -> None:
+    def __init__(
+        self,
+        seed: int,
+        quality: Quality | None = None,
+        verbose: bool = False,
+        check_every: int = 1,
+        policy: Policy | None = None,
+    ) -> None:
+        self.settings = replace(SETTINGS, policy=policy or Policy())
         self.clock = Clock(seed, verbose)
         self.books = Books(self.clock)
         self.network = Network(self.clock, quality or Quality())
         self.check_every = check_every
         self.storage = StorageNode(self.network, self.books, check_every)
         self.workers: list[WorkerNode] = []
+        self.managers: list[ManagerNode] = []
         self.users: list[User] = []
         self.left_early = self.restarted = False
         self._names = 0
@@ -45,13 +59,30 @@ class Cluster:
 
     def _new_scheduler(self) -> SchedulerNode:
         name = f"{SCHEDULER}{self._number()}"
-        return SchedulerNode(self.network, self.books, SETTINGS, name, self.check_every)
+        return SchedulerNode(self.network, self.books, self.settings, name, self.check_every)
 
     def add_worker(self, slots: int = 1, capabilities: tuple[str, ...] = (), **options: Any) -> WorkerNode:
         facts = WorkerOptions(slots, capabilities=capabilities, host="sim", **options)
         name = f"worker{self._number()}"
         self.workers.append(WorkerNode(self.network, self.books, self.storage, name, facts, self.check_every))
         return self.workers[-1]
+
+    def add_manager(
+        self, name: str, slots: int, worker_slots: int = 1, capabilities: tuple[str, ...] = (), **options: Any
+    ) -> ManagerNode:
+        """A dynamic one, with a site of its own."""
+
+        def hire(order: WorkerOrder) -> WorkerNode:
+            return self.add_worker(order.slots, capabilities, manager_name=name, worker_name=order.name)
+
+        facts = ManagerOptions(
+            name, "sim", slots, capabilities, fixed=False, worker_slots=worker_slots, instance="0", **options
+        )
+        return self._new_manager(Site(self.network, self.books, hire), facts)
+
+    def _new_manager(self, site: Site, options: ManagerOptions) -> ManagerNode:
+        self.managers.append(ManagerNode(self.network, self.books, site, options, self.check_every))
+        return self.managers[-1]
 
     def add_user(self, mix: Mix | None = None) -> User:
         client = ClientNode(self.network, self.books, self.storage, f"client{self._number()}", self.check_every)
@@ -129,10 +160,23 @@ class Cluster:
         else:
             worker.kill()
         options = worker.state.options
+        if options.manager_name:
+            return  # Its manager sees to it.
         pause = self.clock.random.random() * 2
         self.clock.after(
             pause, lambda: self.add_worker(options.slots, options.capabilities, queue_limit=options.queue_limit)
         )
+
+    def restart_manager(self) -> None:
+        """A manager is gone without a word; later another one of its name finds what it left."""
+        living = [manager for manager in self.managers if manager.alive]
+        if not living:
+            return
+        manager = self.clock.random.choice(living)
+        manager.kill()
+        self.managers.remove(manager)
+        options = replace(manager.state.options, instance=str(self._number()))
+        self.clock.after(self.clock.random.random() * 2, lambda: self._new_manager(manager.site, options))
 
     def restart_scheduler(self) -> None:
         """The scheduler is gone; later a new one stands in its place, and knows nothing."""

@@ -53,6 +53,8 @@ class WorkerNode(Node):
         self.state.identity = self.identity
         self.storage = storage
         self.executors: dict[int, Executor] = {}
+        self.orderly = False
+        """Whether it ended by itself, with nothing to do."""
         books.worker_added(name, options.slots, options.capabilities)
         self.state.start(self.clock.now)
         self.wake()
@@ -79,6 +81,7 @@ class WorkerNode(Node):
 
     def stop(self, reason: str) -> None:
         super().stop(reason)
+        self.orderly = reason == "drained"
         self._end_executors()
 
     def kill(self) -> None:

@@ -38,7 +38,7 @@ TURN_SECONDS = 0.000_2
 LONGEST_RESTORE = 0.01
 """How long it takes a client to put again what is lost."""
 SCHEDULER, STORAGE = "scheduler", "storage"
-ORDERLY = ("connected again", "it leaves", "left", "silent for too long", "was gone for")
+ORDERLY = ("connected again", "it leaves", "left", "silent for too long", "was gone for", "there is a worker manager")
 """Why a connection may be closed. Everything else says that somebody broke the protocol, and here all are ours."""
 
 

@@ -36,6 +36,8 @@ CLASSES = {
     name: c for name, c in vars(messages).items() if is_dataclass(c) and c.__module__.startswith(messages.__name__)
 }
 NESTED = {
+    "ConnectedWorker",
+    "DesiredSet",
     "Piece",
     "Function",
     "TaskOptions",

@@ -1,0 +1,38 @@
+"""What all workers of a manager are told, but for their names and slots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scaler.manager.backend import WorkerOrder
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerTemplate:
+    """See scaler.worker.__main__ for what it is made into."""
+
+    options: Mapping[str, Any]
+    """The fields of WorkerOptions."""
+    event_loop: str
+    logging: tuple[str, tuple[str, ...], str | None]
+    """The arguments of set_up_logging."""
+    queue_limit_per_slot: int = 1000
+
+    @property
+    def manager(self) -> str:
+        """The name of the manager."""
+        return str(self.options["manager_name"])
+
+    def fill(self, order: WorkerOrder) -> str:
+        """The argument of ``python -m scaler.worker``."""
+        own = {
+            "worker_name": order.name,
+            "slots": order.slots,
+            "queue_limit": order.slots * self.queue_limit_per_slot,
+        }
+        return json.dumps(
+            {"options": {**self.options, **own}, "event_loop": self.event_loop, "logging": list(self.logging)}
+        )

@@ -1,0 +1,1 @@
+"""How much capacity to ask of worker managers: pure functions of a snapshot."""
