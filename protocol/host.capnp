@@ -11,6 +11,8 @@
 #
 # Loss: when the connection is lost the center forgets all that this host holds; what nobody else has is lost. The host dials again and
 # says again, with `hold`, what it has; the center may be another process by then.
+#
+# End: a host that is to go says `hostLeaving`. The center gets what nobody else has, and answers `mayLeave`.
 
 struct HostToStorage {
   union {
@@ -22,6 +24,7 @@ struct HostToStorage {
     locate @4 :Locate;
     notThere @5 :NotThere;
     giveUp @6 :GiveUp;
+    hostLeaving @7 :HostLeaving;
   }
 }
 
@@ -32,6 +35,7 @@ struct StorageToHost {
     drop @2 :Drop;
     located @3 :Located;
     notFound @4 :NotFound;
+    mayLeave @5 :MayLeave;
   }
 }
 
@@ -100,4 +104,13 @@ struct NotFound {
   request @0 :UInt64;
   freed @1 :Bool;
   # It existed and was freed; else it is lost.
+}
+
+struct HostLeaving {
+  # This host is about to go. Sent when it has said what it has, and again after a lost connection. Answered by `mayLeave`. Until
+  # then all goes on as before.
+}
+
+struct MayLeave {
+  # Nothing is on this host only, of what it has said. What it says it holds from now on is lost when it goes.
 }

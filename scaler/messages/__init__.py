@@ -47,7 +47,20 @@ from scaler.messages.handshake import (
     Role,
     Welcome,
 )
-from scaler.messages.host import Drop, GiveUp, Hold, Holding, LetGo, Locate, Located, NotFound, NotThere, Serve
+from scaler.messages.host import (
+    Drop,
+    GiveUp,
+    Hold,
+    Holding,
+    HostLeaving,
+    LetGo,
+    Locate,
+    Located,
+    MayLeave,
+    NotFound,
+    NotThere,
+    Serve,
+)
 from scaler.messages.manager import (
     ConnectedWorker,
     Desired,
@@ -160,6 +173,7 @@ __all__ = [
     "Hello",
     "Hold",
     "Holding",
+    "HostLeaving",
     "Inputs",
     "LendSlots",
     "LetGo",
@@ -170,6 +184,7 @@ __all__ = [
     "ManagerLeaving",
     "ManagerReport",
     "Mapped",
+    "MayLeave",
     "Message",
     "NotFound",
     "NotThere",

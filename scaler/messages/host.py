@@ -60,3 +60,13 @@ class GiveUp:
 class NotFound:
     request: int
     freed: bool = False
+
+
+@dataclass(slots=True)
+class HostLeaving:
+    pass
+
+
+@dataclass(slots=True)
+class MayLeave:
+    pass

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler.ids import OBJECT_ID_BYTES, Address
-from scaler.machine import Outbox
+from scaler.machine import Outbox, Stop
 from scaler.messages import (
     Drop,
     GiveUp,
     Hold,
     Holding,
+    HostLeaving,
     LetGo,
     Locate,
     Located,
+    MayLeave,
     Message,
     NotFound,
     NotThere,
@@ -44,6 +46,7 @@ class Hosts:
             Locate: self._locate,
             NotThere: self._not_there,
             GiveUp: self._give_up,
+            HostLeaving: self._leaving,
         }
 
     def receive(self, peer: int, message: Message) -> None:
@@ -116,6 +119,9 @@ class Hosts:
     def _give_up(self, peer: int, message: GiveUp) -> None:
         self.failed(self._places.give_up(peer, message.request))
 
+    def _leaving(self, peer: int, message: HostLeaving) -> None:
+        self._places.leave(peer)
+
 
 class Center:
     """What the storage of a host hears from the center."""
@@ -144,6 +150,8 @@ class Center:
             if wanted is not None:
                 self._upstream.not_found(wanted)
                 self._gets.not_found(wanted, message.freed)
+        elif isinstance(message, MayLeave):
+            self._outbox.add(Stop("what only this host had is at the center"))
         else:
             raise WrongMessageError(f"{type(message).__name__} is no message of the center")
 

@@ -156,6 +156,10 @@ class Objects:
                 self.owners.remove(name, owner)
         self.places.forget(name, freed=False)
 
+    def take_from_leaving(self) -> None:
+        """Get what only hosts have that are about to go."""
+        self.places.move_from_leaving(self._held)
+
     def _mark(self, name: bytes, owner: bytes, owns: bool) -> None:
         if self._durable:
             self._outbox.add(Mark(self._held[name].key, owner, owns))

@@ -7,16 +7,18 @@ the time for n receivers grows with log n, and no place is the bottleneck.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 
 from scaler.ids import OBJECT_ID_BYTES
 from scaler.machine import Outbox
-from scaler.messages import Drop, Located, NotFound
+from scaler.messages import Drop, Located, MayLeave, NotFound
 from scaler.storage.outputs import Fetch
 
 MOST_TRANSFERS = 2
 """How many get one object from one place at the same time."""
+MOST_MOVES = 4
+"""How many objects of one host that is about to go are on their way to the center at the same time."""
 CENTER = -1
 """The center among the peers: as a place of objects, and as one that gets them."""
 
@@ -51,6 +53,10 @@ class Places:
         self._requests: dict[Key, bytes] = {}
         """Of requests that were not answered for good: their objects."""
         self._of_host: dict[int, dict[bytes, None]] = {}
+        self._leaving: dict[int, dict[bytes, None]] = {}
+        """By host that is about to go: what may be nowhere else."""
+        self._may_leave: set[int] = set()
+        """Of these, those that were told that they may."""
         self._here: dict[bytes, int] = {}
         """What the center itself wants, and its request for it."""
         self._requests_here = 0
@@ -69,9 +75,9 @@ class Places:
         return (peer, request) in self._requests
 
     def is_wanted(self, name: bytes) -> bool:
-        """Whether anybody waits to get it."""
+        """Whether anybody waits to get it, or the center is getting it."""
         place = self._places.get(name)
-        return place is not None and bool(place.waiting)
+        return place is not None and (bool(place.waiting) or name in self._here)
 
     def snapshot(self) -> dict[str, int]:
         """The numbers of ``Statistics`` that are known here."""
@@ -97,6 +103,8 @@ class Places:
         for key in asked:
             self._end_request(key)
         self._addresses.pop(peer, None)
+        self._leaving.pop(peer, None)
+        self._may_leave.discard(peer)
         return [name for name in there if name not in self]
 
     def hold(self, peer: int, name: bytes) -> None:
@@ -105,9 +113,37 @@ class Places:
         place.holders.setdefault(peer, 0)
         if peer != CENTER:
             self._of_host[peer][name] = None
+            if peer in self._leaving:
+                self._leaving[peer][name] = None
         for key in [key for key in (*place.transfers, *place.waiting) if key[0] == peer]:
             self._end_request(key)
         self._serve_waiting(name)
+
+    def leave(self, peer: int) -> None:
+        """This host is about to go."""
+        self._leaving[peer] = dict(self._of_host[peer])
+        self._may_leave.discard(peer)
+
+    def move_from_leaving(self, here: Container[bytes]) -> None:
+        """Have the center get what only hosts have that are about to go. They may go when nothing is left.
+
+        ``here`` is what the center has, also where nobody ever asked it for that.
+        """
+        for peer, names in self._leaving.items():
+            moving, settled = 0, []
+            for name in names:
+                if name in here or not self._is_leaving(name):
+                    settled.append(name)
+                elif moving == MOST_MOVES:
+                    break
+                else:
+                    moving += 1
+                    self.want_here(name)
+            for name in settled:
+                del names[name]
+            if not names and peer not in self._may_leave:
+                self._may_leave.add(peer)
+                self._outbox.send(peer, MayLeave())
 
     def let_go(self, peer: int, name: bytes) -> bool:
         """This place does not have it any more. Returns whether it is nowhere now."""
@@ -193,6 +229,11 @@ class Places:
 
     # ---- inside
 
+    def _is_leaving(self, name: bytes) -> bool:
+        """Whether no other host has it than those that are about to go."""
+        place = self._places.get(name)
+        return place is not None and bool(place.holders) and place.holders.keys() <= self._leaving.keys()
+
     def _leave(self, holder: int, name: bytes) -> None:
         """Who is getting it there may still be lucky, and says how it ended."""
         place = self._places.get(name)
@@ -266,6 +307,7 @@ class Places:
             requests |= dict.fromkeys((*place.transfers, *place.waiting), name)
         assert requests == self._requests
         assert self._here == {name: key[1] for key, name in requests.items() if key[0] == CENTER}
+        assert self._may_leave <= self._leaving.keys() <= self._addresses.keys()
         for peer, names in self._of_host.items():
             assert peer in self._addresses and all(peer in self._places[name].holders for name in names)
 

@@ -24,6 +24,9 @@ MAPPED_SECONDS = 0.05
 """An object that was read back for somebody who shares memory stays there at least for so long, and at most twice as long,
 for him to map it; after that it may have to make room for the next."""
 
+LEAVE_SECONDS = 60.0
+"""How long the storage of a host that was told to end moves objects at most."""
+
 
 class StorageService:
     """Carries what a StorageState decides."""
@@ -46,6 +49,7 @@ class StorageService:
         self.address = address
         self._center = center
         self._advertised = advertised
+        self._leaving = False
         self._fetches: Fetches | None = None
         self._mover: Mover | None = None
         """None until it has started."""
@@ -81,7 +85,16 @@ class StorageService:
         log.info("%s: listen to object storage address %s", daemon.name, self.address)
 
     def asked_to_end(self, reason: str) -> None:
-        self._daemon.stop(reason)
+        """What only this host has is moved first. Whoever does not want to wait asks again."""
+        with self._daemon.driver.lock:
+            leaves = not self._leaving and self.state.leave()
+        self._leaving = True
+        if leaves:
+            log.info("%s: %s; moving what only this host has to %s", self._daemon.name, reason, self._center)
+            self._loop.call_later(LEAVE_SECONDS, self._daemon.stop, "not all could be moved in time")
+            self._daemon.driver.wake()
+        else:
+            self._daemon.stop(reason)
 
     async def close(self) -> None:
         for task in list(self._under_way.values()):

@@ -149,6 +149,16 @@ class StorageState:
         else:
             self._hosts.failed(self._objects.places.failed_here(name))
 
+    def leave(self) -> bool:
+        """The storage of a host is to end: what only it has is to go to the center. ``Stop`` follows.
+
+        Returns whether there is a center now that could take it; if not, nothing follows.
+        """
+        if self.upstream is None or self.upstream.peer is None:
+            return False
+        self.upstream.leave()
+        return True
+
     def opened(self, peer: int, request: int, content: Content | None, why: str = "") -> None:
         """How an ``Open`` ended: with the content, or without and why."""
         self._puts.opened(peer, request, content, why)
@@ -186,6 +196,7 @@ class StorageState:
         """Send, Close, Log, Pause, Resume and those of ``outputs``, in the order in which they have to be carried out."""
         self._now = now
         self._puts.make_room(now)
+        self._objects.take_from_leaving()
         if self.upstream is not None:
             self.upstream.speak()
         return self._outbox.take()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scaler.ids import OBJECT_ID_BYTES
 from scaler.machine import Outbox
-from scaler.messages import GiveUp, Hold, LetGo, Locate, NotThere, Serve
+from scaler.messages import GiveUp, Hold, HostLeaving, LetGo, Locate, NotThere, Serve
 
 NOBODY = bytes(OBJECT_ID_BYTES)
 """The owner of copies. In the storage of a host everything is its: who owns an object is the center's business."""
@@ -31,6 +31,8 @@ class Upstream:
         self._located: dict[int, bytes] = {}
         """By request: what is wanted."""
         self._requests = 0
+        self._leaving = False
+        self._leaving_said = False
 
     # ---- told
 
@@ -39,6 +41,7 @@ class Upstream:
         self.peer = peer
         self._said.clear()
         self._gone.clear()
+        self._leaving_said = False
         self._outbox.send(peer, Serve(self.address))
         self._unsaid = dict.fromkeys(self._objects)
         for name, (_, existed) in list(self._wanted.items()):
@@ -47,6 +50,10 @@ class Upstream:
     def lost(self) -> None:
         """The center is away."""
         self.peer = None
+
+    def leave(self) -> None:
+        """This host is about to go: the center is to take what is nowhere else."""
+        self._leaving = True
 
     def add(self, name: bytes, owner: bytes) -> None:
         """An object is here now."""
@@ -123,6 +130,9 @@ class Upstream:
             self._requests += 1
             self._said[self._requests], self._unsaid = list(self._unsaid), {}
             self._outbox.send(self.peer, Hold(self._requests, names, owners))
+        if self._leaving and not self._leaving_said:
+            self._leaving_said = True
+            self._outbox.send(self.peer, HostLeaving())
 
     def _locate(self, name: bytes, existed: bool) -> None:
         self._take_wanted(name)

@@ -4,6 +4,7 @@ needed."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,3 +122,21 @@ def test_a_host_is_killed_and_what_it_had_is_made_again(client: Client, hosts: l
     assert all(objects(host.address) for host in hosts)
     hosts[0].kill()
     assert [future.result(20)[0] for future in futures] == list(range(40))
+
+
+def test_a_host_that_ends_in_order_leaves_what_it_had(client: Client, hosts: list[Host], tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+
+    def noted(number: int) -> np.ndarray:
+        with runs.open("a") as file:
+            file.write(f"{number}\n")
+        return made(number)
+
+    futures = [client.submit(noted, number) for number in range(40)]
+    client.wait(futures)
+    assert all(objects(host.address) for host in hosts)
+    for command in (hosts[0].worker, hosts[0].storage):
+        command.interrupt()
+        assert command.wait(30) == 0
+    assert [future.result(20)[0] for future in futures] == list(range(40))
+    assert len(runs.read_text().split()) == 40, "nothing had to be made again"

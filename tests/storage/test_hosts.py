@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler.ids import OBJECT_ID_BYTES
-from scaler.machine import Close, Peer, Send
+from scaler.machine import Close, Peer, Send, Stop
 from scaler.messages import (
     Get,
     GiveUp,
@@ -28,7 +28,7 @@ from scaler.messages import (
 )
 from scaler.storage.content import Content
 from scaler.storage.outputs import Fetch, Forget, Restore, Spill, Transmit
-from scaler.storage.places import MOST_TRANSFERS
+from scaler.storage.places import MOST_MOVES, MOST_TRANSFERS
 from scaler.storage.state import StorageState
 from scaler.storage.upstream import NOBODY
 
@@ -53,6 +53,8 @@ class Net:
         self.last = 0, 0
         """The last get."""
         self.closed: list[str] = []
+        self.left: list[int] = []
+        """Hosts that have ended in order."""
         self._linked: dict[int, int] = {}
         """By host: its number as a peer of the center."""
         self._peers = 100
@@ -103,6 +105,8 @@ class Net:
             del self.spilled[number, output.key]
         elif isinstance(output, Close):
             self.closed.append(output.reason)
+        elif isinstance(output, Stop):
+            self.left.append(number)
         elif isinstance(output, Send):
             if output.peer == USER:
                 self.answers[number, output.message.request] = output.message  # type: ignore[attr-defined]
@@ -111,6 +115,10 @@ class Net:
                 self.states[host].receive(UP, output.message, 0)
             elif number != CENTER and output.peer == UP and number in self._linked:
                 self.states[CENTER].receive(self._linked[number], output.message, 0)
+
+    def leave(self, host: int) -> None:
+        assert self.states[host].leave()
+        self.run()
 
     def say(self, number: int, message: object) -> object:
         """What a user says, and what it is answered, if that comes at once."""
@@ -205,6 +213,16 @@ def test_what_a_host_made_is_dropped_with_its_owner() -> None:
     net.say(CENTER, ReleaseOwner(ANN))
     assert not net.has(1, X) and net.has(1, Y)
     assert reason(net.put(1, b"z" * 16)) == StorageFailureReason.owner_gone and not net.has(1, b"z" * 16)
+
+
+def test_a_get_of_the_center_takes_no_place_of_others_when_it_is_over() -> None:
+    net = Net(4)
+    net.put(1, X)
+    net.get(CENTER, X)
+    net.fetch_all()
+    net.say(CENTER, Release(X, BEN))
+    places = net.states[CENTER]._objects.places
+    assert not places._requests and set(places._places[X].holders.values()) == {0}
 
 
 def test_many_receivers_fan_out() -> None:
@@ -363,9 +381,58 @@ def test_what_is_over_is_passed_over(message: object) -> None:
     assert net.closed == []
 
 
+def test_a_host_that_is_to_go_leaves_what_only_it_has_at_the_center() -> None:
+    net = Net(2)
+    alone = [bytes([number]) * OBJECT_ID_BYTES for number in range(1, 11)]
+    for name in alone:
+        net.put(1, name, name)
+    net.put(1, X)
+    net.put(2, X)
+    net.leave(1)
+    assert len(net.fetches) == MOST_MOVES and net.left == []
+    net.put(1, Y)
+    net.fetch_all()
+    assert net.left == [1]
+    net.unlink(1)
+    assert all(net.has(CENTER, name) for name in (*alone, Y)) and not net.has(CENTER, X)
+    assert net.get(2, X) == b"content"
+
+
+def test_a_host_that_has_nothing_may_go_at_once_and_one_without_a_center_does_not_wait_for_it() -> None:
+    net = Net(2)
+    net.leave(1)
+    assert net.left == [1]
+    net.unlink(2)
+    assert not net.states[2].leave() and not net.states[CENTER].leave()
+
+
+def test_of_two_that_are_to_go_none_relies_on_the_other() -> None:
+    net = Net(2)
+    net.put(1, X)
+    net.put(2, X)
+    net.leave(1)
+    net.states[2].leave()
+    net.run()
+    assert net.left == [1], "the other one has it still"
+    net.unlink(1)
+    net.fetch_all()
+    assert net.left == [1, 2] and net.has(CENTER, X)
+
+
+def test_a_host_that_is_to_go_says_so_again_when_the_center_is_back() -> None:
+    net = Net(1)
+    net.put(1, X)
+    net.leave(1)
+    net.unlink(1)
+    net.fetch(fails=True)
+    net.link(1)
+    net.fetch_all()
+    assert net.left == [1]
+
+
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["put", "get", "get", "wait", "fetch", "fetch", "fail", "release", "unlink", "link"]),
+        st.sampled_from(["put", "get", "get", "wait", "fetch", "fetch", "fail", "release", "unlink", "link", "leave"]),
         st.integers(0, 3),
         st.integers(0, 4),
     ),
@@ -396,6 +463,8 @@ def test_whatever_happens_the_right_bytes_come_and_nothing_is_left(
             net.unlink(number)
         elif what == "link" and number and number not in net._linked:
             net.link(number)
+        elif what == "leave" and number in net._linked:
+            net.leave(number)
     for number in range(1, 4):
         if number not in net._linked:
             net.link(number)
