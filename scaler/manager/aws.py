@@ -23,7 +23,7 @@ from scaler.manager.template import WorkerTemplate
 from scaler.net.daemon import log
 
 MANAGER_TAG, WORKER_TAG, SLOTS_TAG = "scaler:worker-manager", "scaler:worker", "scaler:slots"
-POLL_SECONDS = 10.0
+POLL_SECONDS = 5.0
 SETTLE_SECONDS = 60.0
 """So long AWS may not show what it has started."""
 CALLS_AT_ONCE = 4

@@ -1,0 +1,36 @@
+"""The service's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+from scaler.ids import Address
+from scaler.manager.service import ManagerService
+from scaler.manager.state import ManagerOptions
+
+
+class Nowhere:
+    """A backend without workers."""
+
+    poll_seconds = 60.0
+    most_slots = 1
+
+    async def list(self):
+        return []
+
+    async def close(self):
+        pass
+
+
+def test_it_ends_though_there_is_something_to_look_at_in_the_same_turn():
+    async def run() -> None:
+        options = ManagerOptions("ann", "nowhere", 1, fixed=False)
+        service = ManagerService(options, Address.parse("tcp://127.0.0.1:1"), Nowhere())
+        service._daemon = SimpleNamespace(name="manager", driver=SimpleNamespace(wake=lambda: None))
+        service._watcher = asyncio.get_running_loop().create_task(service._watch())
+        await asyncio.sleep(0)
+        service._look.set()
+        await asyncio.wait_for(service.close(), 5)
+
+    asyncio.run(run())
