@@ -37,6 +37,8 @@ def test_it_ends_though_there_is_something_to_look_at_at_the_same_time(turns):
         service._look.set()
         for _ in range(turns):
             await asyncio.sleep(0)
-        await asyncio.wait_for(service.close(), 5)
+        closing = asyncio.get_running_loop().create_task(service.close())
+        done, _ = await asyncio.wait([closing], timeout=2)
+        assert done
 
     asyncio.run(run())
