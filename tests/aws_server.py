@@ -122,3 +122,29 @@ def serving() -> Iterator[Aws]:
         yield aws
     finally:
         aws.close()
+
+
+def batch_queue(aws: Aws, name: str) -> str:
+    """A queue of AWS Batch, and the definition ``worker`` of two CPUs."""
+    ec2, iam, batch = aws.client("ec2"), aws.client("iam"), aws.client("batch")
+    role = iam.create_role(RoleName="batch", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    environment = batch.create_compute_environment(
+        computeEnvironmentName="here",
+        type="MANAGED",
+        serviceRole=role,
+        computeResources={
+            "type": "FARGATE",
+            "maxvCpus": 16,
+            "subnets": [ec2.describe_subnets()["Subnets"][0]["SubnetId"]],
+            "securityGroupIds": [ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]],
+        },
+    )["computeEnvironmentArn"]
+    order = [{"order": 1, "computeEnvironment": environment}]
+    batch.create_job_queue(jobQueueName=name, state="ENABLED", priority=1, computeEnvironmentOrder=order)
+    needs = [{"type": "VCPU", "value": "2"}, {"type": "MEMORY", "value": "2048"}]
+    batch.register_job_definition(
+        jobDefinitionName="worker",
+        type="container",
+        containerProperties={"image": "registry/scaler:1", "resourceRequirements": needs},
+    )
+    return name

@@ -40,6 +40,17 @@ def pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def amount(text: str) -> float:
+    """An option's type: a number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{text!r} is no number above 0")
+    return number
+
+
 ACCESS = (
     Option("aws_region", "where, eu-central-1 for instance; as boto3 finds it without it"),
     Option("aws_access_key_id", "the credentials to use, with the next one; as boto3 finds them without it"),
@@ -207,6 +218,7 @@ class Resource:
     phase: Phase
     slots: int = 0
     story: str = ""
+    """How it ended, or what keeps it from running."""
     orderly: bool = False
     leaving: bool = False
 
@@ -264,6 +276,7 @@ class AwsWorkers:
         """By the workers' names: those that there are."""
         self._to_end: set[str] = set()
         """Ids that could not be stopped so far."""
+        self._warned: set[str] = set()
         self._few = asyncio.Semaphore(CALLS_AT_ONCE)
 
     @property
@@ -323,11 +336,18 @@ class AwsWorkers:
                 continue
             else:
                 self._known[resource.name] = _Known(resource.id, resource.slots, resource.phase, now)
+                self._warn(resource)
             names.add(resource.name)
             seen.append(self._sighting(resource))
         seen += self._not_shown(names, now)
         await self._end()
         return seen
+
+    def _warn(self, resource: Resource) -> None:
+        """Once of each reason why something does not begin."""
+        if resource.story and resource.story not in self._warned:
+            self._warned.add(resource.story)
+            log.warning("%s %s", self._label(resource.id), resource.story)
 
     def _not_shown(self, shown: Collection[str], now: float) -> Sequence[Sighting]:
         """What was there just now is taken to be there; after a while it is forgotten."""

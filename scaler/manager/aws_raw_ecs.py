@@ -18,6 +18,7 @@ from scaler.manager.aws import (
     AwsWorkers,
     Resource,
     Session,
+    amount,
     check_limits,
     check_network,
     code_of,
@@ -37,18 +38,6 @@ OVERRIDES_LIMIT = 8192
 """Characters of all that a task is told."""
 AT_ONCE = 100
 """Tasks that one request describes."""
-
-
-def amount(text: str) -> float:
-    """An option's type: a number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise ValueError(f"{text!r} is no number above 0")
-    return number
-
 
 OPTIONS = (
     Option("ecs_cluster", "the cluster, by name or ARN", "scaler-cluster"),

@@ -16,6 +16,7 @@ KINDS = {
     "ssh": "hosts that ssh reaches",
     "orb_aws_ec2": "instances of Amazon EC2",
     "aws_raw_ecs": "tasks of Amazon ECS, on Fargate or instances",
+    "aws_hpc": "jobs of AWS Batch",
 }
 """Name, which is that of the module beside this one, to where its workers run."""
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.batch.models import batch_backends
 
 from scaler import Client
 
-from ..aws_server import REGION, Aws, serving
+from ..aws_server import REGION, Aws, batch_queue, serving
 from .conftest import wait_until
 
 pytestmark = pytest.mark.integration
@@ -98,7 +99,7 @@ def cluster(start, free_addresses, aws, tmp_path: Path):
 def work(where: str, n: int) -> int:  # By value: the workers stand elsewhere.
     with open(f"{where}/{n}", "a") as file:  # noqa: PTH123
         file.write("x")
-    time.sleep(0.2)
+    time.sleep(0.1)
     return os.getpid()
 
 
@@ -131,6 +132,34 @@ def test_ecs_tasks_work(cluster, aws, tmp_path):
         assert [(tmp_path / str(n)).read_text() for n in range(20)] == ["x"] * 20
         wait_until(lambda: all(p.poll() == 0 for p in machines.processes.values()), "idle workers leave, and end")
         assert aws.asked.count("RunTask") == 2
+    finally:
+        machines.close()
+
+
+def test_batch_jobs_work(cluster, aws, tmp_path):
+    queue = batch_queue(aws, "queue")
+
+    def pending() -> dict[str, tuple[list[str], dict[str, str]]]:
+        """moto calls them done when they are submitted; they are put back into the state that they would have."""
+        found = {}
+        for id, job in list(batch_backends["123456789012"][REGION]._jobs.items()):
+            if id not in machines.processes:
+                job.status = "RUNNING"
+                told = {entry["name"]: entry["value"] for entry in job.container_overrides["environment"]}
+                found[id] = [sys.executable, "-m", "scaler.worker"], told
+        return found
+
+    def ended(id: str) -> None:
+        batch_backends["123456789012"][REGION]._jobs[id].status = "SUCCEEDED"
+
+    address = cluster("aws_hpc", job_queue=queue, job_definition="worker", max_workers=2)
+    machines = Machines(pending, ended)
+    try:
+        with Client(address, timeout_seconds=20) as client:
+            pids = client.map(work, [str(tmp_path)] * 20, range(20))
+        assert len(set(pids)) == 2
+        wait_until(lambda: all(p.poll() == 0 for p in machines.processes.values()), "idle workers leave, and end")
+        assert aws.asked.count("submitjob") == 2
     finally:
         machines.close()
 
