@@ -113,7 +113,7 @@ def test_without_a_revision_the_newest_definition_is_taken(aws, queue):
     )
 
     async def work() -> None:
-        for name in ("worker", "worker:2", newest["jobDefinitionArn"]):
+        for name in ("worker", newest["jobDefinitionArn"]):
             one = backend(queue, job_definition=name)
             await one.prepare()
             assert one.worker_slots == 16
