@@ -60,6 +60,8 @@ struct ManagerReport {
   # How the last of them ended, for people.
   withheldSlots @4 :UInt32;
   # Of maxSlots, those that it cannot offer at present: hosts that do not answer, a limit that is reached.
+  leavingWorkers @5 :List(Text);
+  # Names of workers whose machine will be taken away soon. The scheduler asks those that are connected to leave.
 }
 
 struct Desired {

@@ -199,7 +199,10 @@ struct Drain {
 }
 
 struct WorkerLeaving {
-  # The worker ends in order: it holds no task. It closes next.
+  # The worker ends, and closes next. It holds no task, or was told to end at once: others get what it held.
+  graceMilliseconds @0 :UInt64;
+  # Of a worker whose machine is to be taken away: it has to end within this time, and the scheduler asks it to leave. A message
+  # without it follows. 0: it ends now.
 }
 
 struct ShutdownWorker {

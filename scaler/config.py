@@ -22,6 +22,8 @@ from scaler.ids import Address
 
 _SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 LEAST_MEMORY = 64 << 20
+WORKER_ORDER = "SCALER_WORKER_ORDER"
+"""The environment variable by which a worker in a container is told what a worker manager orders."""
 SECTIONS = ("object_storage_server", "scheduler", "cluster", "worker_manager", "gui", "top")
 
 

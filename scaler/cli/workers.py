@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from scaler.config import available_cpus
+from scaler.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from scaler.manager.backend import Backend
@@ -58,10 +59,11 @@ def run_manager(name: str, options: Namespace) -> int:
         cost_tier=options.cost_tier,
     )
     backend = load(options.type).make(options, template(options, told.name))
-    if options.dry_run:
-        return asyncio.run(_rehearse(told, backend))
-    if options.sweep:
-        return asyncio.run(_sweep(told, backend))
+    if options.dry_run or options.sweep:
+        try:
+            return asyncio.run((_rehearse if options.dry_run else _sweep)(told, backend))
+        except OSError as error:
+            raise ConfigurationError(f"cannot see or end workers: {error}") from None
     return _run(name, options, told, backend)
 
 

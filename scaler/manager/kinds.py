@@ -14,6 +14,9 @@ from scaler.manager.template import WorkerTemplate
 KINDS = {
     "baremetal_native": "processes of this machine",
     "ssh": "hosts that ssh reaches",
+    "orb_aws_ec2": "instances of Amazon EC2",
+    "aws_raw_ecs": "tasks of Amazon ECS, on Fargate or instances",
+    "aws_hpc": "jobs of AWS Batch",
 }
 """Name, which is that of the module beside this one, to where its workers run."""
 

@@ -126,7 +126,9 @@ class ManagerService:
     async def _watch(self) -> None:
         """List whenever something has changed, and from time to time."""
         while True:
+            # Python 3.11's wait_for would swallow being cancelled in the turn in which there is something to look at.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), self._backend.poll_seconds or None)
+                async with asyncio.timeout(self._backend.poll_seconds or None):
+                    await self._look.wait()
             self._look.clear()
             await self._list()

@@ -83,11 +83,13 @@ class _Worker:
     waits_since: float = 0.0
     """Since when it runs without being connected."""
     draining: bool = False
+    leaving: bool = False
+    """Its machine will be taken away."""
     stopping: bool = False
 
     @property
     def leaves(self) -> bool:
-        return self.draining or self.stopping
+        return self.draining or self.leaving or self.stopping
 
 
 class ManagerState:
@@ -150,6 +152,9 @@ class ManagerState:
         begins = sighting.phase == Phase.RUNNING and (worker.asked or worker.phase == Phase.PENDING)
         worker.asked = False
         worker.label = sighting.label or worker.label
+        if sighting.leaving and not worker.leaving:
+            worker.leaving = True
+            self._out.log(30, f"the machine of {worker.label or worker.name} will be taken away")
         if begins:
             worker.phase, worker.began, worker.waits_since = Phase.RUNNING, now, now
             self._out.log(20, f"started {worker.label or worker.name} with {worker.slots} slots")
@@ -160,7 +165,7 @@ class ManagerState:
         """An earlier manager of this name started it."""
         slots = sighting.slots or self.options.worker_slots
         worker = self._workers[sighting.name] = _Worker(sighting.name, slots, now, sighting.phase, sighting.label)
-        worker.asked, worker.waits_since = False, now
+        worker.asked, worker.waits_since, worker.leaving = False, now, sighting.leaving
         self._out.log(20, f"found {worker.label or worker.name} again, with {slots} slots")
 
     def _ended(self, worker: _Worker, sighting: Sighting, now: float) -> bool:
@@ -171,7 +176,7 @@ class ManagerState:
         if worker.stopping:
             return False
         orderly = sighting.orderly and not self.options.fixed and (worker.connected or worker.draining)
-        if worker.draining or orderly:
+        if worker.draining or worker.leaving or orderly:
             self._out.log(20, f"{sighting.story}; it had {worker.slots} slots")
             return False
         self._failures += 1
@@ -382,7 +387,8 @@ class ManagerState:
         running = sum(worker.slots for worker in self._workers.values() if worker.connected)
         starting = sum(worker.slots for worker in self._workers.values() if not worker.connected and not worker.leaves)
         withheld = options.slots - self._limit
-        return ManagerReport(starting, running, self._failures, self._last_failure, withheld)
+        taken = [worker.name for worker in self._workers.values() if worker.leaving]
+        return ManagerReport(starting, running, self._failures, self._last_failure, withheld, taken)
 
     # ---- for people and tests
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scaler.config import WORKER_ORDER
 from scaler.manager.backend import WorkerOrder
 
 
@@ -36,3 +37,7 @@ class WorkerTemplate:
         return json.dumps(
             {"options": {**self.options, **own}, "event_loop": self.event_loop, "logging": list(self.logging)}
         )
+
+    def environment(self, order: WorkerOrder) -> dict[str, str]:
+        """What a container's environment has to hold for ``python -m scaler.worker`` without an argument."""
+        return {WORKER_ORDER: self.fill(order)}

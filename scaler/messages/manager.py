@@ -23,6 +23,7 @@ class ManagerReport:
     failures: int
     last_failure: str = ""
     withheld_slots: int = 0
+    leaving_workers: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -119,7 +119,7 @@ class Drain:
 
 @dataclass(slots=True)
 class WorkerLeaving:
-    pass
+    grace_milliseconds: int = 0
 
 
 @dataclass(slots=True)

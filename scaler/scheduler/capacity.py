@@ -65,6 +65,7 @@ class Capacity:
             session.report, session.heard = message, now
             if session.desired is None and not session.facts.fixed:
                 session.desired = session.wanted = self._present(session)
+            self._take_leave_of(session)
             self._decide_soon(now)
         elif isinstance(message, ManagerLeaving) and session is not None:
             del self.sessions[peer]
@@ -72,6 +73,13 @@ class Capacity:
             self._out.log(20, f"worker manager {session.name} left")
         else:
             raise ProtocolError("not a message of a manager here")
+
+    def _take_leave_of(self, session: ManagerSession) -> None:
+        """Of workers whose machine will be taken away soon."""
+        leaving = set(session.report.leaving_workers)
+        for worker in self._workers.of_manager(session.name) if leaving else ():
+            if worker.facts.worker_name in leaving and not worker.draining:
+                self._workers.ask_to_leave(worker, f"{session.name} says that its machine will be taken away")
 
     def _register(self, peer: int, who: Peer, message: RegisterManager, now: float) -> None:
         if not message.fixed:

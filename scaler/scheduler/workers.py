@@ -197,6 +197,10 @@ class Workers:
     # ---- from workers
 
     def _leaving(self, session: WorkerSession, message: WorkerLeaving) -> None:
+        if message.grace_milliseconds:
+            if not session.draining:
+                self.ask_to_leave(session, f"it has to end within {message.grace_milliseconds / 1000:g} s")
+            return
         self._hang_up(session.peer, "it leaves")
         self._lose(session, LEFT)
 

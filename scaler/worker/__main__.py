@@ -1,6 +1,7 @@
 """``python -m scaler.worker ORDER``: a worker, as worker managers start it.
 
-ORDER is JSON: ``options``, the fields of WorkerOptions; ``event_loop``; ``logging``, the arguments of set_up_logging.
+Without the argument ORDER is taken from the environment, where it is SCALER_WORKER_ORDER: so containers are told.
+It is JSON: ``options``, the fields of WorkerOptions; ``event_loop``; ``logging``, the arguments of set_up_logging.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import platform
 import sys
 from typing import Any
 
-from scaler.config import version
+from scaler.config import WORKER_ORDER, version
 from scaler.errors import ConfigurationError
 from scaler.logs import set_up_logging
 from scaler.worker.service import run_worker
@@ -34,10 +35,17 @@ def work(order: dict[str, Any]) -> int:
 
 def main() -> int:
     """See the module."""
-    if len(sys.argv) != 2:
+    inherited = os.environ.pop(WORKER_ORDER, "")  # Nothing that a task starts is to take it for its own.
+    text = sys.argv[1] if len(sys.argv) == 2 else inherited
+    if len(sys.argv) > 2 or not text:
         sys.stderr.write("python -m scaler.worker is started by worker managers; run scaler_cluster instead\n")
         return 2
-    return work(json.loads(sys.argv[1]))
+    try:
+        order = json.loads(text)
+    except ValueError as error:
+        sys.stderr.write(f"the order of this worker, its argument or {WORKER_ORDER}, is no JSON: {error}\n")
+        return 2
+    return work(order)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ class WorkerService:
         daemon.driver.dial(self._scheduler, Role.worker, "the scheduler")
 
     def asked_to_end(self, reason: str) -> None:
-        self.state.leave(reason)
+        self.state.asked_to_end(reason, time.monotonic())
         self._daemon.driver.wake()
 
     async def close(self) -> None:

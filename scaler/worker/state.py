@@ -60,6 +60,8 @@ class WorkerOptions:
     """Of the object storage of this host, if it has one of its own."""
     worker_name: str = ""
     """What its manager calls it."""
+    grace_seconds: float = 0.0
+    """When a signal tells it to end, it may go on for so long with the tasks that it has begun; 0: it ends at once."""
 
 
 class WorkerState:
@@ -81,6 +83,9 @@ class WorkerState:
         self._heartbeat_at: float | None = None
         self._watch_at: float | None = None
         self._retire_at: float | None = None
+        self._leave_at: float | None = None
+        """When the time is over that a signal left it."""
+        self._told_to_end = ""
         self._lost_at: float | None = 0.0
         self._lost_reason = "never connected"
         self._round_trip_us = 0
@@ -120,8 +125,19 @@ class WorkerState:
         """An executor is gone. ``story`` tells how: signal or exit code, memory, last output."""
         self._executors.exited(number, story)
 
-    def leave(self, reason: str) -> None:
-        """End now: the scheduler gives to others what is here."""
+    def asked_to_end(self, reason: str, now: float) -> None:
+        """A signal came: give back what has not begun, and end when the rest has ended, or the time for it is over.
+
+        Without such a time, without a scheduler and at the second signal end now: the scheduler gives to others what is here.
+        """
+        if not self.options.grace_seconds or self._scheduler is None or self._leave_at is not None:
+            self._leave(reason)
+            return
+        self._leave_at, self._told_to_end = now + self.options.grace_seconds, reason
+        self._send(WorkerLeaving(int(self.options.grace_seconds * 1000)))
+        self._out.log(20, f"{reason}; it leaves within {self.options.grace_seconds:g} s")
+
+    def _leave(self, reason: str) -> None:
         self._send(WorkerLeaving())
         self._out.add(Stop(reason))
 
@@ -166,7 +182,7 @@ class WorkerState:
         self._scheduler, self._lost_at, self._lost_reason = None, now, reason
         self._heartbeat_at = None
         self._executors.abandon_all()
-        if self._draining:
+        if self._draining or self._leave_at is not None:
             self._out.add(Stop("the scheduler is gone"))
 
     def tick(self, now: float) -> None:
@@ -176,6 +192,9 @@ class WorkerState:
         if self._watch_at is not None and now >= self._watch_at:
             self._watch_at = None
             self._executors.watch(now)
+        if self._leave_at is not None and now >= self._leave_at:
+            self._leave_at = None
+            self._leave(self._told_to_end)
         self.memory.tick(now)
         if self._lost_at is not None and now - self._lost_at >= self.options.death_timeout_seconds:
             text = f"no scheduler for {now - self._lost_at:.0f} s ({self._lost_reason}); this worker ends"
@@ -197,7 +216,7 @@ class WorkerState:
 
     def next_deadline(self) -> float | None:
         end = None if self._lost_at is None else self._lost_at + self.options.death_timeout_seconds
-        times = (self._heartbeat_at, self._watch_at, self._retire_at, self.memory.due, end)
+        times = (self._heartbeat_at, self._watch_at, self._retire_at, self.memory.due, end, self._leave_at)
         return min((time for time in times if time is not None), default=None)
 
     # ---- from the scheduler

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 import socket
 import subprocess
 import sys
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,12 @@ import pytest
 from scaler.cli import cluster, demo, object_storage_server, scheduler, worker_manager
 from scaler.cli import main as whole
 from scaler.cli.options import check_bind, is_loopback
+from scaler.config import WORKER_ORDER
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
+from scaler.manager.backend import WorkerOrder
+from scaler.manager.template import WorkerTemplate
+from scaler.worker.state import WorkerOptions
 
 HERE = "tcp://127.0.0.1:8516"
 STORAGE = "tcp://127.0.0.1:8517"
@@ -232,6 +238,36 @@ def test_a_worker_is_not_started_by_hand():
     ended = subprocess.run([sys.executable, "-m", "scaler.worker"], check=False, capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("places", [(), ("argument",), ("variable",), ("argument", "variable")])
+def test_a_worker_takes_its_order_from_its_argument_or_the_environment(places):
+    """The scheduler's address is one that a worker refuses at once, naming it."""
+    worker = WorkerOptions(1, scheduler_address="none")
+    template = WorkerTemplate(asdict(worker), "builtin", ("INFO", ("/dev/stdout",), None))
+    order = WorkerOrder("w", 1)
+    argument = [template.fill(order)] if "argument" in places else []
+    told = (
+        template.environment(order) if places == ("variable",) else {WORKER_ORDER: "{"} if "variable" in places else {}
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "scaler.worker", *argument],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **told},
+    )
+    assert ended.returncode == (1 if places else 2)
+    if places:
+        assert ended.stderr.startswith("the worker cannot start: 'none' is not an address")
+
+
+def test_an_order_that_is_none_is_refused():
+    command = [sys.executable, "-m", "scaler.worker"]
+    env = {**os.environ, WORKER_ORDER: "{"}
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("the order of this worker, its argument or SCALER_WORKER_ORDER, is no JSON: ")
 
 
 def test_the_demo_adds_up(tmp_path):

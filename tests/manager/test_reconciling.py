@@ -226,3 +226,24 @@ def test_the_end_takes_all_with_it_also_what_was_just_being_started():
         StopWorkers(["ann-0", "ann-1"]),
         Stop("the scheduler ended it: enough"),
     ]
+
+
+def test_a_worker_whose_machine_is_taken_away_is_told_and_replaced_and_its_end_is_no_failure():
+    rig = dynamic()
+    rig.say(desired(2), 1.0)
+    rig.sees(1.1, *running(0))
+    rig.say(desired(2, 0), 1.2)
+    taken = Sighting("ann-0", Phase.RUNNING, leaving=True)
+    outputs = sent(rig.sees(2.0, taken, all_there_are=True))
+    assert outputs == [starts(1, slots=2), Send(SCHEDULER, ManagerReport(2, 2, 0, "", 0, ["ann-0"]))]
+    assert kinds(rig.sees(2.1, taken, *running(1), all_there_are=True), type(starts()), Log) == [
+        Log(20, "started ann-1 with 2 slots")
+    ]
+    rig.exited(0, "instance i-0 was taken away", 3.0)
+    assert rig.state.snapshot()["failures"] == 0
+
+
+def test_one_that_is_found_again_may_be_about_to_be_taken_away():
+    rig = dynamic()
+    outputs = sent(rig.sees(1.0, Sighting("old", Phase.RUNNING, 2, leaving=True)))
+    assert outputs == [Send(SCHEDULER, ManagerReport(0, 0, 0, "", 0, ["old"]))]

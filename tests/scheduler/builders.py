@@ -213,6 +213,10 @@ class Manager:
     def report(self, starting: int, running: int, withheld: int = 0) -> list[Output]:
         return self.say(ManagerReport(starting, running, 0, "", withheld))
 
+    def says_are_taken(self, *names: str) -> list[Output]:
+        """The machines of these workers will be."""
+        return self.say(ManagerReport(0, 0, 0, leaving_workers=list(names)))
+
     def asked(self, outputs: list[Output]) -> list[int]:
         """How many slots it is asked for, message by message."""
         return [message.slots for message in of(outputs, Desired, self.peer)]

@@ -175,6 +175,37 @@ def test_a_worker_stays_for_what_its_tasks_have_submitted():
     assert drained(other.ends(*tasks(other.outputs))) == [worker.peer]
 
 
+def test_workers_whose_machines_are_taken_away_give_back_at_once_what_they_have_not_begun():
+    r = rig(scaling="waterfall")
+    worker, client = r.worker(1, manager="m", name="m-1"), r.client()
+    r.worker(1, manager="other", name="m-2")
+    manager = r.manager("m", 8, running=1)
+    (mine, *rest) = tasks(client.submit(0, 1, 2, 3), worker.peer)
+    worker.started(mine)
+    outputs = manager.says_are_taken("m-1", "m-2", "m-3")
+    (retracted,) = of(outputs, Retract)
+    assert of(outputs, Retract, worker.peer) == [retracted]
+    assert retracted.tasks == q(*(task for task, _ in rest))
+    worker.say(Retracted(retracted.tasks, retracted.attempts, q(), i()))
+    assert of(manager.says_are_taken("m-1"), Retract) == [], "it is asked once"
+    assert drained(worker.ends(mine)) == [worker.peer]
+
+
+def test_a_worker_that_has_to_end_soon_gives_back_at_once_what_it_has_not_begun():
+    r = rig()
+    worker, client = r.worker(1), r.client()
+    (mine, *rest) = tasks(client.submit(0, 1))
+    worker.started(mine)
+    outputs = worker.say(WorkerLeaving(30_000))
+    (retracted,) = of(outputs, Retract, worker.peer)
+    assert retracted.tasks == q(*(task for task, _ in rest))
+    worker.say(Retracted(retracted.tasks, retracted.attempts, q(), i()))
+    other = r.worker(1)
+    assert [task for task, _ in tasks(other.outputs)] == [task for task, _ in rest]
+    outputs = worker.say(WorkerLeaving())
+    assert closed(outputs) == [worker.peer] and [task for task, _ in tasks(outputs, other.peer)] == [mine[0]]
+
+
 def test_monitors_see_who_is_leaving():
     r = rig()
     idle_workers(r, 1)

@@ -62,6 +62,7 @@ class Cluster:
         return SchedulerNode(self.network, self.books, self.settings, name, self.check_every)
 
     def add_worker(self, slots: int = 1, capabilities: tuple[str, ...] = (), **options: Any) -> WorkerNode:
+        options.setdefault("grace_seconds", self.clock.random.choice((0.0, 0.5)))
         facts = WorkerOptions(slots, capabilities=capabilities, host="sim", **options)
         name = f"worker{self._number()}"
         self.workers.append(WorkerNode(self.network, self.books, self.storage, name, facts, self.check_every))
@@ -155,7 +156,7 @@ class Cluster:
         worker = self.clock.random.choice(living)
         self.books.disturbances += 1
         if orderly:
-            worker.state.leave("it was asked to")
+            worker.state.asked_to_end("it was asked to", self.clock.now)
             worker.wake()
         else:
             worker.kill()

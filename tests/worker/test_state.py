@@ -376,8 +376,41 @@ def test_a_draining_worker_without_scheduler_ends() -> None:
 def test_shutdown_and_leave() -> None:
     assert Rig().say(ShutdownWorker("enough")) == [Stop("enough")]
     rig = Rig()
-    rig.state.leave("signal")
+    rig.state.asked_to_end("signal", rig.now)
     assert rig.after() == [Send(1, WorkerLeaving()), Stop("signal")]
+
+
+def test_a_worker_that_is_left_time_says_so_and_ends_when_it_is_drained() -> None:
+    rig = Rig(grace_seconds=30)
+    rig.assign(1)
+    rig.state.asked_to_end("signal", rig.now)
+    outputs = rig.after()
+    assert outputs[0] == Send(1, WorkerLeaving(30_000)) and not any(isinstance(o, Stop) for o in outputs)
+    assert ended(rig.run(0)) == [(1, 1, OK, b"r")]
+    assert rig.say(Drain())[-1] == Stop("drained")
+
+
+@pytest.mark.parametrize("how", ["time", "signal"])
+def test_the_time_left_is_over_or_a_second_signal_comes(how: str) -> None:
+    rig = Rig(grace_seconds=30)
+    rig.assign(1)
+    rig.state.asked_to_end("signal", rig.now)
+    rig.after()
+    if how == "signal":
+        rig.state.asked_to_end("again", rig.now)
+        outputs = rig.after()
+    else:
+        assert not any(isinstance(output, Stop) for output in rig.at(rig.now + 29))
+        outputs = rig.at(rig.now + 1)
+    assert said(outputs, WorkerLeaving) == [WorkerLeaving()]
+    assert outputs[-1] == Stop("again" if how == "signal" else "signal")
+
+
+def test_a_worker_that_is_left_time_ends_when_its_scheduler_is_gone() -> None:
+    rig = Rig(grace_seconds=30)
+    rig.state.asked_to_end("signal", rig.now)
+    rig.after()
+    assert Stop("the scheduler is gone") in rig.lose()
 
 
 # ---- the rest
