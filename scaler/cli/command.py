@@ -39,8 +39,11 @@ class Command:
         """All options of the command, those of one kind included."""
         return (*self.options, *self.options_of_kind(str(kind))) if kind in self.kinds else self.options
 
-    def _parse(self, argv: Sequence[str]) -> Namespace:
-        """Which options there are is known only when the kind is; it mostly comes first."""
+    def parse(self, argv: Sequence[str]) -> Namespace:
+        """The options as given, from flags, environment and file. Raises SystemExit with 2 for bad usage.
+
+        Which options there are is known only when the kind is; it mostly comes first.
+        """
         kind = next((word for word in argv if word in self.kinds), None) or self._kind_elsewhere(argv)
         options = parse(self.program, self.description, self.section, self.options_for(kind), argv)
         if self.kinds and options.type != kind:
@@ -63,7 +66,7 @@ class Command:
 
     def main(self, argv: Sequence[str] | None) -> int:
         """Be the command; returns the exit code, or raises SystemExit with 2 for bad usage."""
-        options = self._parse(sys.argv[1:] if argv is None else argv)
+        options = self.parse(sys.argv[1:] if argv is None else argv)
         try:
             self.check(options)
             self.start_logging(options)

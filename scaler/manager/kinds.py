@@ -14,6 +14,7 @@ from scaler.manager.template import WorkerTemplate
 KINDS = {
     "baremetal_native": "processes of this machine",
     "ssh": "hosts that ssh reaches",
+    "slurm": "jobs of Slurm",
     "orb_aws_ec2": "instances of Amazon EC2",
     "aws_raw_ecs": "tasks of Amazon ECS, on Fargate or instances",
     "aws_hpc": "jobs of AWS Batch",

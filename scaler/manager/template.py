@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scaler.config import WORKER_ORDER
@@ -37,6 +37,10 @@ class WorkerTemplate:
         return json.dumps(
             {"options": {**self.options, **own}, "event_loop": self.event_loop, "logging": list(self.logging)}
         )
+
+    def with_grace(self, seconds: float) -> WorkerTemplate:
+        """For workers that may go on for so long, with what they have begun, when a signal tells them to end."""
+        return replace(self, options={**self.options, "grace_seconds": seconds})
 
     def environment(self, order: WorkerOrder) -> dict[str, str]:
         """What a container's environment has to hold for ``python -m scaler.worker`` without an argument."""
