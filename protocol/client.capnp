@@ -191,4 +191,6 @@ struct ClientSettings {
   # Whether the scheduler still knew this client.
   slots @6 :UInt32;
   # Of all workers together, now.
+  workerSoftware @7 :List(Text);
+  # What workers here said in Hello.software, each text once, sixteen of them at most.
 }

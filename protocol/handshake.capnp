@@ -53,6 +53,9 @@ struct Hello {
   # For people: log lines and monitors. May be empty, need not be unique, at most 256 bytes.
   nonce @6 :Data;
   # 32 random bytes, new for each connection, where the dialer has a secret; empty otherwise.
+  software @7 :Text;
+  # Of clients and workers that pickle: "python=3.11.7 scaler=0.1.0 cloudpickle=3.1.2", for warnings where they differ. Empty
+  # otherwise; at most 256 bytes.
 }
 
 enum Role {

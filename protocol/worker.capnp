@@ -53,11 +53,9 @@ struct RegisterWorker {
   pid @4 :UInt32;
   managerName @5 :Text;
   # The worker manager that started it; empty if none did.
-  version @6 :Text;
-  # Of the software, for people.
-  objectStorageAddress @7 :Text;
+  objectStorageAddress @6 :Text;
   # Of the object storage of its own host, where its tasks put their results. Empty: they are put into the scheduler's.
-  workerName @8 :Text;
+  workerName @7 :Text;
   # What its manager calls it, unique among the workers of that manager; empty if none started it.
 }
 

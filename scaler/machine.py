@@ -21,6 +21,8 @@ class Peer:
     identity: bytes
     name: str = ""
     protocol_version: int = 1
+    software: str = ""
+    """See scaler.software."""
 
 
 @dataclass(slots=True)

@@ -42,6 +42,7 @@ from scaler.machine import Output, Stop
 from scaler.messages import ClientSettings, Function, ResultStatus, Role, RunningInside, TaskOutput
 from scaler.nesting import running
 from scaler.net.driver import Driver, new_event_loop
+from scaler.software import differences, software
 
 log = logging.getLogger("scaler")
 
@@ -101,6 +102,8 @@ class ClientService:
         self.serializer = serializer
         self.identity = new_identity()
         self.settings: ClientSettings | None = None
+        self._differences: set[str] = set()
+        """What was warned of."""
         self.closed: BaseException | None = None
         self._name = name
         self._timeout_seconds = timeout_seconds
@@ -169,6 +172,7 @@ class ClientService:
             self._outputs.append,
             random_bytes=os.urandom,
         )
+        self._driver.software = software()
         self._driver.after_turn = self._carry_out_all
         self._driver.dial(self.address, Role.client, "the scheduler", self._timeout_seconds)
         outcome = await self._driver.stopped
@@ -225,12 +229,20 @@ class ClientService:
         while self._outputs:
             self._carry_out(self._outputs.popleft())
 
+    def _warn_of_differences(self, workers: Iterable[str]) -> None:
+        """Functions, arguments and results are pickles: they may not be read by other versions."""
+        for text in filter(None, {differences(software(), worker) for worker in workers}):
+            if text not in self._differences:
+                self._differences.add(text)
+                log.warning("workers have other versions than this client: %s; what is pickled may not fit", text)
+
     def _carry_out(self, output: Output) -> None:
         if isinstance(output, Ended):
             self._ended(output)
         elif isinstance(output, Connected):
             self.settings = output.settings
             self.slots = output.settings.slots
+            self._warn_of_differences(output.settings.worker_software)
             self._driver.let_threads_send()
             self._connected.set()
         elif isinstance(output, Slots):

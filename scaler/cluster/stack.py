@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scaler.cluster.supervisor import Ready, Supervisor
-from scaler.config import version
 from scaler.errors import ClusterError
 from scaler.ids import Address
 from scaler.net.daemon import run_daemon
@@ -118,7 +117,6 @@ def _run_worker(stack: LocalStack, scheduler: str, prepared: Callable[[str], Non
         platform.node(),
         os.getpid(),
         stack.manager_name,
-        version(),
         stack.heartbeat_seconds,
         stack.task_timeout_seconds,
         stack.death_timeout_seconds,

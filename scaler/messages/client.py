@@ -109,3 +109,4 @@ class ClientSettings:
     timeout_milliseconds: int
     resumed: bool
     slots: int = 0
+    worker_software: list[str] = field(default_factory=list)

@@ -34,6 +34,7 @@ class Hello:
     identity: bytes
     name: str = ""
     nonce: bytes = b""
+    software: str = ""
 
 
 @dataclass(slots=True)

@@ -16,7 +16,6 @@ class RegisterWorker:
     host: str = ""
     pid: int = 0
     manager_name: str = ""
-    version: str = ""
     object_storage_address: str = ""
     worker_name: str = ""
 

@@ -97,6 +97,8 @@ class Driver:
         self._dials: set[asyncio.Task[None]] = set()
         self._dialed: dict[int, asyncio.Future[str]] = {}
         """What ends when a connection that this side dialed does, by its number."""
+        self.software = ""
+        """What is told of it to those who are dialed: see scaler.software."""
         self.paused: Callable[[int, bool], None] | None = None
         """Told when a peer stops reading, and when it reads again."""
         self.after_turn: Callable[[], None] | None = None
@@ -181,7 +183,7 @@ class Driver:
 
         Raises OSError when nobody answers, RefusedError or ProtocolError when the handshake fails.
         """
-        side = Dialer(role, self.identity, self.name, self._secret, self._random_bytes(NONCE_BYTES))
+        side = Dialer(role, self.identity, self.name, self._secret, self._random_bytes(NONCE_BYTES), self.software)
         says, hears = conversation(role)
         opened: asyncio.Future[None] = self._loop.create_future()
         gone: asyncio.Future[str] = self._loop.create_future()

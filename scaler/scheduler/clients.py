@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any
 
 from scaler._core.slots import NONE
@@ -40,8 +41,12 @@ from scaler.scheduler.arrays import TaskArray, TaskRange, checked_array, gaps
 from scaler.scheduler.board import Board, End
 from scaler.scheduler.columns import checked_submit, cut_results, needed, select_results, select_submit
 from scaler.scheduler.nesting import Nesting
-from scaler.scheduler.sessions import UNKNOWN, ClientSession
+from scaler.scheduler.sessions import UNKNOWN, ClientSession, WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
+from scaler.software import differences
+
+MOST_SOFTWARE = 16
+"""How many different sets of versions of workers a client is told of."""
 
 
 class Clients:
@@ -67,6 +72,8 @@ class Clients:
         self._of_peer: dict[int, ClientSession] = {}
         self._of_identity: dict[bytes, ClientSession] = {}
         self._numbers = 0
+        self._worker_software: Counter[str] = Counter()
+        """How many workers there are with these versions."""
         self._handlers: dict[type, Callable[[ClientSession, Any], None]] = {
             DefineFunctions: self._define,
             ForgetFunctions: self._forget_functions,
@@ -105,6 +112,7 @@ class Clients:
                 session.answers.append(Restore(outstanding))
             self._out.log(20, f"{session.label} is back")
         self._of_peer[peer] = session
+        session.software = who.software
         settings = self._settings
         self._out.send(
             peer,
@@ -116,6 +124,7 @@ class Clients:
                 int(settings.client_timeout_seconds * 1000),
                 resumed,
                 self._board.loads.total_slots,
+                list(islice(self._worker_software, MOST_SOFTWARE)),
             ),
         )
 
@@ -177,9 +186,24 @@ class Clients:
         """These tasks were stopped or died: what was submitted inside them is not wanted any more."""
         self._orphan(self._nesting.inside(ids))
 
-    def worker_left(self, identity: bytes) -> None:
+    def worker_came(self, worker: WorkerSession) -> None:
+        """Warn of versions that no other worker has, where they are not those of a client that is here already."""
+        if not worker.software:
+            return
+        self._worker_software[worker.software] += 1
+        if self._worker_software[worker.software] == 1:
+            for client in self.sessions.values():
+                found = differences(client.software, worker.software)
+                if found:
+                    self._out.log(30, f"{client.label} and {worker.label} differ: {found}; pickles may not fit")
+                    break
+
+    def worker_left(self, worker: WorkerSession) -> None:
         """So did all tasks of this worker."""
-        self._orphan(self._nesting.worker_left(identity))
+        self._worker_software[worker.software] -= 1
+        if self._worker_software[worker.software] <= 0:
+            del self._worker_software[worker.software]
+        self._orphan(self._nesting.worker_left(worker.identity))
 
     def _orphan(self, sessions: list[ClientSession]) -> None:
         for session in sessions:

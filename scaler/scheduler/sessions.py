@@ -53,6 +53,8 @@ class ClientSession:
     """Of the tasks that it submits: 0 for a client that runs inside no task."""
     orphaned: bool = False
     """Whether the task inside of which it ran was stopped or died: what it submitted was cancelled, and it may be gone soon."""
+    software: str = ""
+    """See scaler.software."""
 
     @property
     def label(self) -> str:
@@ -93,6 +95,8 @@ class WorkerSession:
     """(task id, attempt) to tell it of."""
     draining: bool = False
     """Whether it was asked to leave."""
+    software: str = ""
+    """See scaler.software."""
 
     @property
     def label(self) -> str:

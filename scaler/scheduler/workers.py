@@ -109,7 +109,7 @@ class Workers:
             self._hang_up(old.peer, "the same worker connected again")
             self._lose(old, "it connected again")
         number = self._free_numbers[-1] if self._free_numbers else len(self.sessions)
-        session = WorkerSession(number, peer, who.identity, who.name, message, now)
+        session = WorkerSession(number, peer, who.identity, who.name, message, now, software=who.software)
         group = self._board.requirements.group_of(message.capabilities)
         self._board.loads.add_worker(number, message.slots, group, message.queue_limit)
         if message.object_storage_address:
@@ -118,6 +118,7 @@ class Workers:
             self._free_numbers.pop()
         self.sessions[number] = self._of_peer[peer] = self._of_identity[who.identity] = session
         self._nesting.worker_came(who.identity, number)
+        self._clients.worker_came(session)
         settings = self._settings
         self._out.send(
             peer,
@@ -180,7 +181,7 @@ class Workers:
         held = self._board.loads.held(session.number)
         ends = self._board.lose_worker(session.number, f"{session.label}: {story}")
         self._clients.deliver_ends(ends)
-        self._clients.worker_left(session.identity)
+        self._clients.worker_left(session)
         level = 20 if story == LEFT and not held else 30
         again = f"; the {held} tasks it held run again" if held else ""
         self._out.log(level, f"lost {session.label}: {story}{again}")

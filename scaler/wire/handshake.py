@@ -13,6 +13,7 @@ from scaler.errors import ProtocolError, RefusedError
 from scaler.ids import IDENTITY_BYTES
 from scaler.machine import Peer
 from scaler.messages import Challenge, Hello, Message, Proof, RefusalReason, Refused, Role, Welcome
+from scaler.software import MAX_SOFTWARE_BYTES
 from scaler.wire import schema
 from scaler.wire.codec import UnionCodec, codec
 
@@ -37,13 +38,23 @@ def _mac(secret: bytes, who: bytes, hello: Hello, nonce: bytes) -> bytes:
 class Dialer:
     """The side that opened the connection."""
 
-    def __init__(self, role: Role, identity: bytes, name: str = "", secret: bytes = b"", nonce: bytes = b"") -> None:
+    def __init__(
+        self,
+        role: Role,
+        identity: bytes,
+        name: str = "",
+        secret: bytes = b"",
+        nonce: bytes = b"",
+        software: str = "",
+    ) -> None:
         self.peer: Peer | None = None
         self.error: ProtocolError | None = None
         self._role = role
         self._secret = secret
         self._challenge = b""
-        self.hello = Hello(MAGIC, PROTOCOL_VERSION, OLDEST_VERSION, role, identity, name, nonce if secret else b"")
+        self.hello = Hello(
+            MAGIC, PROTOCOL_VERSION, OLDEST_VERSION, role, identity, name, nonce if secret else b"", software
+        )
 
     def receive(self, message: Message) -> list[Message]:
         """What to answer, if anything."""
@@ -129,12 +140,14 @@ class Listener:
             return self._refuse(RefusalReason.role, f"role {asked!r} is not served here; this address serves {served}")
         if len(hello.identity) != IDENTITY_BYTES or len(hello.name.encode()) > MAX_NAME_BYTES:
             return self._refuse(RefusalReason.not_scaler, "an identity has 16 bytes, and a name at most 256")
+        if len(hello.software.encode()) > MAX_SOFTWARE_BYTES:
+            return self._refuse(RefusalReason.not_scaler, f"software is told in {MAX_SOFTWARE_BYTES} bytes at most")
         if self._secret:
             return [Challenge("hmac-sha256", self._nonce)]
         return self._let_in(hello, b"")
 
     def _let_in(self, hello: Hello, mac: bytes) -> list[Message]:
-        self.peer = Peer(Role(hello.role), hello.identity, hello.name, self._version)
+        self.peer = Peer(Role(hello.role), hello.identity, hello.name, self._version, hello.software)
         return [Welcome(MAGIC, self._version, self._identity, mac)]
 
     def _refuse(self, reason: RefusalReason, text: str) -> list[Message]:

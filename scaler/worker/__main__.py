@@ -12,7 +12,7 @@ import platform
 import sys
 from typing import Any
 
-from scaler.config import WORKER_ORDER, version
+from scaler.config import WORKER_ORDER
 from scaler.errors import ConfigurationError
 from scaler.logs import set_up_logging
 from scaler.worker.service import run_worker
@@ -22,7 +22,7 @@ from scaler.worker.state import WorkerOptions
 def work(order: dict[str, Any]) -> int:
     """Be the worker that is ordered, until it ends; returns the exit code. Must be called before this process has threads."""
     told: dict[str, Any] = order["options"]
-    told.update(capabilities=tuple(told["capabilities"]), host=platform.node(), pid=os.getpid(), version=version())
+    told.update(capabilities=tuple(told["capabilities"]), host=platform.node(), pid=os.getpid())
     options = WorkerOptions(**told)
     try:
         level, paths, config_file = order["logging"]

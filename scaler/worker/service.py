@@ -31,6 +31,7 @@ from scaler.messages import (
 )
 from scaler.net.connection import Connection
 from scaler.net.daemon import Daemon, run_daemon
+from scaler.software import software
 from scaler.wire.codec import codec
 from scaler.worker.executor import RESULTS_SIGNAL
 from scaler.worker.executors import AskForResults, KillExecutor, Prepared, StartExecutor, Tell
@@ -99,6 +100,7 @@ class WorkerService:
         self.state.start(time.monotonic())
         daemon.driver.after_turn = self._flush
         daemon.driver.wake()
+        daemon.driver.software = software()
         daemon.driver.dial(self._scheduler, Role.worker, "the scheduler")
 
     def asked_to_end(self, reason: str) -> None:

@@ -45,7 +45,6 @@ class WorkerOptions:
     host: str = ""
     pid: int = 0
     manager_name: str = ""
-    version: str = ""
     heartbeat_seconds: float = 2.0
     task_timeout_seconds: float = 0.0
     death_timeout_seconds: float = 300.0
@@ -158,7 +157,6 @@ class WorkerState:
                 options.host,
                 options.pid,
                 options.manager_name,
-                options.version,
                 options.object_storage_address,
                 options.worker_name,
             ),

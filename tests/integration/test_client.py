@@ -448,3 +448,12 @@ def test_what_is_no_function_is_refused_at_the_call(client):
     for call in (client.submit, lambda it: client.map(it, [1]), lambda it: client.starmap(it, [(1,)])):
         with pytest.raises(TypeError, match="a function is expected, not 'print'"):
             call("print")
+
+
+def test_a_client_with_other_versions_than_the_workers_is_warned(client, monkeypatch, caplog):
+    client.submit(abs, -1).result()  # There is a worker.
+    monkeypatch.setattr("scaler.client.service.software", lambda: "python=3.9.1 cloudpickle=1.0")
+    with Client(client.address) as other:
+        assert other.submit(abs, -1).result() == 1
+    (text,) = [record.message for record in caplog.records if "other versions" in record.message]
+    assert "Python 3.9.1 at the client and 3." in text and "cloudpickle 1.0 at the client" in text

@@ -95,10 +95,10 @@ class Rig:
         self.state.check()
         return outputs
 
-    def connect(self, role: Role, identity: bytes, name: str = "") -> tuple[int, list[Output]]:
+    def connect(self, role: Role, identity: bytes, name: str = "", software: str = "") -> tuple[int, list[Output]]:
         self._peers += 1
         self._roles[self._peers] = role
-        self.state.peer_connected(self._peers, Peer(role, identity, name), self.now)
+        self.state.peer_connected(self._peers, Peer(role, identity, name, software=software), self.now)
         return self._peers, self.after()
 
     def say(self, peer: int, message: Any) -> list[Output]:

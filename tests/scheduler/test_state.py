@@ -78,6 +78,28 @@ def test_a_client_and_a_worker_get_their_settings() -> None:
     assert sent(worker.outputs) == [(worker.peer, WorkerSettings("tcp://storage:1", 7, 3000))]
 
 
+def test_who_has_other_versions_is_told() -> None:
+    rig = Rig()
+    rig.connect(Role.client, ANN, "ann", "python=3.11.7")
+    facts = RegisterWorker(1, 1, [], "host", 7)
+
+    def worker(identity: bytes, software: str) -> tuple[int, str]:
+        peer, outputs = rig.connect(Role.worker, identity, "", software)
+        return peer, logged(outputs + rig.say(peer, facts))
+
+    assert "differ" not in worker(b"1" * 16, "python=3.11.2")[1]
+    second, said = worker(b"2" * 16, "python=3.12.1")
+    assert "ann and worker 32323232" in said and "Python 3.11.7 at the client and 3.12.1 at the worker" in said
+    third, said = worker(b"3" * 16, "python=3.12.1")
+    assert "differ" not in said, "once is enough"
+    _, outputs = rig.connect(Role.client, BEN)
+    assert of(outputs, ClientSettings)[0].worker_software == ["python=3.11.2", "python=3.12.1"]
+    rig.lose(second)
+    rig.lose(third)
+    _, outputs = rig.connect(Role.client, b"C" * 16)
+    assert of(outputs, ClientSettings)[0].worker_software == ["python=3.11.2"]
+
+
 def test_a_submitted_task_is_assigned_after_its_function() -> None:
     rig = Rig()
     worker, ann = rig.worker(), rig.client()

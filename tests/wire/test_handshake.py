@@ -185,3 +185,10 @@ def test_a_refusal_comes_as_it_was_said() -> None:
     assert isinstance(dials.error, RefusedError) and str(dials.error) == "come back later"
     dials.receive(Refused(RefusalReason.full, ""))
     assert "without a reason" in str(dials.error)
+
+
+def test_software_is_told_and_bounded() -> None:
+    listens = listener()
+    listens.receive(replace(dialer().hello, software="python=3.11.7"))
+    assert listens.peer is not None and listens.peer.software == "python=3.11.7"
+    assert refusal(listener(), replace(dialer().hello, software="x" * 257)).reason == RefusalReason.not_scaler

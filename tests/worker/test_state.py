@@ -63,13 +63,11 @@ def test_at_first_executors_are_asked_for() -> None:
 
 
 def test_the_worker_registers_and_tells_executors_the_settings() -> None:
-    rig = Rig(
-        2, False, capabilities=("gpu",), host="h", pid=4, manager_name="m", version="1", scheduler_address="tcp://s:2"
-    )
+    rig = Rig(2, False, capabilities=("gpu",), host="h", pid=4, manager_name="m", scheduler_address="tcp://s:2")
     settings = ExecutorSettings("tcp://storage:1", "tcp://s:2", 100)
     assert rig.started(0) == []
     outputs = rig.connect()
-    assert outputs[0] == Send(1, RegisterWorker(2, 1000, ["gpu"], "h", 4, "m", "1"))
+    assert outputs[0] == Send(1, RegisterWorker(2, 1000, ["gpu"], "h", 4, "m"))
     assert [o for o in outputs if isinstance(o, Tell)] == [Tell(0, settings)]
     assert rig.started(1) == [Tell(1, settings)]
 
