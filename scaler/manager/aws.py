@@ -172,7 +172,7 @@ def requirements(text: str) -> list[str]:
 
 def check_limits(options: Namespace) -> None:
     """Raises ConfigurationError for a manager that could start any number, or whose name does not fit into a tag."""
-    if not options.max_task_concurrency and not options.max_workers:
+    if not options.max_task_concurrency and not options.max_workers and not options.sweep:
         raise ConfigurationError("say --max-task-concurrency or --max-workers: what is started costs money")
     name = options.worker_manager_id or ""
     if name and not re.fullmatch(rf"[\w.-]{{1,{LONGEST_NAME}}}", name, re.ASCII):
@@ -272,6 +272,7 @@ class AwsWorkers:
         self._most = options.max_task_concurrency
         self._most_workers = options.max_workers
         self._given = options.slots_per_worker
+        self._only_sweeps = options.sweep
         self._known: dict[str, _Known] = {}
         """By the workers' names: those that there are."""
         self._to_end: set[str] = set()
@@ -285,7 +286,9 @@ class AwsWorkers:
         return int(self._most or self._most_workers * (self._given or self.worker_slots))
 
     async def prepare(self) -> None:
-        """See Backend."""
+        """See Backend. To end what is there nothing has to be there to start more."""
+        if self._only_sweeps:
+            return
         try:
             self.worker_slots = await asyncio.to_thread(self._place.prepare)
         except self._session.errors as error:

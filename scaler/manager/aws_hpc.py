@@ -54,7 +54,7 @@ def check(options: Namespace) -> None:
     check_limits(options)
     if not options.job_queue:
         raise ConfigurationError("--job-queue is missing: say into which queue of AWS Batch workers are put")
-    if not options.job_definition:
+    if not options.job_definition and not options.sweep:
         raise ConfigurationError("--job-definition is missing: say which job definition runs a worker")
 
 

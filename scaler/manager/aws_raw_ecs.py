@@ -70,6 +70,8 @@ OPTIONS = (
 def check(options: Namespace) -> None:
     """See scaler.manager.kinds.Kind."""
     check_limits(options)
+    if options.sweep:
+        return
     if not words(options.ecs_subnets):
         raise ConfigurationError("--ecs-subnets is missing: say in which subnets tasks run")
     if not options.ecs_task_definition and not options.ecs_task_image:

@@ -64,6 +64,8 @@ OPTIONS = (
 def check(options: Namespace) -> None:
     """See scaler.manager.kinds.Kind."""
     check_limits(options)
+    if options.sweep:
+        return
     if not options.image_id:
         raise ConfigurationError("--image-id is missing: say which AMI the instances are to have")
     if not options.instance_type:
