@@ -26,6 +26,8 @@ MANAGER_TAG, WORKER_TAG, SLOTS_TAG = "scaler:worker-manager", "scaler:worker", "
 POLL_SECONDS = 5.0
 SETTLE_SECONDS = 60.0
 """So long AWS may not show what it has started."""
+FULL_SECONDS = 30.0
+"""When AWS has nothing more to give, it is asked again after so long, and others are asked meanwhile."""
 CALLS_AT_ONCE = 4
 ATTEMPTS = 3
 """Of one request, within a few seconds."""
@@ -95,11 +97,17 @@ HINTS = {
     "LimitExceededException": _QUOTA,
 }
 """By what AWS or boto3 calls an error: what to do about it."""
+NO_CAPACITY = frozenset(code for code, hint in HINTS.items() if hint == _FULL)
+FULL = NO_CAPACITY | {code for code, hint in HINTS.items() if hint == _QUOTA}
 NOT_ALLOWED = frozenset(code for code, hint in HINTS.items() if hint == _RIGHTS)
 
 
 class AwsError(OSError):
     """AWS did not do what it was asked for, with reasons for people."""
+
+
+class NoCapacityError(AwsError):
+    """There is no room for another one at present."""
 
 
 class Session:
@@ -278,11 +286,14 @@ class AwsWorkers:
         self._to_end: set[str] = set()
         """Ids that could not be stopped so far."""
         self._warned: set[str] = set()
+        self._full_until = float("-inf")
         self._few = asyncio.Semaphore(CALLS_AT_ONCE)
 
     @property
     def most_slots(self) -> int:
-        """See Backend: there is no limit but the user's."""
+        """See Backend: the user's limit; what there is, when AWS has no more at the moment."""
+        if time.monotonic() < self._full_until:
+            return sum(known.slots for known in self._known.values())
         return int(self._most or self._most_workers * (self._given or self.worker_slots))
 
     async def prepare(self) -> None:
@@ -307,6 +318,8 @@ class AwsWorkers:
             try:
                 id = await asyncio.to_thread(self._place.start, order)
             except self._session.errors as error:
+                if code_of(error) in FULL or isinstance(error, NoCapacityError):
+                    self._full_until = time.monotonic() + FULL_SECONDS
                 story = f"no {self._place.noun} could be started: {self._session.explain(error)}"
                 return Sighting(order.name, Phase.ENDED, story=story)
         self._known[order.name] = _Known(id, order.slots, Phase.PENDING, time.monotonic())

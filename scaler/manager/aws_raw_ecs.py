@@ -16,6 +16,7 @@ from scaler.manager.aws import (
     MANAGER_TAG,
     AwsError,
     AwsWorkers,
+    NoCapacityError,
     Resource,
     Session,
     amount,
@@ -248,7 +249,10 @@ class EcsTasks:
             request["platformVersion"] = options.ecs_platform_version
         answer = self._ecs.run_task(**request)
         if not answer["tasks"]:
-            raise AwsError("RunTask: " + "; ".join(map(_failure, answer["failures"])))
+            text = "RunTask: " + "; ".join(map(_failure, answer["failures"]))
+            reasons = [failure.get("reason", "") for failure in answer["failures"]]
+            full = any(reason.startswith("RESOURCE") or "apacity" in reason for reason in reasons)
+            raise NoCapacityError(text) if full else AwsError(text)
         arn: str = answer["tasks"][0]["taskArn"]
         return arn
 

@@ -14,8 +14,8 @@ from scaler.config import Option, boolean, seconds
 from scaler.errors import ConfigurationError
 from scaler.manager.aws import (
     ACCESS,
-    HINTS,
     MANAGER_TAG,
+    NO_CAPACITY,
     NOT_ALLOWED,
     AwsWorkers,
     Resource,
@@ -36,7 +36,6 @@ AT_ONCE = 100
 """Instances that one request ends."""
 SPOT_GRACE_SECONDS = 100.0
 """Of the two minutes between notice and end, what remains when the notice has been seen."""
-NO_CAPACITY = frozenset(code for code, hint in HINTS.items() if hint == HINTS["InsufficientInstanceCapacity"])
 TAKEN = "marked-for-termination", "marked-for-stop", "marked-for-hibernation"
 """What spot requests are called whose instance will be taken away within two minutes."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -167,6 +168,24 @@ def test_what_goes_wrong_with_one_is_told_and_harms_no_other(aws, image, code, s
         (seen,) = await one.start(ORDERS[1:])
         assert seen.phase == Phase.PENDING
         assert phases(await one.list()) == {"ann-2": Phase.RUNNING}
+
+    run(work)
+
+
+def test_a_full_region_is_offered_no_more_than_there_is_for_a_while(aws, image, monkeypatch):
+    """So that the scheduler asks others."""
+
+    async def work() -> None:
+        one = backend(image)
+        await one.prepare()
+        await one.start(ORDERS[:1])
+        assert one.most_slots == 32
+        aws.fail("RunInstances", "VcpuLimitExceeded")
+        await one.start(ORDERS[1:])
+        assert one.most_slots == 4
+        clock = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + shared.FULL_SECONDS)
+        assert one.most_slots == 32
 
     run(work)
 
