@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from scaler.cli.options import is_loopback
 from scaler.config import available_cpus
 from scaler.errors import ConfigurationError
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from scaler.manager.backend import Backend
     from scaler.manager.state import ManagerOptions
     from scaler.manager.template import WorkerTemplate
+
+log = logging.getLogger("scaler")
 
 SHOWN = 20
 """How many workers a dry run names."""
@@ -58,6 +62,7 @@ def run_manager(name: str, options: Namespace) -> int:
         start_timeout_seconds=options.start_timeout_seconds,
         cost_tier=options.cost_tier,
     )
+    _warn_of_own_address(options)
     backend = load(options.type).make(options, template(options, told.name))
     if options.dry_run or options.sweep:
         try:
@@ -72,6 +77,16 @@ def _run(name: str, options: Namespace, told: ManagerOptions, backend: Backend) 
     from scaler.net.daemon import run_daemon
 
     return run_daemon(name, ManagerService(told, options.address, backend), options.event_loop)
+
+
+def _warn_of_own_address(options: Namespace) -> None:
+    """Workers that run elsewhere would not find the scheduler."""
+    address = options.worker_scheduler_address or options.address
+    if options.type != "baremetal_native" and is_loopback(address):
+        text = (
+            "workers on other machines cannot reach %s; say --worker-scheduler-address, with an address that they can"
+        )
+        log.warning(text, address)
 
 
 def manager_name(options: Namespace) -> str:

@@ -13,19 +13,20 @@ import time
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scaler.config import Option
 from scaler.errors import ConfigurationError, ExtraMissingError
 from scaler.manager.backend import Phase, Sighting, WorkerOrder
-from scaler.manager.template import WorkerTemplate
 from scaler.net.daemon import log
 
 MANAGER_TAG, WORKER_TAG, SLOTS_TAG = "scaler:worker-manager", "scaler:worker", "scaler:slots"
 POLL_SECONDS = 5.0
 SETTLE_SECONDS = 60.0
 """So long AWS may not show what it has started."""
+FULL_SECONDS = 30.0
+"""When AWS has nothing more to give, it is asked again after so long, and others are asked meanwhile."""
 CALLS_AT_ONCE = 4
 ATTEMPTS = 3
 """Of one request, within a few seconds."""
@@ -95,11 +96,17 @@ HINTS = {
     "LimitExceededException": _QUOTA,
 }
 """By what AWS or boto3 calls an error: what to do about it."""
+NO_CAPACITY = frozenset(code for code, hint in HINTS.items() if hint == _FULL)
+FULL = NO_CAPACITY | {code for code, hint in HINTS.items() if hint == _QUOTA}
 NOT_ALLOWED = frozenset(code for code, hint in HINTS.items() if hint == _RIGHTS)
 
 
 class AwsError(OSError):
     """AWS did not do what it was asked for, with reasons for people."""
+
+
+class NoCapacityError(AwsError):
+    """There is no room for another one at present."""
 
 
 class Session:
@@ -172,7 +179,7 @@ def requirements(text: str) -> list[str]:
 
 def check_limits(options: Namespace) -> None:
     """Raises ConfigurationError for a manager that could start any number, or whose name does not fit into a tag."""
-    if not options.max_task_concurrency and not options.max_workers:
+    if not options.max_task_concurrency and not options.max_workers and not options.sweep:
         raise ConfigurationError("say --max-task-concurrency or --max-workers: what is started costs money")
     name = options.worker_manager_id or ""
     if name and not re.fullmatch(rf"[\w.-]{{1,{LONGEST_NAME}}}", name, re.ASCII):
@@ -201,11 +208,6 @@ def check_network(session: Session, subnets: Sequence[str], groups: Sequence[str
 def tags(manager: str, order: WorkerOrder, further: Iterable[tuple[str, str]]) -> dict[str, str]:
     """What everything that is started for a worker is marked with."""
     return {**dict(further), MANAGER_TAG: manager, WORKER_TAG: order.name, SLOTS_TAG: str(order.slots)}
-
-
-def with_grace(template: WorkerTemplate, seconds: float) -> WorkerTemplate:
-    """Workers that are left so much time between SIGTERM and their end."""
-    return replace(template, options={**template.options, "grace_seconds": seconds})
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,20 +274,26 @@ class AwsWorkers:
         self._most = options.max_task_concurrency
         self._most_workers = options.max_workers
         self._given = options.slots_per_worker
+        self._only_sweeps = options.sweep
         self._known: dict[str, _Known] = {}
         """By the workers' names: those that there are."""
         self._to_end: set[str] = set()
         """Ids that could not be stopped so far."""
         self._warned: set[str] = set()
+        self._full_until = float("-inf")
         self._few = asyncio.Semaphore(CALLS_AT_ONCE)
 
     @property
     def most_slots(self) -> int:
-        """See Backend: there is no limit but the user's."""
+        """See Backend: the user's limit; what there is, when AWS has no more at the moment."""
+        if time.monotonic() < self._full_until:
+            return sum(known.slots for known in self._known.values())
         return int(self._most or self._most_workers * (self._given or self.worker_slots))
 
     async def prepare(self) -> None:
-        """See Backend."""
+        """See Backend. To end what is there nothing has to be there to start more."""
+        if self._only_sweeps:
+            return
         try:
             self.worker_slots = await asyncio.to_thread(self._place.prepare)
         except self._session.errors as error:
@@ -304,6 +312,8 @@ class AwsWorkers:
             try:
                 id = await asyncio.to_thread(self._place.start, order)
             except self._session.errors as error:
+                if code_of(error) in FULL or isinstance(error, NoCapacityError):
+                    self._full_until = time.monotonic() + FULL_SECONDS
                 story = f"no {self._place.noun} could be started: {self._session.explain(error)}"
                 return Sighting(order.name, Phase.ENDED, story=story)
         self._known[order.name] = _Known(id, order.slots, Phase.PENDING, time.monotonic())

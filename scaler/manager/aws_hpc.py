@@ -20,7 +20,6 @@ from scaler.manager.aws import (
     amount,
     check_limits,
     tags,
-    with_grace,
 )
 from scaler.manager.backend import Backend, Phase, WorkerOrder
 from scaler.manager.template import WorkerTemplate
@@ -54,7 +53,7 @@ def check(options: Namespace) -> None:
     check_limits(options)
     if not options.job_queue:
         raise ConfigurationError("--job-queue is missing: say into which queue of AWS Batch workers are put")
-    if not options.job_definition:
+    if not options.job_definition and not options.sweep:
         raise ConfigurationError("--job-definition is missing: say which job definition runs a worker")
 
 
@@ -72,7 +71,7 @@ class BatchJobs:
     def __init__(self, session: Session, options: Namespace, template: WorkerTemplate) -> None:
         self._batch = session.client("batch")
         self._options = options
-        self._template = with_grace(template, GRACE_SECONDS)
+        self._template = template.with_grace(GRACE_SECONDS)
         self._definition = ""
 
     # ---- once

@@ -16,6 +16,7 @@ from scaler.manager.aws import (
     MANAGER_TAG,
     AwsError,
     AwsWorkers,
+    NoCapacityError,
     Resource,
     Session,
     amount,
@@ -24,7 +25,6 @@ from scaler.manager.aws import (
     code_of,
     requirements,
     tags,
-    with_grace,
     words,
 )
 from scaler.manager.backend import Backend, Phase, WorkerOrder
@@ -70,6 +70,8 @@ OPTIONS = (
 def check(options: Namespace) -> None:
     """See scaler.manager.kinds.Kind."""
     check_limits(options)
+    if options.sweep:
+        return
     if not words(options.ecs_subnets):
         raise ConfigurationError("--ecs-subnets is missing: say in which subnets tasks run")
     if not options.ecs_task_definition and not options.ecs_task_image:
@@ -131,7 +133,7 @@ class EcsTasks:
         given = options.ecs_task_definition
         self._definition = self._describe(given) if given else self._register()
         stop_seconds = self._container.get("stopTimeout", DEFAULT_STOP_SECONDS)
-        self._template = with_grace(self._template, max(0, stop_seconds - MARGIN_SECONDS))
+        self._template = self._template.with_grace(max(0, stop_seconds - MARGIN_SECONDS))
         size = len(json.dumps(self._overrides(WorkerOrder(f"{self._template.manager}-{'0' * 20}", 1000))))
         if size > OVERRIDES_LIMIT:
             text = f"what a task is to be told has {size} characters, ECS takes {OVERRIDES_LIMIT}"
@@ -246,7 +248,10 @@ class EcsTasks:
             request["platformVersion"] = options.ecs_platform_version
         answer = self._ecs.run_task(**request)
         if not answer["tasks"]:
-            raise AwsError("RunTask: " + "; ".join(map(_failure, answer["failures"])))
+            text = "RunTask: " + "; ".join(map(_failure, answer["failures"]))
+            reasons = [failure.get("reason", "") for failure in answer["failures"]]
+            full = any(reason.startswith("RESOURCE") or "apacity" in reason for reason in reasons)
+            raise NoCapacityError(text) if full else AwsError(text)
         arn: str = answer["tasks"][0]["taskArn"]
         return arn
 

@@ -19,6 +19,7 @@ set -u
 : "${SCALER_ENVIRONMENT:=/opt/scaler-environment}" "${SCALER_COMMAND:=scaler.worker}"
 : "${SCALER_MOST_MINUTES:=0}" "${SCALER_POWER_OFF:=shutdown -h now}"
 worker=
+# shellcheck disable=SC2329 # Traps call these two.
 finish() {
     code=$?
     trap - EXIT
@@ -26,6 +27,7 @@ finish() {
     $SCALER_POWER_OFF
     exit "$code"
 }
+# shellcheck disable=SC2329
 pass_on() {
     if [ -n "$worker" ]; then kill -TERM "$worker" 2>/dev/null; else exit 143; fi
 }

@@ -15,6 +15,7 @@ KINDS = {
     "baremetal_native": "processes of this machine",
     "ssh": "hosts that ssh reaches",
     "slurm": "jobs of Slurm",
+    "kubernetes": "pods of Kubernetes",
     "orb_aws_ec2": "instances of Amazon EC2",
     "aws_raw_ecs": "tasks of Amazon ECS, on Fargate or instances",
     "aws_hpc": "jobs of AWS Batch",

@@ -14,8 +14,8 @@ from scaler.config import Option, boolean, seconds
 from scaler.errors import ConfigurationError
 from scaler.manager.aws import (
     ACCESS,
-    HINTS,
     MANAGER_TAG,
+    NO_CAPACITY,
     NOT_ALLOWED,
     AwsWorkers,
     Resource,
@@ -25,7 +25,6 @@ from scaler.manager.aws import (
     code_of,
     requirements,
     tags,
-    with_grace,
     words,
 )
 from scaler.manager.backend import Backend, Phase, WorkerOrder
@@ -36,7 +35,6 @@ AT_ONCE = 100
 """Instances that one request ends."""
 SPOT_GRACE_SECONDS = 100.0
 """Of the two minutes between notice and end, what remains when the notice has been seen."""
-NO_CAPACITY = frozenset(code for code, hint in HINTS.items() if hint == HINTS["InsufficientInstanceCapacity"])
 TAKEN = "marked-for-termination", "marked-for-stop", "marked-for-hibernation"
 """What spot requests are called whose instance will be taken away within two minutes."""
 
@@ -64,6 +62,8 @@ OPTIONS = (
 def check(options: Namespace) -> None:
     """See scaler.manager.kinds.Kind."""
     check_limits(options)
+    if options.sweep:
+        return
     if not options.image_id:
         raise ConfigurationError("--image-id is missing: say which AMI the instances are to have")
     if not options.instance_type:
@@ -96,7 +96,7 @@ class Ec2Instances:
         self._session = session
         self._ec2 = session.client("ec2")
         self._options = options
-        self._template = with_grace(template, SPOT_GRACE_SECONDS) if options.spot else template
+        self._template = template.with_grace(SPOT_GRACE_SECONDS) if options.spot else template
         self._setup = setup
         self._subnets = words(options.subnet_id)
         self._groups = words(options.security_group_ids)

@@ -112,6 +112,41 @@ def file(tmp_path):
             "--hosts: 'a=x' is no host; write host, user@host, or host=8",
         ),
         (f"scaler_worker_manager ssh {HERE} --hosts a=1 b a", "--hosts: a is there twice"),
+        (
+            f"scaler_worker_manager aws_raw_ecs {HERE}",
+            "say --max-task-concurrency or --max-workers: what is started costs",
+        ),
+        (f"scaler_worker_manager aws_raw_ecs {HERE} -mw 1", "--ecs-subnets is missing"),
+        (
+            f"scaler_worker_manager aws_raw_ecs {HERE} -mw 1 --ecs-subnets s",
+            "say --ecs-task-definition, or --ecs-task-im",
+        ),
+        (
+            f"scaler_worker_manager aws_raw_ecs {HERE} -mw 1 --ecs-subnets s --ecs-task-image i --ecs-task-definition d",
+            "--ecs-task-definition says which image",
+        ),
+        (
+            f"scaler_worker_manager aws_raw_ecs {HERE} -mw 1 --ecs-subnets s --ecs-task-image i --ecs-python-version 3.12",
+            "--ecs-python-version needs --ecs-python-requirements",
+        ),
+        (f"scaler_worker_manager aws_raw_ecs {HERE} --ecs-task-cpu 0", "--ecs-task-cpu: '0' is no number above 0"),
+        (
+            f"scaler_worker_manager aws_raw_ecs {HERE} --ecs-launch-type moon",
+            "--ecs-launch-type: 'moon' is none of FARG",
+        ),
+        (f"scaler_worker_manager orb_aws_ec2 {HERE} -mw 1", "--image-id is missing"),
+        (f"scaler_worker_manager orb_aws_ec2 {HERE} -mw 1 --image-id ami-1", "--instance-type is missing"),
+        (f"scaler_worker_manager orb_aws_ec2 {HERE} -mw 1 -wmi a/b", "--worker-manager-id: 'a/b' is no name for AWS"),
+        (f"scaler_worker_manager orb_aws_ec2 {HERE} --aws-tags a", "--aws-tags: 'a' is no tag; write key=value"),
+        (f"scaler_worker_manager orb_aws_ec2 {HERE} --aws-tags scaler:x=1", "--aws-tags: 'scaler:x=1' is no tag"),
+        (f"scaler_worker_manager orb_aws_ec2 {HERE} -mw 1 --aws-tags a=1 a=2", "--aws-tags: a is there twice"),
+        (
+            f"scaler_worker_manager orb_aws_ec2 {HERE} -mw 1 --aws-access-key-id x",
+            "--aws-access-key-id and --aws-secret",
+        ),
+        (f"scaler_worker_manager aws_hpc {HERE} -mw 1", "--job-queue is missing"),
+        (f"scaler_worker_manager aws_hpc {HERE} -mw 1 --job-queue q", "--job-definition is missing"),
+        (f"scaler_worker_manager aws_hpc {HERE} --image-id x", "unknown argument --image-id"),
         (f"scaler_worker_manager baremetal_native {HERE} --sweep", "--sweep needs --worker-manager-id"),
         ("scaler /no/such.toml", "cannot read /no/such.toml: No such file or directory"),
         ("scaler a.toml -c b.toml", "one file is enough"),
@@ -168,6 +203,53 @@ def test_a_file_need_not_say_an_address_twice(file):
     assert str(parts[1].options.object_storage_address) == STORAGE
     assert [str(part.options.address) for part in parts[2:]] == [HERE, "tcp://127.0.0.1:1"]
     assert parts[3].options.max_task_concurrency == 3
+
+
+OF_KINDS = {
+    "ssh": {"hosts": (["a=1", "b"], (("a", 1), ("b", 0))), "slots_per_host": ("3", 3)},
+    "aws_raw_ecs": {
+        "ecs_subnets": (["s-1,s-2"], ("s-1,s-2",)),
+        "ecs_task_image": ("image", "image"),
+        "ecs_task_cpu": ("0.5", 0.5),
+        "ecs_launch_type": ("fargate_spot", "FARGATE_SPOT"),
+        "ecs_python_requirements": ("a;b", "a;b"),
+    },
+    "orb_aws_ec2": {
+        "image_id": ("ami-1", "ami-1"),
+        "instance_type": ("c5.large", "c5.large"),
+        "security_group_ids": (["sg-1"], ("sg-1",)),
+        "aws_tags": (["team=blue"], (("team", "blue"),)),
+        "max_instance_hours": ("1.5", 1.5),
+    },
+    "aws_hpc": {"job_queue": ("q", "q"), "job_definition": ("d:1", "d:1"), "job_timeout_minutes": ("60", 60)},
+}
+
+
+@pytest.mark.parametrize("way", ["flags", "environment", "file"])
+@pytest.mark.parametrize("kind", OF_KINDS)
+def test_what_only_one_kind_has_can_be_said_in_every_way(kind, way, file, monkeypatch):
+    argv, table = [kind, HERE], [f"type = '{kind}'", f"address = '{HERE}'"]
+    for name, (text, _) in OF_KINDS[kind].items():
+        words = text if isinstance(text, list) else [text]
+        if way == "flags":
+            argv += ["--" + name.replace("_", "-"), *words]
+        elif way == "environment" and len(words) == 1:
+            monkeypatch.setenv(f"SCALER_WORKER_MANAGER_{name}".upper(), words[0])
+        else:
+            table.append(f"{name} = {text!r}")
+    read = worker_manager.COMMAND._parse([*argv, "-c", file("[[worker_manager]]\n" + "\n".join(table))])
+    assert {name: getattr(read, name) for name in OF_KINDS[kind]} == {
+        n: value for n, (_, value) in OF_KINDS[kind].items()
+    }
+
+
+def test_workers_elsewhere_cannot_reach_this_machine_by_its_own_name_for_itself(capsys):
+    argv = ["-mw", "1", "--image-id", "i", "--instance-type", "t", "--aws-region", "r", "--aws-endpoint-url", HERE]
+    said = []
+    for address in (HERE, "tcp://10.0.0.1:8516"):
+        worker_manager.main(["orb_aws_ec2", address, *argv, "--dry-run"])
+        said.append(f"workers on other machines cannot reach {HERE}; say --worker-sch" in capsys.readouterr().out)
+    assert said == [True, False]
 
 
 def test_worker_managers_alone(file):

@@ -67,7 +67,7 @@ def cluster(start, free_addresses, aws, tmp_path: Path):
     """Starts a scheduler, a storage, and a manager with these settings; returns the address."""
     aws.reset(batch={"use_docker": False})
 
-    def run(kind: str, **settings: Any) -> str:
+    def run(kind: str, idle_seconds: float = 0.5, **settings: Any) -> str:
         address, storage = free_addresses
         told = "\n".join(f"{name} = {value!r}" for name, value in settings.items())
         file = tmp_path / "cluster.toml"
@@ -77,7 +77,7 @@ def cluster(start, free_addresses, aws, tmp_path: Path):
             address = "{storage}"
             [scheduler]
             address = "{address}"
-            policy_content = "scaling=vanilla; idle_seconds=0.5"
+            policy_content = "scaling=vanilla; idle_seconds={idle_seconds}"
             [[worker_manager]]
             type = "{kind}"
             worker_manager_id = "ann"
@@ -96,11 +96,30 @@ def cluster(start, free_addresses, aws, tmp_path: Path):
     return run
 
 
-def work(where: str, n: int) -> int:  # By value: the workers stand elsewhere.
+def mark(where: str, n: int) -> int:  # By value: the workers stand elsewhere.
     with open(f"{where}/{n}", "a") as file:  # noqa: PTH123
         file.write("x")
     time.sleep(0.1)
     return os.getpid()
+
+
+class Busy:
+    """A client whose tasks leave a mark each time that they run."""
+
+    def __init__(self, client: Client, where: Path) -> None:
+        self._client, self._where = client, where
+        self._tasks = 0
+        self._pids: set[int] = set()
+
+    def work(self) -> int:
+        """Run some tasks; returns how many executors have run any so far."""
+        futures = [self._client.submit(mark, str(self._where), self._tasks + n) for n in range(20)]
+        self._tasks += 20
+        self._pids.update(future.result(20) for future in futures)
+        return len(self._pids)
+
+    def each_ran_once(self) -> bool:
+        return {(self._where / str(n)).read_text() for n in range(self._tasks)} == {"x"}
 
 
 def test_ecs_tasks_work(cluster, aws, tmp_path):
@@ -127,9 +146,9 @@ def test_ecs_tasks_work(cluster, aws, tmp_path):
     machines = Machines(pending, lambda arn: ecs.stop_task(cluster="scaler-cluster", task=arn))
     try:
         with Client(address, timeout_seconds=20) as client:
-            pids = client.map(work, [str(tmp_path)] * 20, range(20))
-        assert len(set(pids)) == 2
-        assert [(tmp_path / str(n)).read_text() for n in range(20)] == ["x"] * 20
+            busy = Busy(client, tmp_path)
+            wait_until(lambda: busy.work() == 2, "two of them work")
+        assert busy.each_ran_once()
         wait_until(lambda: all(p.poll() == 0 for p in machines.processes.values()), "idle workers leave, and end")
         assert aws.asked.count("RunTask") == 2
     finally:
@@ -156,8 +175,9 @@ def test_batch_jobs_work(cluster, aws, tmp_path):
     machines = Machines(pending, ended)
     try:
         with Client(address, timeout_seconds=20) as client:
-            pids = client.map(work, [str(tmp_path)] * 20, range(20))
-        assert len(set(pids)) == 2
+            busy = Busy(client, tmp_path)
+            wait_until(lambda: busy.work() == 2, "two of them work")
+        assert busy.each_ran_once()
         wait_until(lambda: all(p.poll() == 0 for p in machines.processes.values()), "idle workers leave, and end")
         assert aws.asked.count("submitjob") == 2
     finally:
@@ -165,16 +185,18 @@ def test_batch_jobs_work(cluster, aws, tmp_path):
 
 
 class Metadata(BaseHTTPRequestHandler):
-    """Of an instance that will be taken away."""
+    """Of an instance that will be taken away once that is ``announced``."""
+
+    announced = threading.Event()
 
     def do_PUT(self) -> None:
-        self._answer("token")
+        self._answer(200, "token")
 
     def do_GET(self) -> None:
-        self._answer('{"action": "terminate"}')
+        self._answer(*(200, '{"action": "terminate"}') if self.announced.is_set() else (404, ""))
 
-    def _answer(self, text: str) -> None:
-        self.send_response(200)
+    def _answer(self, status: int, text: str) -> None:
+        self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text.encode())
@@ -206,6 +228,7 @@ def test_ec2_instances_work_and_what_is_taken_away_loses_nothing(cluster, aws, t
 
     address = cluster(
         "orb_aws_ec2",
+        idle_seconds=10,
         image_id=image,
         instance_type="c5.xlarge",
         spot="yes",
@@ -214,20 +237,17 @@ def test_ec2_instances_work_and_what_is_taken_away_loses_nothing(cluster, aws, t
     )
     unlucky: list[str] = []
     machines = Machines(pending, lambda id: ec2.terminate_instances(InstanceIds=[id]))
-    serving_metadata = threading.Thread(target=metadata.serve_forever)
+    threading.Thread(target=metadata.serve_forever).start()
     try:
         with Client(address, timeout_seconds=20) as client:
-            futures = [client.submit(work, str(tmp_path), n) for n in range(60)]
-            futures[0].result(20)
-            # What it asked before got no answer.
-            serving_metadata.start()
-            pids = [future.result(60) for future in futures]
-        assert len(set(pids)) == 3
+            busy = Busy(client, tmp_path)
+            wait_until(lambda: busy.work() == 2, "two instances work")
+            Metadata.announced.set()
+            wait_until(lambda: busy.work() == 3, "another one works in the place of the first", 30)
         assert machines.processes[unlucky[0]].wait(20) == 0
-        assert [(tmp_path / str(n)).read_text() for n in range(60)] == ["x"] * 60
+        assert busy.each_ran_once()
         assert aws.asked.count("RunInstances") == 4, "one of them a rehearsal"
     finally:
         machines.close()
-        if serving_metadata.is_alive():
-            metadata.shutdown()
+        metadata.shutdown()
         metadata.server_close()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from moto.batch.models import batch_backends
 
+from scaler.cli import worker_manager
 from scaler.config import WORKER_ORDER
 from scaler.errors import ConfigurationError
 from scaler.manager import aws as shared
@@ -185,3 +186,16 @@ def test_orders_that_are_too_long_are_refused_at_the_start(aws, queue):
     told = options_of("aws_hpc", job_queue=queue, job_definition="worker")
     with pytest.raises(ConfigurationError, match="AWS Batch takes 8192; shorten --preload"):
         run(make(told, long).prepare)
+
+
+def test_a_sweep_needs_nothing_but_name_and_queue(aws, queue, capsys):
+    async def leave_one() -> None:
+        one = backend(queue)
+        await one.prepare()
+        await one.start(ORDERS)
+        become("RUNNING", "ann-1")
+
+    run(leave_one)
+    assert worker_manager.main(["aws_hpc", "tcp://127.0.0.1:1", "-wmi", "ann", "--sweep", "--job-queue", queue]) == 0
+    assert "1 workers of ann ended" in capsys.readouterr().out
+    assert aws.asked.count("terminatejob") == 1

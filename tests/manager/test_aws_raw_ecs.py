@@ -146,6 +146,7 @@ def test_want_of_capacity_is_told_and_harms_no_other(aws, subnet):
         await one.prepare()
         seen = await one.start(ORDERS)
         assert sorted(sighting.phase.value for sighting in seen) == ["ended", "pending"]
+        assert one.most_slots in (2, 4), "what there is, so that others are asked for more"
         (failed,) = [sighting for sighting in seen if sighting.phase == Phase.ENDED]
         assert failed.story == (
             "no task could be started: aws_raw_ecs in us-east-1: RunTask: Capacity is unavailable at this time; AWS has no"
@@ -306,9 +307,10 @@ def test_dry_run_and_sweep(aws, subnet, capsys):
     assert shown.count("would start: a task on FARGATE in scaler-cluster of scaler-worker-") == 3
     assert "there already: task " in shown
     assert aws.asked.count("RunTask") == 1
-    assert worker_manager.main([*argv, "--sweep"]) == 0
+    sweep = ["aws_raw_ecs", "tcp://127.0.0.1:1", "-wmi", "ann", "-ll", "ERROR", "--sweep"]
+    assert worker_manager.main(sweep) == 0
     assert "1 workers of ann ended" in capsys.readouterr().out
     assert [task["desiredStatus"] for task in tasks(aws)] == ["STOPPED"]
     aws.fail("ListTasks", "AccessDeniedException", "no")
-    assert worker_manager.main([*argv, "--sweep"]) == 1
+    assert worker_manager.main(sweep) == 1
     assert "cannot see or end workers: aws_raw_ecs in us-east-1: ListTasks: AccessDenied" in capsys.readouterr().out

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import time
 from typing import Any
 
 import pytest
 
+from scaler.cli import worker_manager
 from scaler.config import WORKER_ORDER
 from scaler.errors import ConfigurationError
 from scaler.manager import aws as shared
@@ -170,6 +172,24 @@ def test_what_goes_wrong_with_one_is_told_and_harms_no_other(aws, image, code, s
     run(work)
 
 
+def test_a_full_region_is_offered_no_more_than_there_is_for_a_while(aws, image, monkeypatch):
+    """So that the scheduler asks others."""
+
+    async def work() -> None:
+        one = backend(image)
+        await one.prepare()
+        await one.start(ORDERS[:1])
+        assert one.most_slots == 32
+        aws.fail("RunInstances", "VcpuLimitExceeded")
+        await one.start(ORDERS[1:])
+        assert one.most_slots == 4
+        clock = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + shared.FULL_SECONDS)
+        assert one.most_slots == 32
+
+    run(work)
+
+
 def test_a_spot_instance_whose_end_is_announced_is_leaving(aws, image):
     async def work() -> None:
         one = backend(image, spot=True)
@@ -253,3 +273,17 @@ def test_user_data_that_is_too_long_is_refused_at_the_start(aws, image, tmp_path
     (tmp_path / "setup.sh").write_text("#" * 17000)
     with pytest.raises(ConfigurationError, match="EC2 takes 16384; shorten --instance-setup"):
         run(backend(image, instance_setup=str(tmp_path / "setup.sh")).prepare)
+
+
+def test_a_sweep_needs_nothing_but_the_name(aws, image, capsys):
+    async def leave_some() -> None:
+        for manager in ("ann", "ben"):
+            one = backend(image, manager)
+            await one.prepare()
+            await one.start([WorkerOrder(f"{manager}-1", 4)])
+
+    run(leave_some)
+    for said in ("1 workers of ann ended", "0 workers of ann ended"):
+        assert worker_manager.main(["orb_aws_ec2", "tcp://127.0.0.1:1", "-wmi", "ann", "--sweep"]) == 0
+        assert said in capsys.readouterr().out
+    assert sorted(instance["State"]["Name"] for instance in instances(aws)) == ["running", "terminated"]

@@ -31,6 +31,8 @@ class Site:
         """The chance that a worker cannot be started."""
         self.pending: dict[str, WorkerOrder] = {}
         self.workers: dict[str, WorkerNode] = {}
+        self.taken: set[str] = set()
+        """Those whose machine will be taken away."""
         self.most_slots = 0
         """The most there ever were at a time, pending and ending ones included."""
 
@@ -53,7 +55,7 @@ class Site:
         if self.pending.pop(name, None) is None and name in self.workers:
             worker = self.workers[name]
             if worker.alive:
-                worker.state.leave("its manager stops it")
+                worker.state.asked_to_end("its manager stops it", self.clock.now)
                 worker.wake()
 
     def look(self) -> list[Sighting]:
@@ -61,7 +63,7 @@ class Site:
         seen = [Sighting(name, Phase.PENDING, order.slots) for name, order in self.pending.items()]
         for name, worker in list(self.workers.items()):
             if worker.alive:
-                seen.append(Sighting(name, Phase.RUNNING, worker.state.options.slots))
+                seen.append(Sighting(name, Phase.RUNNING, worker.state.options.slots, leaving=name in self.taken))
             else:
                 del self.workers[name]
                 seen.append(Sighting(name, Phase.ENDED, story=f"{name} ended", orderly=worker.orderly))

@@ -145,6 +145,17 @@ class Cluster:
         """A worker's host is gone; later there is another one like it."""
         self._end_worker(orderly=False)
 
+    def take_machine(self) -> None:
+        """The machine of a worker is taken away: its manager can see that before, if it looks in time."""
+        living = [(m.site, name) for m in self.managers for name, worker in m.site.workers.items() if worker.alive]
+        if not living:
+            return
+        site, name = self.clock.random.choice(living)
+        worker = site.workers[name]
+        site.taken.add(name)
+        self.books.disturbances += 1
+        self.clock.after(self.clock.random.random() * 4, lambda: worker.kill() if worker.alive else None)
+
     def dismiss_worker(self) -> None:
         """A worker leaves in order; later there is another one like it."""
         self._end_worker(orderly=True)

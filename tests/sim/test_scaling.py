@@ -93,6 +93,7 @@ def test_whatever_happens_nothing_is_lost(chunk: int) -> None:
             cluster.restart_manager,
             cluster.restart_scheduler,
             cluster.kill_worker,
+            cluster.take_machine,
             cluster.lose_link,
             cluster.freeze_link,
         )
@@ -103,6 +104,23 @@ def test_whatever_happens_nothing_is_lost(chunk: int) -> None:
         cluster.finish(FAULT_SECONDS)
         for manager in cluster.managers:
             manager.check_limits()
+
+
+def test_a_machine_that_is_taken_away_is_left_before() -> None:
+    """What its worker has begun ends there, what it has not begun runs elsewhere, and nothing runs twice."""
+    cluster = Cluster(1, Quality(0.001, 0.0), policy=Policy(idle_seconds=IDLE_SECONDS))
+    manager, user, clock = cluster.add_manager("spot", 4, 2), cluster.add_user(), cluster.clock
+    clock.run(0.2)
+    user.submit(*(user.job(Kind.PLAIN, 1.0) for _ in range(12)))
+    assert clock.run(clock.now + 5, lambda: len(cluster.executors) == 4 and all(e.run for e in cluster.executors))
+    first, *_ = manager.site.workers
+    lost = manager.site.workers[first]
+    manager.site.taken.add(first)
+    assert clock.run(clock.now + 5, lambda: not lost.alive) and lost.orderly
+    assert clock.run(clock.now + 30, lambda: not cluster.books.missing)
+    assert all(len(runs) == 1 for runs in cluster.books.runs.values())
+    assert len(set(manager.state.names) - {first}) == 2
+    assert not manager.state.snapshot()["failures"]
 
 
 def test_two_managers_are_filled_in_order_and_drained_in_reverse() -> None:
