@@ -120,7 +120,8 @@ class KubernetesWorkers:
     @property
     def most_slots(self) -> int:
         """See Backend: what the limits allow; whether there is room for it Kubernetes knows when it is asked for."""
-        return self._options.max_task_concurrency or self._options.max_workers * self.worker_slots
+        most: int = self._options.max_task_concurrency or self._options.max_workers * self.worker_slots
+        return most
 
     def describe(self, order: WorkerOrder) -> str:
         """See Backend."""
@@ -209,7 +210,8 @@ class KubernetesWorkers:
             "annotations": {WORKER_LABEL: order.name, SLOTS_LABEL: str(order.slots)},
         }
         ours = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-        return merged(self._pod_template, ours)
+        pod: dict[str, Any] = merged(self._pod_template, ours)
+        return pod
 
     def _sighting(self, pod: Mapping[str, Any]) -> Sighting:
         status, name = pod["status"], _worker_of(pod)

@@ -222,6 +222,12 @@ OF_KINDS = {
         "max_instance_hours": ("1.5", 1.5),
     },
     "aws_hpc": {"job_queue": ("q", "q"), "job_definition": ("d:1", "d:1"), "job_timeout_minutes": ("60", 60)},
+    "slurm": {"partition": ("batch", "batch"), "cpus_per_slot": ("2", 2), "grace_seconds": ("5", 5.0)},
+    "kubernetes": {
+        "image": ("scaler:1", "scaler:1"),
+        "cpu_per_slot": ("500m", "500m"),
+        "node_selector": (["disk=fast"], (("disk", "fast"),)),
+    },
 }
 
 
@@ -237,7 +243,7 @@ def test_what_only_one_kind_has_can_be_said_in_every_way(kind, way, file, monkey
             monkeypatch.setenv(f"SCALER_WORKER_MANAGER_{name}".upper(), words[0])
         else:
             table.append(f"{name} = {text!r}")
-    read = worker_manager.COMMAND._parse([*argv, "-c", file("[[worker_manager]]\n" + "\n".join(table))])
+    read = worker_manager.COMMAND.parse([*argv, "-c", file("[[worker_manager]]\n" + "\n".join(table))])
     assert {name: getattr(read, name) for name in OF_KINDS[kind]} == {
         n: value for n, (_, value) in OF_KINDS[kind].items()
     }
