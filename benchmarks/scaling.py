@@ -1,16 +1,25 @@
 """How far scaling policies are from ideal: what slots cost, and how long tasks wait, under loads of different shape.
 
-``python -m benchmarks.scaling`` prints a table. The states are the real ones, the time is simulated (tests/sim). Ideal would be
-to pay for no more slot-seconds than tasks run (cost 1.0), and to let no task wait.
+``python -m benchmarks.scaling`` prints a table, ``python -m benchmarks.scaling FILE...`` one for recorded loads of your own. The
+states are the real ones, the time is simulated (tests/sim). Ideal would be to pay for no more slot-seconds than tasks run (cost
+1.0), and to let no task wait.
+
+A recorded load is a CSV file with a line for each task: when it was ``submitted``, in seconds from the first one, and how many
+``seconds`` it ran. Those in ``loads/`` are the tests of this project, each a task of its own, all at once; and a search for the best
+parameters of a classifier (scikit-learn's HalvingGridSearchCV, digits, random forests): five rounds of fewer and longer tasks,
+each submitted when the one before had ended on 16 slots.
 """
 
 from __future__ import annotations
 
+import csv
 import math
 import random
 import statistics
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from scaler.scheduler.policy import Policy
 from scaler.scheduler.scaling.waterfall import UNLIMITED, Rule
@@ -51,7 +60,25 @@ def skewed(tasks: int = 200) -> Load:
     return [(0.0, min(60.0, chance.lognormvariate(-0.5, 1.5))) for _ in range(tasks)]
 
 
-LOADS = {"bursts": bursts(), "diurnal": diurnal(), "skewed": skewed(), "bursts, workers lost": bursts()}
+def recorded(path: Path) -> Load:
+    """What a file tells. Raises ValueError that says where it is no recorded load."""
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file)
+        try:
+            return [(float(row["submitted"]), float(row["seconds"])) for row in rows]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}, line {rows.line_num}: not of the form submitted,seconds: {error}") from None
+
+
+RECORDED = Path(__file__).with_name("loads")
+LOADS = {
+    "bursts": bursts,
+    "diurnal": diurnal,
+    "skewed": skewed,
+    "bursts, workers lost": bursts,
+    "recorded: tests": lambda: recorded(RECORDED / "tests.csv"),
+    "recorded: search": lambda: recorded(RECORDED / "search.csv"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +130,10 @@ def _losses(every: float, until: float) -> Iterator[float]:
 
 def main() -> None:
     """Print the table."""
+    given = {path: lambda path=path: recorded(Path(path)) for path in sys.argv[1:]}
     print("| load | policy | cost | mean wait, s | worst wait, s |\n|---|---|---|---|---|")
-    for load_name, load in LOADS.items():
+    for load_name, make in (given or LOADS).items():
+        load = make()
         for name, policy in POLICIES.items():
             found = measure(policy, load, 7.0 if "lost" in load_name else 0.0)
             print(f"| {load_name} | {name} | {found.cost:.2f} | {found.mean_wait:.1f} | {found.worst_wait:.1f} |")

@@ -32,6 +32,14 @@ def test_growth_has_a_figure_for_each_size():
     assert all(len(values) == 2 for sizes in found.values() for values in sizes.values())
 
 
+def test_recorded_loads_are_read_and_what_is_none_is_told(tmp_path):
+    assert len(scaling.recorded(scaling.RECORDED / "search.csv")) == 725
+    file = tmp_path / "load.csv"
+    file.write_text("submitted,seconds\n0,1\n1,soon\n")
+    with pytest.raises(ValueError, match=r"load.csv, line 3: not of the form"):
+        scaling.recorded(file)
+
+
 def test_scaling_costs_more_than_the_work_and_less_than_slots_all_the_time():
     load = scaling.bursts(2, 20)
     found = {name: scaling.measure(policy, load) for name, policy in scaling.POLICIES.items()}
