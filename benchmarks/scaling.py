@@ -5,9 +5,9 @@ states are the real ones, the time is simulated (tests/sim). Ideal would be to p
 1.0), and to let no task wait.
 
 A recorded load is a CSV file with a line for each task: when it was ``submitted``, in seconds from the first one, and how many
-``seconds`` it ran. Those in ``loads/`` are the tests of this project, each a task of its own, all at once; and a search for the best
-parameters of a classifier (scikit-learn's HalvingGridSearchCV, digits, random forests): five rounds of fewer and longer tasks,
-each submitted when the one before had ended on 16 slots.
+``seconds`` it ran. Those in ``loads/`` are the tests of this project, each a task of its own, all at once; and a search for
+the best parameters of a classifier (scikit-learn's HalvingGridSearchCV, digits, random forests): five rounds of fewer and
+longer tasks, each submitted when the one before had ended on 16 slots.
 """
 
 from __future__ import annotations
