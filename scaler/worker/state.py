@@ -73,6 +73,8 @@ class WorkerState:
         """Told by the service."""
         self.vitals: Callable[[], tuple[float, int, int]] = lambda: (0.0, 0, 0)
         """Processor use in percent, resident bytes, free bytes on the host: measured by the service."""
+        self.executor_vitals: Callable[[int], tuple[int, float, int]] = lambda executor: (0, 0.0, 0)
+        """Of an executor by its number, as measured when ``vitals`` was asked last: pid, processor use in percent, resident bytes."""
         self._out = Outbox()
         self._scheduler: int | None = None
         self._executors = Executors(options.slots, self._out, options.preload)
@@ -296,7 +298,8 @@ class WorkerState:
     def _heartbeat(self, now: float) -> None:
         cpu, resident, free = self.vitals()
         queued, running = self._executors.queued, self._executors.running
-        self._send(WorkerHeartbeat(int(now * 1e6), cpu, resident, free, queued, running, self._round_trip_us))
+        executors = self._executors.facts(now, self.executor_vitals)
+        self._send(WorkerHeartbeat(int(now * 1e6), cpu, resident, free, queued, running, self._round_trip_us, executors))
 
     # ---- to the scheduler
 
