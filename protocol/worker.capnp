@@ -121,6 +121,8 @@ struct ExecutorFacts {
 struct WorkerHeartbeatEcho {
   # The answer to WorkerHeartbeat.
   sentMicroseconds @0 :UInt64;
+  againMilliseconds @1 :UInt32;
+  # Somebody looks: the next heartbeat should come after this time, if that is sooner. 0: no hurry.
 }
 
 struct DefineForWorker {

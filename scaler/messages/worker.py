@@ -65,6 +65,7 @@ class WorkerHeartbeat:
 @dataclass(slots=True)
 class WorkerHeartbeatEcho:
     sent_microseconds: int
+    again_milliseconds: int = 0
 
 
 @dataclass(slots=True)

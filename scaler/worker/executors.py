@@ -217,7 +217,9 @@ class Executors:
                 if len(task.item_ends) or task.base:
                     self.reports.deaths.append((task.id, task.attempt, text, executor.item(position, task), status))
                 else:
-                    self.reports.done.append((task.id, task.attempt, status, text.encode(), 0, 0, 0, 1, b"", executor.slot))
+                    self.reports.done.append(
+                        (task.id, task.attempt, status, text.encode(), 0, 0, 0, 1, b"", executor.slot)
+                    )
             elif position == running and executor.killed_for is None:
                 died = executor.item(position, task)
                 self.reports.deaths.append((task.id, task.attempt, story, died, ResultStatus.crashed))

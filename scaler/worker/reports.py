@@ -30,7 +30,9 @@ class Reports:
         """All that ended since the last time, as reports."""
         done, self.done = self.done, []
         for first, last in runs([len(entry[3]) + 4 * entry[7] for entry in done]) if done else ():
-            ids, attempts, statuses, payloads, wall, cpu, peak, counts, ends, slots = zip(*done[first:last], strict=True)
+            ids, attempts, statuses, payloads, wall, cpu, peak, counts, ends, slots = zip(
+                *done[first:last], strict=True
+            )
             results = Results(
                 array("Q", ids),
                 array("I", attempts),
