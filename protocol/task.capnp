@@ -130,6 +130,8 @@ struct Results {
   itemEnds @8 :List(Data);
   # An entry for each task: empty for one item or none with a result; else a u32 column of where the result of each item
   # ends in the payload, which holds them one after the other. Empty list: no entry has several results.
+  slots @9 :Data;
+  # u32 column, from a worker, for monitors: the slot of the executor that ran it, 2^32 - 1 for none. Empty: not known.
 }
 
 struct Inputs {

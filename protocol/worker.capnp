@@ -81,11 +81,46 @@ struct WorkerHeartbeat {
   running @5 :UInt32;
   roundTripMicroseconds @6 :UInt64;
   # From the echo before this one; 0 at first.
+  executors @7 :List(ExecutorFacts);
+  # All of them, by slot.
+}
+
+enum ExecutorState {
+  # What an executor does.
+  unspecified @0;
+  starting @1;
+  # It cannot have tasks yet.
+  idle @2;
+  running @3;
+  ending @4;
+  # It is being stopped, for the sake of its task or because it is not needed.
+}
+
+struct ExecutorFacts {
+  # One executor of a worker, for monitors.
+  slot @0 :UInt32;
+  # From 0, below RegisterWorker.slots unless slots are lent. One that replaces another has its slot.
+  pid @1 :UInt32;
+  # 0 before it has started.
+  state @2 :ExecutorState;
+  task @3 :UInt64;
+  # Id of the task or range that runs; 0 for none.
+  functionName @4 :Text;
+  # Of that task.
+  runningMicroseconds @5 :UInt64;
+  # For how long it has run; of a range since its present item began.
+  queued @6 :UInt32;
+  # Tasks that it has ahead of time.
+  cpuPercent @7 :Float32;
+  # Since the heartbeat before.
+  residentBytes @8 :UInt64;
 }
 
 struct WorkerHeartbeatEcho {
   # The answer to WorkerHeartbeat.
   sentMicroseconds @0 :UInt64;
+  againMilliseconds @1 :UInt32;
+  # Somebody looks: the next heartbeat should come after this time, if that is sooner. 0: no hurry.
 }
 
 struct DefineForWorker {

@@ -86,5 +86,6 @@ cdef class ReadyQueues:
     cdef void _append(self, uint32_t bucket, uint32_t task, int64_t arrival) noexcept
     cdef void _unlink(self, uint32_t task) noexcept
 
+    cdef size_t _better(self, uint32_t root, const Bucket* than) noexcept
     cdef int _check_tree(self, uint32_t root, uint32_t owner, list found) except -1
     cdef size_t _check_bucket(self, uint32_t bucket) except? 0

@@ -40,6 +40,8 @@ class ReadyQueues:
     def remove(self, tasks: Buffer) -> int:
         """Take these tasks out wherever they are, give up places kept for them; returns how many were queued."""
     def __contains__(self, task: int, /) -> bool: ...
+    def ahead(self, task: int) -> int:
+        """How many tasks of its class go before a queued one; walks over all of them. Raises ValueError for one not queued."""
     def classes(self) -> array[int]:
         """The classes that have tasks, best head first: higher priority, then earlier arrival (u32 column)."""
     def check(self) -> None: ...

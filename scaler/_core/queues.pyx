@@ -364,6 +364,37 @@ cdef class ReadyQueues:
             free(heads)
         return out
 
+    cdef size_t _better(self, uint32_t root, const Bucket* than) noexcept:
+        """How many tasks of a tree stand in buckets that go before this one."""
+        cdef size_t n = 0
+        cdef uint32_t task
+        while root != NONE:
+            if not worse(&self._buckets[root], than.priority, than.since) and &self._buckets[root] != than:
+                task = self._buckets[root].head
+                while task != NONE:
+                    n += 1
+                    task = self._nodes[task].next
+                n += self._better(self._buckets[root].right, than)
+                root = self._buckets[root].left
+            else:
+                root = self._buckets[root].right
+        return n
+
+    def ahead(self, uint32_t task):
+        """How many tasks of its class go before a queued one."""
+        cdef const Bucket* bucket
+        cdef size_t n
+        cdef uint32_t before
+        if task not in self:
+            raise ValueError(f"task {task} is not queued")
+        bucket = &self._buckets[self._nodes[task].bucket]
+        n = self._better(self._lines[bucket.owner].root, bucket)
+        before = self._nodes[task].prev
+        while before != NONE:
+            n += 1
+            before = self._nodes[before].prev
+        return n
+
     # Checks.
 
     cdef int _check_tree(self, uint32_t root, uint32_t owner, list found) except -1:

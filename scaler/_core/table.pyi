@@ -41,3 +41,6 @@ def split_ids(ids: Buffer) -> array[int]:
 
 def same_high(ids: Buffer) -> int:
     """The bits above the low 40 if they are the same in all of a u64 column that is not empty; -1 otherwise."""
+
+def sum_and_max(values: Buffer) -> tuple[int, int]:
+    """The sum (modulo 2**64) and the greatest of a u64 column; zeros for an empty one."""

@@ -144,3 +144,15 @@ def same_high(ids):
         if given.u64[i] >> _LOW_BITS != given.u64[0] >> _LOW_BITS:
             return -1
     return given.u64[0] >> _LOW_BITS
+
+
+def sum_and_max(values):
+    cdef Column given = column64(values)
+    cdef uint64_t total = 0
+    cdef uint64_t most = 0
+    cdef Py_ssize_t i
+    for i in range(given.n):
+        total += given.u64[i]
+        if given.u64[i] > most:
+            most = given.u64[i]
+    return total, most

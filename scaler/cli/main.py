@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import socket
@@ -13,11 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaler.cli import cluster, object_storage_server, scheduler, worker_manager
+from scaler.cli import cluster, gui, object_storage_server, scheduler, worker_manager
 from scaler.cli.command import Command, log, refuse
 from scaler.cli.options import LOGGING
 from scaler.config import Option, available_cpus, natural, parse, read_toml, resolve, version
 from scaler.errors import ClusterError, ConfigurationError
+from scaler.ids import Address
 from scaler.logs import set_up_logging
 
 if TYPE_CHECKING:
@@ -38,9 +40,15 @@ OPTIONS = (
 )
 COMMANDS: Mapping[str, Command] = {
     command.section: command
-    for command in (object_storage_server.COMMAND, scheduler.COMMAND, worker_manager.COMMAND, cluster.COMMAND)
+    for command in (
+        object_storage_server.COMMAND,
+        scheduler.COMMAND,
+        worker_manager.COMMAND,
+        cluster.COMMAND,
+        gui.COMMAND,
+    )
 }
-LATER = {"gui": "the web dashboard", "top": "the terminal monitor"}
+LATER = {"top": "the terminal monitor"}
 FIRST_PORT = 8516
 
 
@@ -128,6 +136,8 @@ def _parts_of(command: Command, content: Mapping[str, Any]) -> Iterator[Part]:
 
 def _addresses(section: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """What need not be said twice in a file."""
+    if section == "gui":
+        return _monitor_address(content.get("scheduler", {}))
     source, key = {
         "scheduler": ("object_storage_server", "object_storage_address"),
         "worker_manager": ("scheduler", "address"),
@@ -135,6 +145,16 @@ def _addresses(section: str, content: Mapping[str, Any]) -> dict[str, Any]:
     }.get(section, ("", ""))
     table = content.get(source, {})
     return {key: table["address"]} if isinstance(table, dict) and "address" in table else {}
+
+
+def _monitor_address(table: Any) -> dict[str, Any]:
+    """Of the scheduler of the same file; what is wrong with it its own section tells."""
+    if not isinstance(table, dict):
+        return {}
+    with contextlib.suppress(ValueError):
+        own = table.get("monitor_address") or table.get("monitor-address")
+        return {"monitor_address": own or str(Address.parse(str(table.get("address"))).of_monitor())}
+    return {}
 
 
 def run_parts(parts: Sequence[Part]) -> int:

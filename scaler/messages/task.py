@@ -70,6 +70,7 @@ class Results:
     peak_memory_bytes: Column = b""
     counts: Column = b""
     item_ends: list[bytes] = field(default_factory=list)
+    slots: Column = b""
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from scaler.ids import Column
 from scaler.messages.task import Function, Inputs
@@ -27,6 +28,27 @@ class WorkerSettings:
     timeout_milliseconds: int
 
 
+class ExecutorState(IntEnum):
+    unspecified = 0
+    starting = 1
+    idle = 2
+    running = 3
+    ending = 4
+
+
+@dataclass(slots=True)
+class ExecutorFacts:
+    slot: int
+    pid: int
+    state: ExecutorState
+    task: int = 0
+    function_name: str = ""
+    running_microseconds: int = 0
+    queued: int = 0
+    cpu_percent: float = 0.0
+    resident_bytes: int = 0
+
+
 @dataclass(slots=True)
 class WorkerHeartbeat:
     sent_microseconds: int
@@ -36,11 +58,13 @@ class WorkerHeartbeat:
     queued: int = 0
     running: int = 0
     round_trip_microseconds: int = 0
+    executors: list[ExecutorFacts] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class WorkerHeartbeatEcho:
     sent_microseconds: int
+    again_milliseconds: int = 0
 
 
 @dataclass(slots=True)

@@ -206,13 +206,23 @@ class Connection(asyncio.BufferedProtocol):
         """Whether the transport is done with all that was written."""
         return self._finished
 
-    def send(self, message: Message, attachment: bytes | memoryview = b"") -> None:
-        """Queue a message; flush() writes all that is queued at once. Raises ProtocolError if it is too large to send."""
+    def send(self, message: Message, attachment: bytes | memoryview = b"") -> bytes:
+        """Queue a message; flush() writes all that is queued at once. Raises ProtocolError if it is too large to send.
+
+        Returns the frame, up to its attachment; empty on a connection that is being closed.
+        """
         if self._closing:
-            return
-        self._pending.append(self._outgoing.frame(message, len(attachment)))
+            return b""
+        frame = self._outgoing.frame(message, len(attachment))
+        self._pending.append(frame)
         if attachment:
             self._pending.append(attachment)
+        return frame
+
+    def send_frame(self, frame: bytes) -> None:
+        """Queue what another connection of the same conversation has sent."""
+        if not self._closing:
+            self._pending.append(frame)
 
     def flush(self) -> None:
         """Write what is queued."""

@@ -313,13 +313,19 @@ class Driver:
 
     def _do(self, outputs: list[Output]) -> None:
         written: dict[int, Connection] = {}
+        message: Message | None = None
+        frame = b""
         for output in outputs:
             kind = type(output)
             if kind is Send:
                 connection = self.connections.get(output.peer)
                 if connection is not None:
                     try:
-                        connection.send(output.message, output.attachment)
+                        if output.message is message and frame and not output.attachment:
+                            connection.send_frame(frame)  # Several monitors are told the same.
+                        else:
+                            frame = connection.send(output.message, output.attachment)
+                            message = None if output.attachment else output.message
                     except ProtocolError as error:
                         self._log.error("%s: cannot send to %s: %s", self.name, connection.remote, error)
                         connection.abort(str(error))

@@ -23,7 +23,10 @@ from scaler._core.table import clear_objects, fill, gather, gather_objects, same
 from scaler.ids import SEQUENCE_BITS, task_id
 from scaler.messages import Inputs, ResultStatus, TaskOptions
 from scaler.scheduler.arrays import TaskArray
+from scaler.scheduler.clock import Clock
+from scaler.scheduler.failures import Failures
 from scaler.scheduler.functions import Functions
+from scaler.scheduler.graphs import Graphs
 from scaler.scheduler.kept_results import KeptResults
 from scaler.scheduler.life import TaskEvent, TaskState, table
 from scaler.scheduler.lineage import Lineage
@@ -33,6 +36,7 @@ from scaler.scheduler.ranges import Ranges
 from scaler.scheduler.ranks import MAX_DEPTH, rank, signed
 from scaler.scheduler.requirements import Requirements
 from scaler.scheduler.retries import is_retried
+from scaler.scheduler.times import Times
 
 TARGET_US = 10_000
 """How much measured work a worker holds at most, for each slot."""
@@ -73,6 +77,8 @@ class Special:
 
     options: TaskOptions | None = None
     retries_left: int = 0
+    retried: int = 0
+    """How often it failed by an error of its own and was run again."""
     deaths: list[str] = field(default_factory=list)
     unwanted: bool = False
 
@@ -80,7 +86,11 @@ class Special:
 class Board:
     """The tasks and who holds them."""
 
-    def __init__(self, target_us: int = TARGET_US) -> None:
+    def __init__(self, target_us: int = TARGET_US, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.times = Times(self.clock)
+        self.graphs = Graphs(self.clock)
+        self.failures = Failures(self)
         self.slots = Slots()
         self.life = Lifecycle(table(), len(TaskState), len(TaskEvent))
         self.graph = Graph()
@@ -104,7 +114,7 @@ class Board:
         self._function = array("I")
         self._class = array("I")
         self._priority = array("I")
-        self._special: dict[int, Special] = {}
+        self.special: dict[int, Special] = {}
         self.results = KeptResults(self)
         self.locality = Locality(self)
         self._held: set[int] = set()
@@ -145,6 +155,7 @@ class Board:
             chosen = tasks if len(positions) == len(tasks) else array("I", [tasks[p] for p in positions])
             self._set_options(chosen, options, depth)
         self.life.open(tasks, TaskState.WAITING)
+        self.times.came(tasks)
         return tasks
 
     def hold(self, tasks: array[int]) -> None:
@@ -164,7 +175,7 @@ class Board:
         fill(self._priority, tasks, rank(options.priority, depth))
         if options.retries or options.timeout_milliseconds or options.name:
             for task in tasks:
-                self._special[task] = Special(options, options.retries)
+                self.special[task] = Special(options, options.retries)
             if options.timeout_milliseconds:
                 self._timed += len(tasks)
 
@@ -237,6 +248,7 @@ class Board:
             tasks = array("I", [task for task in tasks if task not in blocked])
         if not tasks:
             return
+        self.times.queued(tasks)
         if self.locality:
             self.locality.prefer(tasks)
         if len(self.ranges):
@@ -273,6 +285,7 @@ class Board:
 
     def _placement(self, worker: int, tasks: array[int]) -> Placement:
         self.life.apply(TaskEvent.ASSIGN, tasks)
+        self.times.assigned(tasks)
         if self.locality:
             self.locality.placed(worker, tasks)
         timeouts = None
@@ -307,7 +320,7 @@ class Board:
         return options.timeout_milliseconds if options else 0
 
     def _options(self, task: int) -> TaskOptions | None:
-        found, special = self.ranges.get(task), self._special.get(task)
+        found, special = self.ranges.get(task), self.special.get(task)
         return found.whole.options if found is not None else special.options if special else None
 
     def retract(self) -> list[tuple[int, array[int]]]:
@@ -319,22 +332,10 @@ class Board:
 
     # ---- ending
 
-    def measure(self, tasks: array[int], wall: array[int]) -> None:
-        """Learn what functions cost, from tasks that ran (microseconds)."""
-        if not wall:
-            return
-        functions = gather(self._function, tasks)
-        first = functions[0]
-        if len(functions) == 1 or functions.count(first) == len(functions):
-            self.functions.measure(first, sum(wall) / len(wall))
-            return
-        sums: dict[int, list[int]] = {}
-        for function, taken in zip(functions, wall, strict=True):
-            entry = sums.setdefault(function, [0, 0])
-            entry[0] += taken
-            entry[1] += 1
-        for function, (total, count) in sums.items():
-            self.functions.measure(function, total / count)
+    def measure(self, tasks: array[int], wall: array[int], *more: array[int]) -> None:
+        """Learn what functions cost, from tasks that ran to their end; as Functions.ended() has the columns."""
+        if wall:
+            self.functions.ended(gather(self._function, tasks), wall, *more)
 
     def succeed(self, tasks: array[int], statuses: bytes, payloads: list[bytes]) -> list[End]:
         """These ended well: release dependents, keep what they need, forget the rest; returns what can never run."""
@@ -358,6 +359,8 @@ class Board:
             else:
                 self.drop_result(task, status, payload)
                 unneeded.append(task)
+        if self.graphs:
+            self.graphs.succeeded(tasks)
         unblocked = self.graph.finish(tasks)
         self.lineage.succeeded(tasks)
         self._use_up(tasks, statuses)
@@ -376,12 +379,12 @@ class Board:
         self._leave(self._going(self.graph.detach(tasks)))
 
     def wanted(self, task: int) -> bool:
-        special = self._special.get(task)
+        special = self.special.get(task)
         return special is None or not special.unwanted
 
     def retry(self, task: int, failure: bytes) -> bool:
         """Whether a task that failed is run again; it is queued if so. Raises ProtocolError for what is no Failure."""
-        found, special = self.ranges.get(task), self._special.get(task)
+        found, special = self.ranges.get(task), self.special.get(task)
         options = self._options(task)
         if options is None or not options.retries or not is_retried(options, failure):
             return False
@@ -392,14 +395,15 @@ class Board:
         if special is None or special.retries_left < 1:
             return False
         special.retries_left -= 1
+        special.retried += 1
         self._again(task)
         return True
 
     def _special_of(self, task: int) -> Special:
-        special = self._special.get(task)
+        special = self.special.get(task)
         if special is None:
             found = self.ranges.get(task)
-            special = self._special[task] = Special(None, found.whole.options.retries if found is not None else 0)
+            special = self.special[task] = Special(None, found.whole.options.retries if found is not None else 0)
         return special
 
     def _again(self, task: int) -> None:
@@ -421,17 +425,19 @@ class Board:
         if not self.life.state(task) or self.life.state(task) in _ENDED:
             return []
         doomed = array("I", [task, *(self.lineage.waiting_for(task) if self.lineage else self.graph.descendants(task))])
-        ids = self.slots.ids(doomed)
-        ends = [self._ended(t, i, status, payload) for t, i in zip(doomed, ids, strict=True) if self.wanted(t)]
+        ends = [self._ended(gone, status, payload) for gone in doomed if self.wanted(gone)]
         self._stop(doomed, status)
         self._leave(array("I", [gone for gone in doomed if not self.graph.users(gone)]))
         return ends
 
-    def _ended(self, task: int, id: int, status: ResultStatus, payload: bytes) -> End:
+    def client_id(self, task: int) -> int:
+        """Its id to its client; of a range that of the first item without a result."""
         found = self.ranges.get(task)
-        if found is None:
-            return End(task, id, status, payload)
-        return End(task, task_id(found.whole.client, found.sequence), status, payload, len(found))
+        return self.slots.ids(array("I", [task]))[0] if found is None else task_id(found.whole.client, found.sequence)
+
+    def _ended(self, task: int, status: ResultStatus, payload: bytes) -> End:
+        found = self.ranges.get(task)
+        return End(task, self.client_id(task), status, payload, 1 if found is None else len(found))
 
     def _stop(self, tasks: array[int], status: ResultStatus) -> None:
         """Take tasks out of everything but the graph, as failed or cancelled."""
@@ -444,6 +450,8 @@ class Board:
         self.loads.release(tasks)
         self.life.apply(TaskEvent.CANCEL if cancelled else TaskEvent.FAIL, tasks)
         count = sum(len(self.ranges.get(task) or (0,)) for task in tasks) if len(self.ranges) else len(tasks)
+        if self.graphs:
+            self.graphs.failed(tasks)
         if cancelled:
             self.counters.cancelled += count
         else:
@@ -454,7 +462,7 @@ class Board:
         found = self.ranges.get(task)
         return task if found is None or len(found) == 1 else self.ranges.isolate(task, item)
 
-    def die(self, task: int, story: str) -> list[End]:
+    def die(self, task: int, story: str, worker: bytes = b"") -> list[End]:
         """The executor or worker died while this task was running: run it again, or give up."""
         if not self.life.state(task):
             return []  # The end of another one ended it just now.
@@ -466,6 +474,7 @@ class Board:
         told = "\n".join(f"  {number}. {death}" for number, death in enumerate(special.deaths, 1))
         name = self.functions.name(self._function[task])
         text = f"{name} was running in {len(special.deaths)} deaths of its executor or worker:\n{told}"
+        self.failures.note(task, ResultStatus.crashed, text.encode(), worker)
         return self.end(task, ResultStatus.crashed, text.encode())
 
     def requeue(self, tasks: array[int]) -> None:
@@ -478,7 +487,7 @@ class Board:
         self.loads.release(tasks)
         self.queue(self.life.apply(TaskEvent.RETURN, tasks), front=True)
 
-    def lose_worker(self, worker: int, story: str) -> list[End]:
+    def lose_worker(self, worker: int, story: str, identity: bytes = b"") -> list[End]:
         """A worker is gone with all it held. Only tasks known to be running count it against themselves."""
         held = self.loads.remove_worker(worker)
         self.locality.worker_left(worker)
@@ -491,7 +500,7 @@ class Board:
             if found is not None and len(found) > 1:
                 self.ranges.halve(task)
             else:
-                ends += self.die(task, story)
+                ends += self.die(task, story, identity)
         return ends
 
     def _leave(self, tasks: Iterable[int]) -> None:
@@ -519,7 +528,7 @@ class Board:
     def drop_result(self, task: int, status: int, payload: bytes) -> None:
         """No dependent needs it any more: free its object, unless its client has it."""
         if status == ResultStatus.stored and not self.wanted(task):
-            self.released_objects.append((payload, self.functions.get(self._function[task]).owner))
+            self.released_objects.append((payload, self.owner(task)))
 
     def _forget(self, tasks: array[int]) -> None:
         functions = gather(self._function, tasks)
@@ -530,13 +539,15 @@ class Board:
             self.lineage.forget(tasks)
         if self.locality:
             self.locality.forget(tasks)
+        if self.graphs:
+            self.graphs.forget(tasks)
         clear_objects(self._payloads, tasks)
-        if self._special:
+        if self.special:
             for task in tasks:
-                special = self._special.pop(task, None)
+                special = self.special.pop(task, None)
                 if special and special.options and special.options.timeout_milliseconds:
                     self._timed -= 1
-            self.any_unwanted = self.any_unwanted and bool(self._special)
+            self.any_unwanted = self.any_unwanted and bool(self.special)
         if len(self.ranges):
             for task in tasks:
                 found = self.ranges.forget(task)
@@ -568,22 +579,13 @@ class Board:
         options = self._options(task)
         return options.name if options and options.name else self.functions.name(self._function[task])
 
-    def explain(self, task: int) -> str:
-        """Why a task is where it is, in one sentence."""
-        state = TaskState(self.life.state(task))
-        if state == TaskState.WAITING:
-            return self.lineage.explain(task)
-        if state == TaskState.READY:
-            requirement_class = self._class[task]
-            needs = ", ".join(sorted(self.requirements.needs(requirement_class)))
-            if not len(self.loads):
-                return "no worker is connected"
-            if not self.loads.runnable(requirement_class):
-                return f"no worker offers {needs}"
-            return "all workers that can run it have enough to do"
-        if state in (TaskState.ASSIGNED, TaskState.RUNNING, TaskState.RETRACTING):
-            return f"is {state.name.lower()} at worker {self.loads.worker_of(task)}, attempt {self.life.attempt(task)}"
-        return "is not known" if state == TaskState.NONE else "has ended; dependents still need it"
+    def owner(self, task: int) -> bytes:
+        """The identity of the client that submitted it."""
+        return self.functions.get(self._function[task]).owner
+
+    def places(self, tasks: array[int]) -> list[int]:
+        """The place of the name of each one's function."""
+        return self.functions.places(gather(self._function, tasks))
 
     def class_of(self, task: int) -> int:
         """Its requirement class."""
@@ -643,4 +645,4 @@ class Board:
             assert state != (TaskState.READY if blocked else TaskState.WAITING), task
             assert state not in (TaskState.FAILED, TaskState.CANCELLED) or self.graph.users(task), task
         assert self._held <= set(alive)
-        assert self._special.keys() <= set(alive)
+        assert self.special.keys() <= set(alive)

@@ -155,7 +155,9 @@ class Clients:
         session = self._of_peer.pop(peer)
         session.peer, session.heard = None, now
         nested = session.orphaned or session.inside is not None
-        self._out.log(20 if nested or not session.unfinished else 30, f"lost {session.label}: {reason}")
+        self._out.log(
+            20 if nested or not self._board.has_tasks(session.number) else 30, f"lost {session.label}: {reason}"
+        )
         self._board.changed = self._board.changed or nested
         if session.orphaned:
             # Not forgotten yet: its process may live, if the task had just ended when it was stopped.
@@ -269,6 +271,8 @@ class Clients:
         if message.wanted:
             self._board.mark_unwanted(task for task, want in zip(tasks, message.wanted, strict=True) if not want)
         lost = self._connect_dependencies(session, message, tasks) if len(message.dependency_ends) else []
+        if len(message.dependency_ends) or message.more or session.held:
+            self._enter_graph(session, message, tasks)
         hopeless = set(lost)
         if message.more or session.held:
             self._board.hold(tasks)
@@ -281,9 +285,21 @@ class Clients:
             self.deliver_ends(self._board.end(task, ResultStatus.lost, text))
         self._board.changed = True
 
+    def _enter_graph(self, session: ClientSession, message: Submit, tasks: array[int]) -> None:
+        """Tell monitors of them as a graph."""
+        board = self._board
+        needed = board.slots.find(join_ids(session.number, u64(message.dependencies)))
+        name = board.functions.name(board.function_of(tasks[-1]))
+        session.graph = board.graphs.enter(session.identity, tasks, needed, name, session.graph)
+        if session.graph:
+            board.graphs.more_to_come(session.graph, more=True)
+
     def _release_held(self, session: ClientSession) -> None:
         """All parts are there: what the earlier ones brought may begin."""
         session.refusing = False
+        if session.graph:
+            self._board.graphs.more_to_come(session.graph, more=False)
+            session.graph = 0
         if session.held:
             held, session.held = session.held, array("Q")
             tasks = array("I", [task for task in self._board.slots.find(held) if task != NONE])
@@ -439,7 +455,9 @@ class Clients:
     def deliver(self, tasks: array[int], message: Results) -> None:
         """Results of tasks that ended well: to the clients, and to whoever depends on them."""
         board = self._board
-        board.measure(tasks, u64(message.wall_microseconds))
+        board.measure(
+            tasks, u64(message.wall_microseconds), u64(message.cpu_microseconds), u64(message.peak_memory_bytes)
+        )
         number = same_high(message.tasks)
         if number >= 0:
             self._deliver_to(self.sessions[number], tasks, message)

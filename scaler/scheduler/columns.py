@@ -23,6 +23,7 @@ def checked_results(message: Results) -> Results:
         and len(message.attempts) == 4 * count
         and len(message.counts) in (0, 4 * count)
         and len(message.item_ends) in (0, count)
+        and len(message.slots) in (0, 4 * count)
     ):
         raise ProtocolError("columns of different lengths")
     return message
@@ -40,7 +41,15 @@ def select_results(message: Results, chosen: Sequence[int]) -> Results:
         _pick(u64(message.peak_memory_bytes), chosen),
         _pick(u32(message.counts), chosen) if len(message.counts) else b"",
         [message.item_ends[i] for i in chosen] if message.item_ends else [],
+        _pick(u32(message.slots), chosen) if len(message.slots) else b"",
     )
+
+
+def profile_of(message: Results) -> tuple[int, int, int]:
+    """Wall and processor time in microseconds and peak bytes of the first entry."""
+    columns = message.wall_microseconds, message.cpu_microseconds, message.peak_memory_bytes
+    wall, cpu, peak = (u64(column)[0] for column in columns)
+    return wall, cpu, peak
 
 
 def cut_results(message: Results) -> Iterator[Results]:

@@ -99,7 +99,7 @@ class Lineage:
     def want(self, task: int) -> list[End]:
         """Its client has not heard of its end, and wants the result, too."""
         ends = self.revive([task])
-        special = self._board._special.get(task)
+        special = self._board.special.get(task)
         if special is not None:
             special.unwanted = False
         return ends
@@ -209,6 +209,7 @@ class Lineage:
         board, tasks = self._board, array("I", [task])
         board.life.apply(TaskEvent.LOSE, tasks)
         board.results.pop(task)
+        board.graphs.reopened(task)
         board.graph.reopen(task)
         # Its client has heard of its end; what it makes now is for dependents only.
         board.mark_unwanted(tasks)
@@ -247,6 +248,7 @@ class Lineage:
             (id,) = board.slots.ids(array("I", [producer]))
             of = f", the result of {board.label(producer)} (task {sequence_of(id)}),"
         text = f"{board.label(task)} needs object {name.hex()}{of} which is lost ({self.cause}): {why}"
+        board.failures.note(task, ResultStatus.object_lost, text.encode(), b"")
         return board.end(task, ResultStatus.object_lost, text.encode())
 
 

@@ -1,121 +1,284 @@
-"""What monitors are told, and when."""
+"""The scheduler's side of the conversation with monitors: what they are told, and when, and what they may ask for.
+
+Monitors that want to be told equally often share a *channel*: what changed is found out and put together once for all of them.
+With no monitor there is nothing to do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from scaler._core.loads import Loads
-from scaler.machine import Outbox
-from scaler.messages import ClientFacts, ManagerFacts, Statistics, TaskCounts, Update, WorkerFacts
-from scaler.scheduler.sessions import ClientSession, ManagerSession, WorkerSession
+from scaler.errors import ProtocolError
+from scaler.machine import Peer
+from scaler.messages import (
+    Answer,
+    CancelTask,
+    DrainWorker,
+    EndedTasks,
+    ExplainTask,
+    FunctionFacts,
+    Message,
+    ResultStatus,
+    SchedulerFacts,
+    Statistics,
+    Subscribe,
+    TaskCounts,
+    Update,
+    WorkerFacts,
+)
+from scaler.scheduler.board import Board
+from scaler.scheduler.capacity import Capacity
+from scaler.scheduler.clients import Clients
+from scaler.scheduler.explain import explain, find_task
+from scaler.scheduler.facts import client_facts, function_facts, manager_facts, waiting_tasks, worker_facts
+from scaler.scheduler.recent import RememberedOutbox
+from scaler.scheduler.samples import Samples
+from scaler.scheduler.sessions import WorkerSession
+from scaler.scheduler.settings import SchedulerSettings
+from scaler.scheduler.workers import Workers
 
 SHORTEST_INTERVAL_SECONDS = 0.1
+MOST_WORKERS = 1000
+"""How many changed workers and executors an update tells of, about."""
+PROTECTED = (
+    "the scheduler is protected: monitors may only look; start it with --no-protected to let them cancel and drain"
+)
 
 
-@dataclass(slots=True)
-class _Subscription:
+@dataclass(slots=True, eq=False)
+class _Channel:
+    """What all monitors of one interval were told."""
+
     interval: float
     next: float
-    told: dict[bytes, WorkerFacts] = field(default_factory=dict)
-    full: bool = True
-    paused: bool = False
+    members: set[int] = field(default_factory=set)
+    """Those that know all that is here."""
+    newcomers: set[int] = field(default_factory=set)
+    """Those that know nothing."""
+    workers: dict[int, tuple[bytes, int, int, bool]] = field(default_factory=dict)
+    """By number: identity, the heartbeat, tasks held, whether it drains."""
+    turn: int = 0
+    """The number of the worker that is looked at first, so that all have their turn."""
+    functions: dict[str, FunctionFacts] = field(default_factory=dict)
+    entries: int = 0
+    total: int = 0
+    failures: int = 0
+    lines: int = 0
 
 
 class Monitors:
-    """The monitors that subscribed, and what each has been told of the workers."""
+    """Who subscribed, and what each has been told."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        settings: SchedulerSettings,
+        board: Board,
+        clients: Clients,
+        workers: Workers,
+        capacity: Capacity,
+        samples: Samples,
+        out: RememberedOutbox,
+    ) -> None:
         self.cpu_percent = 0.0
         self.resident_bytes = 0
-        """The scheduler's own, told by its service."""
+        self.scheduler = SchedulerFacts(protected=settings.protected)
+        """Of the scheduler's own process, as all above: told by its service."""
         self.objects = Statistics()
         """Of the object storage, as it said last."""
-        self._subscriptions: dict[int, _Subscription] = {}
+        self._settings = settings
+        self._board = board
+        self._clients = clients
+        self._workers = workers
+        self._capacity = capacity
+        self._samples = samples
+        self._out = out
+        self._channels: dict[float, _Channel] = {}
+        self._of_peer: dict[int, _Channel] = {}
 
-    def subscribe(self, peer: int, interval_milliseconds: int, now: float) -> None:
+    # ---- from monitors
+
+    def receive(self, peer: int, who: Peer, message: Message, now: float) -> None:
+        """Raises ProtocolError for what a monitor may not say."""
+        if isinstance(message, Subscribe):
+            self._subscribe(peer, message.interval_milliseconds, now)
+        elif isinstance(message, ExplainTask):
+            told = explain(self._board, self._workers.sessions.values(), message.task, message.request)
+            self._out.send(peer, told)
+        elif isinstance(message, CancelTask | DrainWorker):
+            done, text = self._act(who, message)
+            self._out.send(peer, Answer(message.request, done, text))
+        else:
+            raise ProtocolError("not a message of a monitor")
+
+    def _subscribe(self, peer: int, interval_milliseconds: int, now: float) -> None:
+        self.unsubscribe(peer)
         interval = max(SHORTEST_INTERVAL_SECONDS, (interval_milliseconds or 1000) / 1000)
-        self._subscriptions[peer] = _Subscription(interval, now)
+        channel = self._channels.setdefault(interval, _Channel(interval, now))
+        channel.newcomers.add(peer)
+        channel.next = now
+        self._of_peer[peer] = channel
+        self._samples.on = True
 
     def unsubscribe(self, peer: int) -> None:
-        self._subscriptions.pop(peer, None)
+        """It is gone, or wants something else."""
+        channel = self._of_peer.pop(peer, None)
+        if channel is None:
+            return
+        channel.members.discard(peer)
+        channel.newcomers.discard(peer)
+        if channel not in self._of_peer.values():
+            del self._channels[channel.interval]
+        if not self._channels:
+            self._samples.clear()
 
     def pause(self, peer: int, paused: bool) -> None:
         """A monitor that does not read misses updates; when it reads again it gets a full one."""
-        subscription = self._subscriptions.get(peer)
-        if subscription is not None:
-            subscription.paused = paused
-            subscription.full = subscription.full or paused
+        channel = self._of_peer.get(peer)
+        if channel is None:
+            return
+        channel.members.discard(peer)
+        if paused:
+            channel.newcomers.discard(peer)
+        else:
+            channel.newcomers.add(peer)
+
+    def _act(self, who: Peer, message: CancelTask | DrainWorker) -> tuple[bool, str]:
+        """Do what was asked for; returns whether it was done, and what or why not."""
+        if self._settings.protected:
+            return False, PROTECTED
+        by = f"monitor {who.name or who.identity.hex()[:8]}"
+        return self._cancel(message.task, by) if isinstance(message, CancelTask) else self._drain(message.worker, by)
+
+    def _cancel(self, id: int, by: str) -> tuple[bool, str]:
+        task = find_task(self._board, id)
+        if task >= self._board.slots.capacity:
+            return False, "it is not known: it has ended, or was never submitted"
+        ends = self._board.end(task, ResultStatus.cancelled, b"")
+        if not ends:
+            return False, "it has ended; dependents still need its result"
+        self._clients.deliver_ends(ends)
+        self._board.changed = True
+        text = f"cancelled {sum(end.count for end in ends)} tasks"
+        self._out.log(20, f"{by} {text}")
+        return True, text
+
+    def _drain(self, identity: bytes, by: str) -> tuple[bool, str]:
+        session = next((s for s in self._workers.sessions.values() if s.identity == identity), None)
+        if session is None:
+            return False, f"no worker {identity.hex()[:8]} is connected"
+        if session.draining:
+            return False, f"{session.label} was asked to leave already"
+        self._workers.ask_to_leave(session, f"{by} asked for it")
+        return True, f"{session.label} is asked to leave; it ends when it has done what it has begun"
+
+    # ---- to monitors
 
     def next_deadline(self) -> float | None:
-        if not self._subscriptions:
-            return None
-        return min((s.next for s in self._subscriptions.values() if not s.paused), default=None)
+        return min((c.next for c in self._channels.values() if c.members or c.newcomers), default=None)
 
-    def publish(
-        self,
-        out: Outbox,
-        now: float,
-        unix_seconds: float,
-        tasks: TaskCounts,
-        clients: Iterable[ClientSession],
-        workers: Iterable[WorkerSession],
-        managers: Iterable[ManagerSession],
-        loads: Loads,
-    ) -> bool:
+    def publish_if_due(self, now: float, tasks: TaskCounts) -> bool:
         """Tell those whose time has come. Returns whether there were any."""
-        due = {p: s for p, s in self._subscriptions.items() if not s.paused and now >= s.next}
-        if not due:
-            return False
-        facts = {worker.identity: _worker_facts(worker, loads) for worker in workers}
-        client_facts = [ClientFacts(c.identity, c.name, c.peer is not None, c.unfinished) for c in clients]
-        manager_facts = [_manager_facts(manager) for manager in managers]
-        for peer, subscription in due.items():
-            told = {} if subscription.full else subscription.told
-            update = Update(
-                subscription.full,
-                int(unix_seconds * 1000),
-                tasks,
-                [fact for identity, fact in facts.items() if told.get(identity) != fact],
-                [identity for identity in told if identity not in facts],
-                client_facts,
-                manager_facts,
-                self.cpu_percent,
-                self.resident_bytes,
-                self.objects,
-            )
-            subscription.told, subscription.full = facts, False
-            subscription.next = now + subscription.interval
-            out.send(peer, update)
-        return True
+        due = [c for c in self._channels.values() if now >= c.next and (c.members or c.newcomers)]
+        for channel in due:
+            self._publish(channel, tasks)
+            channel.next = now + channel.interval
+        return bool(due)
 
+    def _publish(self, channel: _Channel, tasks: TaskCounts) -> None:
+        functions = function_facts(self._board)
+        if channel.members:
+            update = self._update(channel, False, tasks)
+            update.workers, update.removed_workers = self._changed_workers(channel)
+            update.functions = [facts for facts in functions if channel.functions.get(facts.name) != facts]
+            self._tell(channel.members, update)
+        else:
+            channel.workers.clear()
+        if channel.newcomers:
+            update = self._update(channel, True, tasks)
+            update.workers = self._all_workers(channel)
+            update.functions = functions
+            self._tell(channel.newcomers, update)
+        channel.members |= channel.newcomers
+        channel.newcomers.clear()
+        channel.functions = {facts.name: facts for facts in functions}
+        channel.entries, channel.total = self._samples.entries, self._samples.total
+        channel.failures, channel.lines = self._board.failures.count, self._out.lines.count
 
-def _worker_facts(worker: WorkerSession, loads: Loads) -> WorkerFacts:
-    vitals = worker.vitals
-    return WorkerFacts(
-        worker.identity,
-        worker.name,
-        worker.facts.host,
-        worker.facts.pid,
-        worker.facts.manager_name,
-        worker.facts.slots,
-        loads.held(worker.number),
-        round(vitals.cpu_percent, 1),
-        vitals.resident_bytes,
-        vitals.round_trip_microseconds,
-        worker.draining,
-        sorted(worker.facts.capabilities),
-    )
+    def _tell(self, peers: set[int], update: Update) -> None:
+        """One message for all of them."""
+        for peer in sorted(peers):
+            self._out.send(peer, update)
 
+    def _update(self, channel: _Channel, full: bool, tasks: TaskCounts) -> Update:
+        """All but workers and functions."""
+        board, loads = self._board, self._board.loads
+        held = map(loads.held_tasks, loads.workers)
+        failures = board.failures.since(0 if full else channel.failures)
+        return Update(
+            full,
+            board.clock.unix_milliseconds,
+            tasks,
+            [],
+            [],
+            client_facts(board, self._clients.sessions.values()),
+            [manager_facts(manager) for manager in self._capacity.sessions.values()],
+            self.cpu_percent,
+            self.resident_bytes,
+            self.objects,
+            self.scheduler,
+            [],
+            list(waiting_tasks(board)),
+            board.graphs.facts(held),
+            self._ended(0 if full else channel.entries, 0 if full else channel.total),
+            [record.read() for record in failures],
+            self._out.lines.since(0 if full else channel.lines),
+        )
 
-def _manager_facts(manager: ManagerSession) -> ManagerFacts:
-    facts, report = manager.facts, manager.report
-    return ManagerFacts(
-        facts.manager_name,
-        facts.kind,
-        facts.max_slots,
-        report.starting_slots,
-        report.running_slots,
-        report.failures,
-        report.last_failure,
-    )
+    def _ended(self, entries: int, total: int) -> EndedTasks:
+        ended = self._samples.since(entries, list(self._board.functions.by_name))
+        ended.total = self._samples.total - total
+        return ended
+
+    # ---- workers, of which there may be many
+
+    def _changed_workers(self, channel: _Channel) -> tuple[list[WorkerFacts], list[bytes]]:
+        """Those that are new or other than they were told, as many as one update may have, and those that are gone."""
+        sessions, told = self._workers.sessions, channel.workers
+        removed = []
+        for number, (identity, *_) in list(told.items()):
+            if number not in sessions or sessions[number].identity != identity:
+                removed.append(told.pop(number)[0])
+        facts: list[WorkerFacts] = []
+        room = MOST_WORKERS
+        for worker in self._in_turn(channel):
+            mark = self._mark(worker)
+            if told.get(worker.number) == mark:
+                continue
+            if room <= 0:
+                channel.turn = worker.number
+                break
+            told[worker.number] = mark
+            facts.append(worker_facts(worker, mark[2]))
+            room -= 1 + len(worker.vitals.executors)
+        return facts, removed
+
+    def _in_turn(self, channel: _Channel) -> Iterator[WorkerSession]:
+        """All of them, the one that is to be first first."""
+        sessions = self._workers.sessions
+        yield from (worker for number, worker in sessions.items() if number >= channel.turn)
+        yield from (worker for number, worker in sessions.items() if number < channel.turn)
+
+    def _mark(self, worker: WorkerSession) -> tuple[bytes, int, int, bool]:
+        """What tells whether anything of a worker has changed."""
+        held = self._board.loads.held(worker.number)
+        return worker.identity, worker.vitals.sent_microseconds, held, worker.draining
+
+    def _all_workers(self, channel: _Channel) -> list[WorkerFacts]:
+        """All there are. Of those that the others in the channel do not know yet they are told later, or that they are gone."""
+        facts = []
+        for worker in self._workers.sessions.values():
+            mark = self._mark(worker)
+            channel.workers.setdefault(worker.number, (worker.identity, -1, -1, False) if channel.members else mark)
+            facts.append(worker_facts(worker, mark[2]))
+        return facts

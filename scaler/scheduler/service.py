@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import platform
 import time
+from dataclasses import replace
 
 import psutil
 
+from scaler.config import version
 from scaler.ids import Address
 from scaler.machine import Output
 from scaler.messages import Role
@@ -16,6 +20,8 @@ from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
 
 VITALS_SECONDS = 1.0
+LOOKS = 4
+"""How often the delay of the event loop is measured in that time."""
 
 
 class SchedulerService:
@@ -33,7 +39,7 @@ class SchedulerService:
 
     async def start(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self.state.unix_offset = time.time() - time.monotonic()
+        self.state.clock.unix_offset = time.time() - time.monotonic()
         driver = daemon.driver
         driver.paused = self.state.pause_monitor
         self.address = await driver.listen(self.address, {Role.client, Role.worker, Role.manager})
@@ -44,6 +50,9 @@ class SchedulerService:
         log.info("%s: connect to object storage server %s", daemon.name, self._storage)
         log.info("%s: listen to scheduler monitor address %s", daemon.name, self.monitor_address)
         driver.dial(self._storage, Role.storage_user, "the object storage server")
+        facts = self.state.monitors.scheduler
+        facts.address, facts.host, facts.pid = str(self.address), platform.node(), os.getpid()
+        facts.version, facts.started_unix_milliseconds = version(), int(time.time() * 1000)
         self._vitals = asyncio.get_running_loop().create_task(self._measure())
 
     def asked_to_end(self, reason: str) -> None:
@@ -61,9 +70,14 @@ class SchedulerService:
 
     async def _measure(self) -> None:
         """Tell the state what monitors are told of this process."""
-        me = psutil.Process()
+        me, monitors = psutil.Process(), self.state.monitors
         me.cpu_percent()
         while True:
-            await asyncio.sleep(VITALS_SECONDS)
-            self.state.monitors.cpu_percent = me.cpu_percent()
-            self.state.monitors.resident_bytes = me.memory_info().rss
+            late = 0.0
+            for _ in range(LOOKS):
+                begin = time.monotonic()
+                await asyncio.sleep(VITALS_SECONDS / LOOKS)
+                late = max(late, time.monotonic() - begin - VITALS_SECONDS / LOOKS)
+            monitors.cpu_percent = me.cpu_percent()
+            monitors.resident_bytes = me.memory_info().rss
+            monitors.scheduler = replace(monitors.scheduler, lag_microseconds=int(late * 1e6))

@@ -35,13 +35,13 @@ class ClientSession:
     """When it last said something, or was lost."""
     functions: dict[int, int] = field(default_factory=dict)
     """Its function numbers to the scheduler's."""
-    unfinished: int = 0
-    """How many of its tasks are in the board, kept results included."""
     outbox: list[Results] = field(default_factory=list)
     singles: list[Single] = field(default_factory=list)
     answers: list[object] = field(default_factory=list)
     held: array[int] = field(default_factory=lambda: array("Q"))
     """Ids of tasks that are not to begin before all parts of what was submitted together are there."""
+    graph: int = 0
+    """The number of the graph of which parts are still to come, 0 for none."""
     refusing: bool = False
     """Whether a part was rejected, and so the next ones are."""
     answered: set[int] | None = None
@@ -88,6 +88,8 @@ class WorkerSession:
     name: str
     facts: RegisterWorker
     heard: float
+    since: int
+    """Unix milliseconds of its registration."""
     known: set[int] = field(default_factory=set)
     """The functions that were defined for it."""
     vitals: WorkerHeartbeat = field(default_factory=lambda: WorkerHeartbeat(0))

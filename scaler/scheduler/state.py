@@ -6,15 +6,14 @@ storage says so little that its is here.
 
 from __future__ import annotations
 
-from array import array
 from typing import Any
 
-from scaler._core.slots import NONE
 from scaler.errors import ProtocolError
-from scaler.ids import OBJECT_ID_BYTES, SEQUENCE_BITS, sequence_of
-from scaler.machine import Outbox, Output, Peer, Stop
+from scaler.ids import OBJECT_ID_BYTES
+from scaler.machine import Output, Peer, Stop
 from scaler.messages import (
     ClusterEnding,
+    Explanation,
     Message,
     Release,
     ReleaseOwner,
@@ -22,15 +21,18 @@ from scaler.messages import (
     ShutdownWorker,
     Statistics,
     StatisticsRequest,
-    Subscribe,
     TaskCounts,
 )
 from scaler.scheduler.board import Board
 from scaler.scheduler.capacity import Capacity
 from scaler.scheduler.clients import Clients
+from scaler.scheduler.clock import Clock
+from scaler.scheduler.explain import explain
 from scaler.scheduler.life import TaskState
 from scaler.scheduler.monitors import Monitors
 from scaler.scheduler.nesting import Nesting
+from scaler.scheduler.recent import RememberedOutbox
+from scaler.scheduler.samples import Samples
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.workers import Workers
 
@@ -42,15 +44,16 @@ class SchedulerState:
 
     def __init__(self, settings: SchedulerSettings) -> None:
         self.settings = settings
-        self.board = Board()
-        self.monitors = Monitors()
-        self.unix_offset = 0.0
-        """Unix time less the clock of ``now``, told by the service."""
-        self._out = Outbox()
+        self.clock = Clock()
+        self.board = Board(clock=self.clock)
+        self._out = RememberedOutbox(clock=self.clock)
+        samples = Samples(self.clock)
         nesting = Nesting(self.board)
         self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down)
-        self.workers = Workers(settings, self.board, nesting, self._out, self.clients, self._hang_up)
+        self.workers = Workers(settings, self.board, nesting, self._out, self.clients, self._hang_up, samples)
         self.capacity = Capacity(settings, self.board, self.workers, self._out, self._hang_up)
+        parts = self.clients, self.workers, self.capacity
+        self.monitors = Monitors(settings, self.board, *parts, samples, self._out)
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None
         self._storage_identity = b""
@@ -62,6 +65,7 @@ class SchedulerState:
     # ---- told
 
     def peer_connected(self, peer: int, who: Peer, now: float) -> None:
+        self.clock.now = now
         self._peers[peer] = who
         self._housekeeping_at = self._housekeeping_at or now + HOUSEKEEPING_SECONDS
         if who.role == Role.client:
@@ -74,6 +78,7 @@ class SchedulerState:
             self._owed_to_storage.clear()
 
     def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
+        self.clock.now = now
         who = self._peers.get(peer)
         if who is None:
             return
@@ -86,12 +91,13 @@ class SchedulerState:
                 self.capacity.receive(peer, who, message, now)
             elif peer == self._storage and isinstance(message, Statistics):
                 self.monitors.objects = message
-            elif who.role == Role.monitor and isinstance(message, Subscribe):
-                self.monitors.subscribe(peer, message.interval_milliseconds, now)
+            elif who.role == Role.monitor:
+                self.monitors.receive(peer, who, message, now)
         except (ProtocolError, ValueError, IndexError, KeyError, OverflowError) as error:
             self._expel(peer, f"{type(message).__name__}: {error}", now)
 
     def peer_lost(self, peer: int, reason: str, now: float) -> None:
+        self.clock.now = now
         who = self._peers.pop(peer, None)
         if who is None:
             return
@@ -107,6 +113,7 @@ class SchedulerState:
             self.monitors.unsubscribe(peer)
 
     def tick(self, now: float) -> None:
+        self.clock.now = now
         if self._housekeeping_at is not None and now >= self._housekeeping_at:
             busy = self._peers or self.clients.sessions
             self._housekeeping_at = now + HOUSEKEEPING_SECONDS if busy else None
@@ -122,6 +129,7 @@ class SchedulerState:
         self.monitors.pause(peer, paused)
 
     def drain(self, now: float) -> list[Output]:
+        self.clock.now = now
         if self.board.changed:
             self._place(now)
             self.capacity.load_changed(now)
@@ -204,19 +212,7 @@ class SchedulerState:
     # ---- asked
 
     def _publish(self, now: float) -> None:
-        for session in self.clients.sessions.values():
-            session.unfinished = self.board.count_of(session.number)
-        published = self.monitors.publish(
-            self._out,
-            now,
-            self.unix_offset + now,
-            self.task_counts(),
-            self.clients.sessions.values(),
-            self.workers.sessions.values(),
-            self.capacity.sessions.values(),
-            self.board.loads,
-        )
-        if published and self._storage is not None:
+        if self.monitors.publish_if_due(now, self.task_counts()) and self._storage is not None:
             self._statistics_asked += 1
             self._out.send(self._storage, StatisticsRequest(self._statistics_asked))
 
@@ -234,13 +230,9 @@ class SchedulerState:
             ended.stale,
         )
 
-    def explain(self, id: int) -> str:
+    def explain(self, id: int) -> Explanation:
         """Why a task (by its id) is where it is."""
-        task = self.board.slots.find(array("Q", [id]))[0]
-        if task == NONE:
-            client, sequence = id >> SEQUENCE_BITS, sequence_of(id)
-            task = next((task for task, _ in self.board.ranges.within(client, sequence, sequence + 1)), NONE)
-        return "is not known: it has ended, or was never submitted" if task == NONE else self.board.explain(task)
+        return explain(self.board, self.workers.sessions.values(), id)
 
     def snapshot(self) -> dict[str, Any]:
         return {

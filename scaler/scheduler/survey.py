@@ -15,6 +15,16 @@ from scaler.scheduler.scaling.snapshot import UNMANAGED, Snapshot
 from scaler.scheduler.sessions import ManagerSession, WorkerSession
 
 
+def waiting(board: Board) -> Counter[int]:
+    """Ready tasks and items, by class."""
+    found = Counter({c: board.queues.count(c) for c in board.queues.classes()})
+    for task in board.ranges:
+        if board.life.state(task) == TaskState.READY:
+            items = board.ranges.get(task)
+            found[board.class_of(task)] += len(items) - 1 if items is not None else 0
+    return found
+
+
 class Survey:
     """Takes snapshots. It remembers since when functions without a measured time have run."""
 
@@ -34,14 +44,14 @@ class Survey:
         busy = [loads.busy(worker.number) for worker in staying]
         slots = [worker.facts.slots for worker in staying]
         newest = [loads.newest(worker.number) for worker in staying]
-        waiting = self._waiting()
+        ready = waiting(self._board)
         held = [self._board.class_of(task) if task != NONE else NONE for task in newest]
-        places = {c: place for place, c in enumerate(dict.fromkeys([*waiting, *(c for c in held if c != NONE)]))}
+        places = {c: place for place, c in enumerate(dict.fromkeys([*ready, *(c for c in held if c != NONE)]))}
         numbers = {manager.name: number for number, manager in enumerate(managers)}
         needs = tuple(self._board.requirements.needs(c) for c in places)
         return Snapshot(
             needs,
-            tuple(waiting[c] for c in places),
+            tuple(ready[c] for c in places),
             self._seconds(list(places), any(busy), now),
             tuple(slots),
             tuple(map(min, busy, slots)),
@@ -56,16 +66,6 @@ class Survey:
             tuple(manager.desired or 0 for manager in managers),
             tuple(manager.facts.cost_tier for manager in managers),
         )
-
-    def _waiting(self) -> Counter[int]:
-        """Ready tasks and items, by class."""
-        board = self._board
-        waiting = Counter({c: board.queues.count(c) for c in board.queues.classes()})
-        for task in board.ranges:
-            if board.life.state(task) == TaskState.READY:
-                items = board.ranges.get(task)
-                waiting[board.class_of(task)] += len(items) - 1 if items is not None else 0
-        return waiting
 
     @staticmethod
     def _starting(workers: Collection[WorkerSession], managers: Collection[ManagerSession]) -> tuple[int, ...]:

@@ -34,16 +34,20 @@ from scaler.messages import (
 from scaler.scheduler.arrays import TaskRange
 from scaler.scheduler.board import Board
 from scaler.scheduler.clients import Clients
-from scaler.scheduler.columns import assignments, checked_results, select_results
+from scaler.scheduler.columns import assignments, checked_results, profile_of, select_results
 from scaler.scheduler.life import TaskEvent, TaskState
 from scaler.scheduler.nesting import Nesting
 from scaler.scheduler.placement import Placement
+from scaler.scheduler.samples import Samples
 from scaler.scheduler.sessions import WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
 
 RETRACT_AFTER_SECONDS = 0.005
 """How long a slot stands idle before tasks are asked back for it: work already on its way should arrive first."""
 RETRACT_AGAIN_SECONDS = 1.0
+WATCHED_MILLISECONDS = 500
+"""How often workers send heartbeats while somebody looks, and there are few of them."""
+FEW_WORKERS = 100
 LEFT = "it left in order"
 _GOOD = bytes([ResultStatus.succeeded, ResultStatus.stored])
 _STOPPED = bytes([ResultStatus.timed_out, ResultStatus.out_of_memory])
@@ -60,6 +64,7 @@ class Workers:
         out: Outbox,
         clients: Clients,
         hang_up: Callable[[int, str], None],
+        samples: Samples,
     ) -> None:
         self.sessions: dict[int, WorkerSession] = {}
         """By the number that the board's loads know it by."""
@@ -71,6 +76,7 @@ class Workers:
         self._out = out
         self._clients = clients
         self._hang_up = hang_up
+        self._samples = samples
         self._of_peer: dict[int, WorkerSession] = {}
         self._of_identity: dict[bytes, WorkerSession] = {}
         self._free_numbers: list[int] = []
@@ -109,7 +115,8 @@ class Workers:
             self._hang_up(old.peer, "the same worker connected again")
             self._lose(old, "it connected again")
         number = self._free_numbers[-1] if self._free_numbers else len(self.sessions)
-        session = WorkerSession(number, peer, who.identity, who.name, message, now, software=who.software)
+        connected = self._board.clock.unix_milliseconds
+        session = WorkerSession(number, peer, who.identity, who.name, message, now, connected, software=who.software)
         group = self._board.requirements.group_of(message.capabilities)
         self._board.loads.add_worker(number, message.slots, group, message.queue_limit)
         if message.object_storage_address:
@@ -179,7 +186,7 @@ class Workers:
         del self.sessions[session.number], self._of_peer[session.peer], self._of_identity[session.identity]
         self._free_numbers.append(session.number)
         held = self._board.loads.held(session.number)
-        ends = self._board.lose_worker(session.number, f"{session.label}: {story}")
+        ends = self._board.lose_worker(session.number, f"{session.label}: {story}", session.identity)
         self._clients.deliver_ends(ends)
         self._clients.worker_left(session)
         level = 20 if story == LEFT and not held else 30
@@ -207,7 +214,9 @@ class Workers:
 
     def _heartbeat(self, session: WorkerSession, message: WorkerHeartbeat) -> None:
         session.vitals = message
-        self._out.send(session.peer, WorkerHeartbeatEcho(message.sent_microseconds))
+        watched = self._samples.on and len(self.sessions) <= FEW_WORKERS
+        again = WATCHED_MILLISECONDS if watched else 0
+        self._out.send(session.peer, WorkerHeartbeatEcho(message.sent_microseconds, again))
 
     def _started(self, session: WorkerSession, message: Started) -> None:
         self._board.life.apply(TaskEvent.START, self._live(session, message.tasks, message.attempts))
@@ -222,10 +231,12 @@ class Workers:
             fresh = [i for i in range(len(tasks)) if i not in stale]
             tasks, message = array("I", [tasks[i] for i in fresh]), select_results(message, fresh)
         if len(self._board.ranges) or len(message.counts):
-            tasks, message = self._take_items(tasks, message)
+            tasks, message = self._take_items(session, tasks, message)
         if not tasks:
             return
         self._board.changed = True
+        if self._samples.on:
+            self._samples.add(session.identity, self._board.places(tasks), message)
         statuses = message.statuses
         if not statuses.translate(None, _GOOD):
             self._clients.deliver(tasks, message)
@@ -235,7 +246,7 @@ class Workers:
         if good:
             self._clients.deliver(array("I", [tasks[i] for i in good]), select_results(message, good))
         for i in bad:
-            self._end_badly(tasks[i], select_results(message, [i]))
+            self._end_badly(session, tasks[i], select_results(message, [i]))
 
     def _further_entries(
         self, session: WorkerSession, tasks: array[int], stale: set[int], attempts: array[int]
@@ -252,7 +263,7 @@ class Workers:
         board.counters.stale -= len(further)
         return further
 
-    def _take_items(self, tasks: array[int], message: Results) -> tuple[array[int], Results]:
+    def _take_items(self, session: WorkerSession, tasks: array[int], message: Results) -> tuple[array[int], Results]:
         """Results of items of ranges; returns the others."""
         singles: list[int] = []
         counts = u32(message.counts)
@@ -262,7 +273,7 @@ class Workers:
                 self._board.changed = True
                 if self._board.ranges.get(task) is not items:
                     raise ProtocolError("results of items after the end of their range")
-                self._end_items(task, items, select_results(message, [i]), counts[i] if counts else 1)
+                self._end_items(session, task, items, select_results(message, [i]), counts[i] if counts else 1)
             elif counts and counts[i] != 1:
                 raise ProtocolError("a result of several items for a single task")
             else:
@@ -271,7 +282,7 @@ class Workers:
             return tasks, message
         return array("I", [tasks[i] for i in singles]), select_results(message, singles)
 
-    def _end_items(self, task: int, items: TaskRange, message: Results, count: int) -> None:
+    def _end_items(self, session: WorkerSession, task: int, items: TaskRange, message: Results, count: int) -> None:
         board, status = self._board, ResultStatus(message.statuses[0])
         good = status in (ResultStatus.succeeded, ResultStatus.stored)
         if not 1 <= count <= (len(items) if good else 1):
@@ -286,10 +297,13 @@ class Workers:
             message.payloads[0] = self._stopped(task, message.payloads[0])
         elif not good and status not in (ResultStatus.failed, ResultStatus.lost):
             raise ProtocolError(f"a worker cannot end an item as {status.name}")
+        if self._samples.on:
+            self._samples.add(session.identity, [board.functions.totals(items.whole.function).place], message)
         if good:
-            board.functions.measure(items.whole.function, u64(message.wall_microseconds)[0] / count)
+            board.functions.items_ended(items.whole.function, count, *profile_of(message))
             board.counters.succeeded += count
         else:
+            board.failures.note(task, status, message.payloads[0], session.identity, profile_of(message))
             board.counters.failed += 1
         self._clients.deliver_items(items, message)
         board.ranges.advance(task, count)
@@ -314,7 +328,7 @@ class Workers:
                 if client is not None:
                     self._board.released_objects.append((message.payloads[i], client.identity))
 
-    def _end_badly(self, task: int, message: Results) -> None:
+    def _end_badly(self, session: WorkerSession, task: int, message: Results) -> None:
         status, payload = ResultStatus(message.statuses[0]), message.payloads[0]
         if status == ResultStatus.unspecified or status in (ResultStatus.rejected, ResultStatus.crashed):
             raise ProtocolError(f"a worker cannot end a task as {status.name}")
@@ -327,13 +341,12 @@ class Workers:
             return
         if status in _STOPPED:
             payload = self._stopped(task, payload)
+        self._board.failures.note(task, status, payload, session.identity, profile_of(message))
         self._board.loads.release(array("I", [task]))
         ends = self._board.end(task, status, payload)
-        columns = message.wall_microseconds, message.cpu_microseconds, message.peak_memory_bytes
-        wall, cpu, peak = (u64(column)[0] for column in columns)
         for end in ends:
             if end.task == task:  # not those that needed its result
-                end.profile = wall, cpu, peak
+                end.profile = profile_of(message)
         self._clients.deliver_ends(ends)
 
     def _stopped(self, task: int, text: bytes) -> bytes:
@@ -359,9 +372,12 @@ class Workers:
                 single = self._board.item_alone(task, item)
                 if single is not None and status in _STOPPED:
                     text = f"{self._board.label(single)} {story}"
+                    self._board.failures.note(single, ResultStatus(status), text.encode(), session.identity)
                     self._clients.deliver_ends(self._board.end(single, ResultStatus(status), text.encode()))
                 elif single is not None:
-                    self._clients.deliver_ends(self._board.die(single, f"on {session.label}: {story}"))
+                    self._clients.deliver_ends(
+                        self._board.die(single, f"on {session.label}: {story}", session.identity)
+                    )
         self._board.changed = True
 
     def _current(self, session: WorkerSession, ids: Any, attempts: Any) -> tuple[array[int], set[int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -18,7 +18,9 @@ from scaler.machine import UNFIT, Outbox, Stop
 from scaler.messages import (
     MESSAGE_BYTES,
     DefineForExecutor,
+    ExecutorFacts,
     ExecutorSettings,
+    ExecutorState,
     ForgetForExecutor,
     Function,
     Message,
@@ -116,7 +118,9 @@ class Executors:
         while len(self._living) < self._usable:
             number = self._numbers
             self._numbers += 1
-            self._living[number] = Executor(number)
+            taken = {executor.slot for executor in self._living.values()}
+            slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+            self._living[number] = Executor(number, slot)
             self._out.add(StartExecutor(number))
 
     @property
@@ -213,7 +217,9 @@ class Executors:
                 if len(task.item_ends) or task.base:
                     self.reports.deaths.append((task.id, task.attempt, text, executor.item(position, task), status))
                 else:
-                    self.reports.done.append((task.id, task.attempt, status, text.encode(), 0, 0, 0, 1, b""))
+                    self.reports.done.append(
+                        (task.id, task.attempt, status, text.encode(), 0, 0, 0, 1, b"", executor.slot)
+                    )
             elif position == running and executor.killed_for is None:
                 died = executor.item(position, task)
                 self.reports.deaths.append((task.id, task.attempt, story, died, ResultStatus.crashed))
@@ -378,6 +384,7 @@ class Executors:
 
     def _take_results(self, executor: Executor, message: Results) -> None:
         sums: dict[int, list[float]] = {}
+        slot = executor.slot
         for position, status, payload, wall, cpu, peak, count, ends in zip(
             u64(message.tasks),
             message.statuses,
@@ -393,7 +400,7 @@ class Executors:
             if task is None:
                 continue
             task.done += count
-            self.reports.done.append((task.id, task.attempt, status, payload, wall, cpu, peak, count, ends))
+            self.reports.done.append((task.id, task.attempt, status, payload, wall, cpu, peak, count, ends, slot))
             self._forget_if_done(executor, position, task)
             entry = sums.setdefault(task.function, [0.0, 0.0])
             entry[0] += wall
@@ -524,6 +531,26 @@ class Executors:
         """How many tasks have not begun."""
         return len(self._queue) + max(0, len(self._places) - self.running)
 
+    def facts(self, now: float, vitals: Callable[[int], tuple[int, float, int]]) -> list[ExecutorFacts]:
+        """What monitors are told of each. ``vitals`` knows an executor's pid, processor use in percent and resident bytes."""
+        return [self._facts(e, int(now * 1e6), *vitals(e.number)) for e in sorted(self._living.values(), key=_slot)]
+
+    def _facts(self, executor: Executor, now_us: int, pid: int, cpu: float, resident: int) -> ExecutorFacts:
+        facts = ExecutorFacts(executor.slot, pid, ExecutorState.idle, cpu_percent=cpu, resident_bytes=resident)
+        running = executor.running
+        facts.queued = len(executor.sent) - (running is not None)
+        if running is not None and executor.claims is not None:
+            task = executor.sent[running]
+            function = self.functions.get(task.function)
+            facts.state, facts.task = ExecutorState.running, task.id
+            facts.function_name = function.name if function is not None else ""
+            facts.running_microseconds = max(0, now_us - executor.claims.started_us)
+        if executor.killed_for is not None:
+            facts.state = ExecutorState.ending
+        elif executor.claims is None:
+            facts.state = ExecutorState.starting
+        return facts
+
     def snapshot(self) -> dict[str, int]:
         return {
             "queued": len(self._queue),
@@ -542,3 +569,7 @@ class Executors:
         for executor in self._living.values():
             assert list(executor.sent) == sorted(executor.sent)
             assert executor.claims is not None or not executor.sent
+
+
+def _slot(executor: Executor) -> int:
+    return executor.slot

@@ -13,8 +13,8 @@ class Reports:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         """What is said before the rest."""
-        self.done: list[tuple[int, int, int, bytes, int, int, int, int, bytes]] = []
-        """(task, attempt, status, payload, wall, cpu, peak, count, item ends) of Results."""
+        self.done: list[tuple[int, int, int, bytes, int, int, int, int, bytes, int]] = []
+        """(task, attempt, status, payload, wall, cpu, peak, count, item ends, slot) of Results."""
         self.deaths: list[tuple[int, int, str, int, ResultStatus]] = []
         """(task, attempt, story, item, status) of ExecutorDeaths."""
         self.trimmed: list[tuple[int, int, int]] = []
@@ -30,7 +30,9 @@ class Reports:
         """All that ended since the last time, as reports."""
         done, self.done = self.done, []
         for first, last in runs([len(entry[3]) + 4 * entry[7] for entry in done]) if done else ():
-            ids, attempts, statuses, payloads, wall, cpu, peak, counts, ends = zip(*done[first:last], strict=True)
+            ids, attempts, statuses, payloads, wall, cpu, peak, counts, ends, slots = zip(
+                *done[first:last], strict=True
+            )
             results = Results(
                 array("Q", ids),
                 array("I", attempts),
@@ -39,6 +41,7 @@ class Reports:
                 array("Q", wall),
                 array("Q", cpu),
                 array("Q", peak),
+                slots=array("I", slots),
             )
             if max(counts) > 1:
                 results.counts, results.item_ends = array("I", counts), list(ends)

@@ -38,6 +38,7 @@ from scaler.worker.executors import AskForResults, KillExecutor, Prepared, Start
 from scaler.worker.fork_server import PACKET_BYTES, start_fork_server
 from scaler.worker.output import OutputStream
 from scaler.worker.state import WorkerOptions, WorkerState
+from scaler.worker.usage import Usage
 
 TAIL_LINES = 5
 TAIL_CHARACTERS = 600
@@ -86,14 +87,14 @@ class WorkerService:
         self._processes: dict[int, _Process] = {}
         self._told: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._me = psutil.Process()
-        self._cpu: tuple[float, float] = (time.monotonic(), 0.0)
+        self._usage = Usage()
         self._daemon: Daemon
 
     async def start(self, daemon: Daemon) -> None:
         """Fork the executors and dial the scheduler."""
         self._daemon = daemon
         self.state.vitals = self._vitals
+        self.state.executor_vitals = self._executor_vitals
         self.state.memory.resident = self._resident
         self.state.identity = daemon.driver.identity
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._fork_server_speaks)
@@ -314,18 +315,14 @@ class WorkerService:
 
     def _vitals(self) -> tuple[float, int, int]:
         """Of the worker and its executors together."""
-        resident, cpu = 0, 0.0
-        for pid in [self._me.pid, *(p.pid for p in self._processes.values() if p.pid)]:
-            with contextlib.suppress(psutil.Error):
-                process = psutil.Process(pid)
-                with process.oneshot():
-                    resident += process.memory_info().rss
-                    times = process.cpu_times()
-                    cpu += times.user + times.system
-        now = time.monotonic()
-        (then, before), self._cpu = self._cpu, (now, cpu)
-        percent = max(0.0, 100 * (cpu - before) / max(now - then, 1e-6)) if before else 0.0
-        return percent, resident, psutil.virtual_memory().available
+        pids = [os.getpid(), *(process.pid for process in self._processes.values() if process.pid)]
+        return *self._usage.measure(pids), int(psutil.virtual_memory().available)
+
+    def _executor_vitals(self, executor: int) -> tuple[int, float, int]:
+        """As they were at the last _vitals()."""
+        process = self._processes.get(executor)
+        pid = process.pid if process is not None else 0
+        return pid, *self._usage.of.get(pid, (0.0, 0))
 
 
 def _ignore(*_: Any) -> None:

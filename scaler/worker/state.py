@@ -72,6 +72,8 @@ class WorkerState:
         """Told by the service."""
         self.vitals: Callable[[], tuple[float, int, int]] = lambda: (0.0, 0, 0)
         """Processor use in percent, resident bytes, free bytes on the host: measured by the service."""
+        self.executor_vitals: Callable[[int], tuple[int, float, int]] = lambda executor: (0, 0.0, 0)
+        """Of an executor by its number: pid, processor use in percent and resident bytes when ``vitals`` was asked last."""
         self._out = Outbox()
         self._scheduler: int | None = None
         self._executors = Executors(options.slots, self._out, options.preload)
@@ -290,11 +292,16 @@ class WorkerState:
 
     def _echo(self, message: WorkerHeartbeatEcho, now: float) -> None:
         self._round_trip_us = max(0, int(now * 1e6) - message.sent_microseconds)
+        if message.again_milliseconds and self._heartbeat_at is not None:
+            self._heartbeat_at = min(self._heartbeat_at, now + message.again_milliseconds / 1000)
 
     def _heartbeat(self, now: float) -> None:
         cpu, resident, free = self.vitals()
         queued, running = self._executors.queued, self._executors.running
-        self._send(WorkerHeartbeat(int(now * 1e6), cpu, resident, free, queued, running, self._round_trip_us))
+        executors = self._executors.facts(now, self.executor_vitals)
+        self._send(
+            WorkerHeartbeat(int(now * 1e6), cpu, resident, free, queued, running, self._round_trip_us, executors)
+        )
 
     # ---- to the scheduler
 

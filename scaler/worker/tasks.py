@@ -47,6 +47,8 @@ class Executor:
     """What one executor has."""
 
     number: int
+    slot: int = 0
+    """Of the worker's slots, for people; one that is lent has a number above them."""
     claims: Claims | None = None
     """None until it has started, and made the call that comes before all tasks."""
     preloaded: bool = False

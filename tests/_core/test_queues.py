@@ -118,6 +118,8 @@ class QueueMachine(RuleBasedStateMachine):
         for owner in CLASSES:
             assert self.queues.count(owner) == len(self.model.line(owner))
             assert self.queues.peek(owner) == self.model.peek(owner)
+            line = self.model.line(owner)
+            assert [self.queues.ahead(task) for task in line] == list(range(len(line)))
         for task in range(45):
             assert (task in self.queues) == (task in self.model.waiting)
 
@@ -217,3 +219,8 @@ def test_priorities_that_would_make_a_list_of_an_unlucky_tree():
         ranked = sorted(range(n), key=lambda task: -order[task])
         assert [queues.pop(0) for _ in range(n)] == ranked
         queues.check()
+
+
+def test_what_is_not_queued_has_no_place():
+    with pytest.raises(ValueError, match="task 3 is not queued"):
+        ReadyQueues().ahead(3)

@@ -20,6 +20,7 @@ from scaler._core.table import (
     scatter,
     scatter_objects,
     split_ids,
+    sum_and_max,
 )
 
 INDEXES = st.lists(st.integers(0, 40), max_size=30)
@@ -130,3 +131,8 @@ def test_only_arrays_of_the_right_type_are_tables() -> None:
         for use in (lambda table=table: gather(table, i(3)), lambda table=table: fill(table, i(3), 1)):
             with pytest.raises(TypeError):
                 use()
+
+
+@given(st.lists(st.integers(0, 2**64 - 1)))
+def test_sums(values):
+    assert sum_and_max(array("Q", values)) == (sum(values) % 2**64, max(values, default=0))

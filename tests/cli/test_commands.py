@@ -164,7 +164,7 @@ def test_bad_usage(refused, command, said):
     [
         ("", "nothing to run; there can be [object_storage_server], [scheduler], [worker_manager]"),
         ("[top]", "[top]: the terminal monitor is not there yet; leave the section out"),
-        ("[gui]\ngui_address='x'", "[gui]: the web dashboard is not there yet"),
+        (f"[gui]\nmonitor_address='{HERE}'\ngui_address='x'", "gui_address in [gui]: 'tcp://x' is not an address"),
         ("[shceduler]", "unknown section [shceduler]; did you mean scheduler?"),
         (f"[object_storage_server]\nadress='{HERE}'", "unknown key 'adress' in [object_storage_server]; did you mean"),
         (f"[scheduler]\naddress='{HERE}'", "[scheduler]: --object-storage-address is missing"),

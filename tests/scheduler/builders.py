@@ -81,6 +81,11 @@ def results(outputs: list[Output], peer: int | None = None) -> list[tuple[int, R
     ]
 
 
+def why(rig: Rig, id: int) -> str:
+    """Why a task is where it is, in one sentence."""
+    return rig.state.explain(id).text.partition("\n")[0]
+
+
 class Rig:
     """Time stands still unless ``now`` is set."""
 

@@ -27,7 +27,7 @@ from scaler.messages import (
 )
 from scaler.scheduler.arrays import LEAST_PIECE_US, PIECE_US, gaps, piece_items
 
-from .builders import ANN, OK, Client, Rig, Worker, cancelled, closed, i, of, q
+from .builders import ANN, OK, Client, Rig, Worker, cancelled, closed, i, of, q, why
 
 
 def items(*sequences: int) -> tuple[bytes, array[int]]:
@@ -390,8 +390,8 @@ def test_why_an_item_is_where_it_is_can_be_asked() -> None:
     rig = Rig()
     client = rig.client()
     submit(client, 0, 50)
-    assert rig.state.explain(client.id(30)) == "no worker is connected"
-    assert "not known" in rig.state.explain(client.id(50))
+    assert why(rig, client.id(30)) == "it waits: no worker is connected"
+    assert "not known" in why(rig, client.id(50))
 
 
 def _define() -> Any:

@@ -9,7 +9,7 @@ from scaler.machine import Log, Output
 from scaler.messages import Assign, Cancel, Release, Restore, Restored, Results, ResultStatus, Role, RunningInside
 from scaler.scheduler.lineage import MAX_LOSSES
 
-from .builders import ANN, BEN, Client, Rig, Worker, closed, i, of, q, results, tasks
+from .builders import ANN, BEN, Client, Rig, Worker, closed, i, of, q, results, tasks, why
 from .test_arrays import ends as end_items
 from .test_arrays import given_out, submit
 
@@ -303,7 +303,7 @@ class TestObjectsOfClients:
         ann.submit(1, 2)
         outputs = worker.ends((ann.id(1), 1), (ann.id(2), 1), status=LOST, payload=gone((NO_INPUT, X)))
         assert of(outputs, Restore, ann.peer) == [Restore(X)] and tasks(outputs) == [], "once for both"
-        assert rig.state.explain(ann.id(1)) == f"waits until its client has put object {X.hex()} again"
+        assert why(rig, ann.id(1)) == f"it waits until its client has put object {X.hex()} again"
         assert sorted(tasks(ann.say(Restored(X, [""])))) == [(ann.id(1), 2), (ann.id(2), 2)]
         assert results(worker.ends((ann.id(1), 2), (ann.id(2), 2)))
         assert len(rig.state.board) == 0

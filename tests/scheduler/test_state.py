@@ -58,7 +58,7 @@ from scaler.scheduler.board import MAX_DEATHS
 from scaler.scheduler.state import HOUSEKEEPING_SECONDS
 from scaler.scheduler.workers import RETRACT_AFTER_SECONDS
 
-from .builders import ANN, BEN, OK, Rig, Worker, cancelled, closed, i, of, q, results, sent, tasks
+from .builders import ANN, BEN, OK, Rig, Worker, cancelled, closed, i, of, q, results, sent, tasks, why
 
 FAILED, CANCELLED, LOST = ResultStatus.failed, ResultStatus.cancelled, ResultStatus.lost
 
@@ -589,7 +589,7 @@ def test_tasks_wait_for_a_worker_that_offers_what_they_ask_for_and_it_is_told_on
     text = logged(rig.at(rig.now + HOUSEKEEPING_SECONDS))
     assert "1 tasks wait for a worker that offers gpu, linux" in text
     assert logged(rig.at(rig.now + HOUSEKEEPING_SECONDS)) == ""
-    assert "no worker offers gpu, linux" in rig.state.explain(ann.id(1))
+    assert "no worker offers gpu, linux" in why(rig, ann.id(1))
     assert tasks(rig.worker(offers=["gpu", "linux", "x"]).outputs) == [(ann.id(1), 1)]
 
 
@@ -646,9 +646,9 @@ def test_only_the_fresh_part_of_a_repeated_submission_is_taken_with_all_its_colu
     ann.say(message)
     (assign,) = of(rig.worker(3).outputs, Assign)
     assert assign.payloads == [b"arguments 1"]
-    assert [rig.state.explain(ann.id(n)) for n in (2, 3)] == [
-        "waits for 1 of 1 dependencies",
-        "waits for 2 of 2 dependencies",
+    assert [why(rig, ann.id(n)) for n in (2, 3)] == [
+        "it waits for 1 of 1 dependencies",
+        "it waits for 2 of 2 dependencies",
     ]
 
 
@@ -930,14 +930,17 @@ def test_where_a_task_is_can_be_told() -> None:
     rig = Rig()
     ann = rig.client()
     ann.submit(1, 2, needs={2: [1]})
-    assert rig.state.explain(ann.id(1)) == "no worker is connected"
+    assert why(rig, ann.id(1)) == "it waits: no worker is connected"
     worker = rig.worker()
-    assert rig.state.explain(ann.id(1)) == "is assigned at worker 0, attempt 1"
+    assert why(rig, ann.id(1)) == "it is with worker 42424242 (pid 7 on host), attempt 1, for 0 s"
     worker.ends((ann.id(1), 1), wall=50_000)
-    assert "has ended" in rig.state.explain(ann.id(1))
-    assert "not known" in rig.state.explain(ann.id(9))
+    assert "has ended" in why(rig, ann.id(1))
+    assert "not known" in why(rig, ann.id(9))
     ann.submit(3, 4, 5, 6)
-    assert rig.state.explain(ann.id(6)) == "all workers that can run it have enough to do"
+    assert (
+        why(rig, ann.id(6))
+        == "it waits: all workers that can run it have enough to do; 2 tasks with the same needs go before it"
+    )
 
 
 def test_without_anybody_nothing_is_due() -> None:

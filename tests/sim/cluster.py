@@ -254,7 +254,9 @@ class Cluster:
         snapshot = self.scheduler.state.snapshot()
         clients = self.scheduler.state.clients.sessions.values()
         numbers = [session.number for session in clients if session.identity == job.client]
-        why = self.scheduler.state.explain(numbers[0] << 40 | job.sequence) if numbers else "its client is not known"
+        why = (
+            self.scheduler.state.explain(numbers[0] << 40 | job.sequence).text if numbers else "its client is not known"
+        )
         return f"{job}: {why} ({snapshot})"
 
     def _check_empty(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scaler.messages import ResultStatus, TaskOptions
+from scaler.scheduler.life import TaskState
 
 from . import executors
 from .checkers import MAX_DEATHS, Job, Kind
@@ -74,7 +75,7 @@ def test_a_worker_is_lost_while_it_is_asked_to_give_back() -> None:
 
 def counts_retracting(cluster: Cluster) -> int:
     board = cluster.scheduler.state.board
-    return sum(board.explain(task).startswith("is retracting") for task in board.of_client(1))
+    return sum(board.life.state(task) == TaskState.RETRACTING for task in board.of_client(1))
 
 
 def test_a_result_that_comes_after_the_cancellation_is_counted_and_dropped() -> None:

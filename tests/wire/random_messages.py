@@ -47,6 +47,14 @@ NESTED = {
     "WorkerFacts",
     "ClientFacts",
     "ManagerFacts",
+    "EndedTasks",
+    "ExecutorFacts",
+    "FailedTask",
+    "FunctionFacts",
+    "GraphFacts",
+    "LogLine",
+    "SchedulerFacts",
+    "WaitingTasks",
 }
 
 

@@ -12,7 +12,9 @@ from scaler.messages import (
     DefineForWorker,
     Drain,
     ExecutorDeaths,
+    ExecutorFacts,
     ExecutorSettings,
+    ExecutorState,
     ForgetForExecutor,
     ForgetForWorker,
     Function,
@@ -417,11 +419,13 @@ def test_a_worker_that_is_left_time_ends_when_its_scheduler_is_gone() -> None:
 def test_heartbeats_tell_what_is_queued_and_what_runs() -> None:
     rig = Rig(heartbeat_seconds=2)
     rig.state.vitals = lambda: (50.0, 1000, 2000)
+    rig.state.executor_vitals = lambda executor: (40 + executor, 12.5, 300)
     rig.assign(1, 2, 3)
     rig.take(0)
     begin = rig.now
     assert said(rig.at(begin + 1.9), WorkerHeartbeat) == []
-    assert said(rig.at(begin + 2), WorkerHeartbeat) == [WorkerHeartbeat(12_000_000, 50.0, 1000, 2000, 2, 1, 0)]
+    runs = ExecutorFacts(0, 40, ExecutorState.running, 1, "f0", 2_000_000, 0, 12.5, 300)
+    assert said(rig.at(begin + 2), WorkerHeartbeat) == [WorkerHeartbeat(12_000_000, 50.0, 1000, 2000, 2, 1, 0, [runs])]
     rig.now += 0.0015
     rig.say(WorkerHeartbeatEcho(12_000_000))
     (second,) = said(rig.at(begin + 4), WorkerHeartbeat)

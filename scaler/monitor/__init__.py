@@ -1,0 +1,1 @@
+"""What monitors show: the feed, and the model that it is folded into."""

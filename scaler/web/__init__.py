@@ -1,0 +1,1 @@
+"""The web dashboard: what the monitor feed tells, in a browser."""

@@ -1,0 +1,212 @@
+"""The web dashboard's server: pages, a stream of events, and what can be asked of the scheduler.
+
+Whoever may load the page may see everything, so requests have to name this server as their host (a page of somebody else whose
+name was made to lead here does not), and what changes anything has to come from the dashboard's own page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from importlib import resources
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from scaler.errors import ConfigurationError, ConnectionLostError, ScalerError
+from scaler.ids import Address
+from scaler.monitor.feed import Feed, Status
+from scaler.monitor.model import Model, task_from_label
+from scaler.net.daemon import log
+from scaler.web.metrics import exposition
+from scaler.web.screen import Screen
+
+ASK_SECONDS = 10.0
+QUIET_SECONDS = 15.0
+"""A comment is sent to browsers so often when there is nothing to tell: so both sides see that the other is gone."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Dashboard:
+    """One scheduler's, for any number of browsers."""
+
+    def __init__(self, monitor: Address, hosts: Collection[str]) -> None:
+        """``hosts``: by which names browsers may call this server, without ports."""
+        self.model = Model()
+        self.status = Status(False, f"connecting to {monitor}")
+        self.feed = Feed(monitor, self._told, self._changed, name="scaler_gui")
+        self._hosts = {host.lower() for host in hosts}
+        self._news = asyncio.Event()
+
+    def application(self) -> web.Application:
+        """All that is served."""
+        application = web.Application(middlewares=[self._guard])
+        application.cleanup_ctx.append(self._follow)
+        application.add_routes(
+            [
+                web.get("/", _static),
+                web.get("/{name:app.js|style.css}", _static),
+                web.get("/plotly.js", _plotly),
+                web.get("/events", self._events),
+                web.get("/api/state", self._state),
+                web.get("/api/explain", self._explain),
+                web.post("/api/cancel", self._cancel),
+                web.post("/api/drain", self._drain),
+                web.get("/healthz", self._health),
+                web.get("/metrics", self._metrics),
+            ]
+        )
+        return application
+
+    # ---- the feed
+
+    async def _follow(self, application: web.Application) -> AsyncIterator[None]:
+        following = asyncio.create_task(self._run_feed())
+        yield
+        following.cancel()
+        await asyncio.wait({following})
+
+    async def _run_feed(self) -> None:
+        try:
+            await self.feed.run()
+        except ScalerError as error:  # The scheduler does not want us: browsers are told.
+            self._changed(Status(False, str(error)))
+
+    def _told(self, update: object) -> None:
+        self.model.apply(update)  # type: ignore[arg-type]
+        self._tell()
+
+    def _changed(self, status: Status) -> None:
+        if status.connected != self.status.connected:
+            log.log(20 if status.connected else 30, "WebMonitor: %s", status.text)
+        self.status = status
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    # ---- who may ask
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        host = urlsplit(f"//{request.host}").hostname or ""
+        if host.lower() not in self._hosts:
+            raise web.HTTPForbidden(text=f"this server is not called {host}; say --allowed-hosts {host} if it is\n")
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+            raise web.HTTPForbidden(text="other pages may not ask this server\n")
+        if request.method == "POST" and request.headers.get("X-Scaler") != "dashboard":
+            raise web.HTTPForbidden(text="only the dashboard may ask for this\n")
+        try:
+            response = await handler(request)
+        except ConnectionLostError as error:
+            raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=f"{error}\n") from None
+        if not response.prepared:
+            response.headers.update(HEADERS)
+        return response
+
+    # ---- what there is to see
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events: a JSON object with every update."""
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        screen = Screen(self.model)
+        with contextlib.suppress(ConnectionError):
+            await response.write(b"retry: 1000\n\n")
+            while True:
+                news = self._news
+                told = screen.news(self.status.connected, self.status.text)
+                await response.write(b"data: " + json.dumps(told).encode() + b"\n\n")
+                while not news.is_set():
+                    try:
+                        await asyncio.wait_for(news.wait(), QUIET_SECONDS)
+                    except TimeoutError:
+                        await response.write(b": still here\n\n")
+        return response
+
+    async def _state(self, request: web.Request) -> web.Response:
+        return web.json_response(Screen(self.model).news(self.status.connected, self.status.text))
+
+    async def _health(self, request: web.Request) -> web.Response:
+        code = 200 if self.status.connected else 503
+        return web.Response(status=code, text=f"{'ok' if code == 200 else self.status.text}\n")
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        content, content_type = exposition(self.model, self.status.connected)
+        return web.Response(body=content, headers={"Content-Type": content_type})
+
+    # ---- what can be asked of the scheduler
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        task = task_from_label(request.query.get("task", ""))
+        async with asyncio.timeout(ASK_SECONDS):
+            told = await self.feed.explain(task)
+        return web.json_response({"known": told.known, "state": told.state, "text": told.text})
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        task = task_from_label(request.query.get("task", ""))
+        async with asyncio.timeout(ASK_SECONDS):
+            answer = await self.feed.cancel(task)
+        return web.json_response({"done": answer.done, "text": answer.text})
+
+    async def _drain(self, request: web.Request) -> web.Response:
+        worker = bytes.fromhex(request.query.get("worker", ""))
+        async with asyncio.timeout(ASK_SECONDS):
+            answer = await self.feed.drain(worker)
+        return web.json_response({"done": answer.done, "text": answer.text})
+
+
+async def _static(request: web.Request) -> web.Response:
+    name = request.match_info.get("name", "index.html")
+    content = resources.files("scaler.web").joinpath("static", name).read_bytes()
+    return web.Response(body=content, content_type=TYPES[name[name.rindex(".") :]], charset="utf-8")
+
+
+async def _plotly(request: web.Request) -> web.Response:
+    """The charts' library, from its Python package: nothing is fetched from the internet."""
+    content = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_bytes()
+    return web.Response(body=content, content_type="text/javascript", charset="utf-8")
+
+
+def own_names(address: Address) -> set[str]:
+    """By which names browsers may call a server at this address."""
+    names = {address.host.strip("[]")}
+    if address.host in ("127.0.0.1", "localhost", "::1", "[::1]", "0.0.0.0", "::", "[::]"):
+        names |= {"localhost", "127.0.0.1", "::1"}
+    if address.host in ("0.0.0.0", "::", "[::]"):
+        names |= {socket.gethostname(), socket.getfqdn()}
+    return names
+
+
+async def serve(monitor: Address, address: Address, hosts: Collection[str], stopped: asyncio.Event) -> None:
+    """Until ``stopped``. Raises ConfigurationError when the address cannot be listened on."""
+    dashboard = Dashboard(monitor, {*own_names(address), *hosts})
+    runner = web.AppRunner(dashboard.application(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, address.host.strip("[]"), address.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on {address.host}:{address.port}: {error.strerror}") from None
+        port = runner.addresses[0][1]
+        log.info("WebMonitor: open http://%s:%d", address.host, port)
+        await stopped.wait()
+    finally:
+        await runner.cleanup()
