@@ -11,7 +11,7 @@ import pytest
 from scaler.errors import ConnectionLostError, ProtocolError
 from scaler.ids import Address
 from scaler.messages import Role, Update
-from scaler.monitor.feed import Feed, Recorder, Status, recorded, replay
+from scaler.monitor.feed import Feed, Recorder, Recording, Status, recorded
 from scaler.monitor.model import Model
 from scaler.net.driver import Driver
 from scaler.scheduler.settings import SchedulerSettings
@@ -98,10 +98,16 @@ def test_a_recording_is_read_back_and_replayed(tmp_path: Path) -> None:
     recorder.close()
     assert recorded(tmp_path / "feed") == told
 
-    async def scene() -> list[Update]:
-        return [one async for one in replay(told, speed=1000)]
+    async def scene() -> None:
+        seen, changes = list[Update](), list[Status]()
+        recording = Recording(told, seen.append, changes.append, speed=1000, label="it")
+        await recording.run()
+        assert seen == told and [status.text for status in changes] == ["replaying it", "the end of it"]
+        for asking in (recording.explain(1), recording.cancel(1), recording.drain(b"")):
+            with pytest.raises(ConnectionLostError, match="recording"):
+                await asking
 
-    assert asyncio.run(scene()) == told
+    asyncio.run(scene())
 
 
 def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
