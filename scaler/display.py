@@ -28,6 +28,16 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"
 
 
+def span(seconds: float) -> str:
+    """A time that may be long: ``4.56 s``, ``2m 05s``, ``3h 10m``, ``12d 04h``."""
+    if seconds < 100:
+        return duration(seconds)
+    minutes, hours, days = int(seconds / 60), int(seconds / 3600), int(seconds / 86400)
+    if days:
+        return f"{days}d {hours % 24:02}h"
+    return f"{hours}h {minutes % 60:02}m" if hours else f"{minutes}m {int(seconds) % 60:02}s"
+
+
 def size(count: int) -> str:
     """So many bytes as people say it: ``512 B``, ``1.5 GiB``."""
     if count < 1024:

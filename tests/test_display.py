@@ -2,7 +2,7 @@
 
 import pytest
 
-from scaler.display import duration, html_table, plural, size
+from scaler.display import duration, html_table, plural, size, span
 
 
 def test_html_is_text_only():
@@ -30,3 +30,8 @@ def test_plural():
 )
 def test_sizes(count, text):
     assert size(count) == text
+
+
+def test_long_times() -> None:
+    times = (4.5, 99.9, 100, 3599, 3600, 90_061, 864_000)
+    assert [span(t) for t in times] == ["4.50 s", "99.90 s", "1m 40s", "59m 59s", "1h 00m", "1d 01h", "10d 00h"]

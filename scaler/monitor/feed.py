@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -83,14 +83,19 @@ class Feed:
             self.changed(Status(False, f"no connection to {self.address}: {why}"))
             await asyncio.sleep(pause)
 
-    async def first(self, seconds: float) -> None:
-        """Run until an update was told. Raises ConnectionLostError after so many seconds, RefusedError as run() does."""
+    async def first(self, seconds: float, count: int = 1) -> None:
+        """Run until so many updates were told.
+
+        Raises ConnectionLostError when that takes longer than so many seconds, RefusedError as run() does.
+        """
         told, update = asyncio.get_running_loop().create_future(), self.told
         why = [f"no answer from {self.address}"]
+        left = [count]
 
         def heard(message: Update) -> None:
             update(message)
-            if not told.done():
+            left[0] -= 1
+            if left[0] == 0:
                 told.set_result(None)
 
         def changed(status: Status) -> None:
@@ -246,11 +251,33 @@ def _feed(frames: FrameReader, data: bytes) -> None:
         frames.feed(bytearray(data), len(data))
 
 
-async def replay(updates: list[Update], speed: float = 1.0) -> AsyncIterator[Update]:
-    """The updates of a recording at the pace in which they came, or ``speed`` times as fast; 0: all at once."""
-    before: Update | None = None
-    for update in updates:
-        if before is not None and speed:
-            await asyncio.sleep(max(0, update.unix_milliseconds - before.unix_milliseconds) / 1000 / speed)
-        before = update
-        yield update
+@dataclass(slots=True)
+class Recording:
+    """A recording that is told as a Feed tells, at the pace in which it came. Nothing can be asked of it."""
+
+    updates: list[Update]
+    told: Callable[[Update], None]
+    changed: Callable[[Status], None] = lambda status: None
+    speed: float = 1.0
+    """How many times as fast; 0: all at once."""
+    label: str = "the recording"
+
+    async def run(self) -> None:
+        """Until its end."""
+        self.changed(Status(True, f"replaying {self.label}"))
+        before: Update | None = None
+        for update in self.updates:
+            if before is not None and self.speed:
+                await asyncio.sleep(max(0, update.unix_milliseconds - before.unix_milliseconds) / 1000 / self.speed)
+            before = update
+            self.told(update)
+        self.changed(Status(True, f"the end of {self.label}"))
+
+    async def explain(self, task: int) -> Explanation:
+        raise ConnectionLostError("this is a recording; only a running scheduler can be asked")
+
+    async def cancel(self, task: int) -> Answer:
+        raise ConnectionLostError("this is a recording; only a running scheduler can be told anything")
+
+    async def drain(self, worker: bytes) -> Answer:
+        return await self.cancel(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from scaler.ids import SEQUENCE_BITS, sequence_of, u32, u64
 from scaler.messages import (
@@ -153,12 +154,14 @@ class Model:
         self.scheduler_resident_bytes = update.scheduler_resident_bytes
         for identity in update.removed_workers:
             self.workers.pop(identity, None)
-        self.workers.update((worker.identity, worker) for worker in update.workers)
+        self._take_workers(update.workers)
         self.clients = {client.identity: client for client in update.clients}
         self.functions.update((function.name, function) for function in update.functions)
         self.managers, self.waiting, self.graphs = update.managers, update.waiting, update.graphs
         self._take_ended(update.ended)
-        self.failures.extend(update.failures)
+        for failed in update.failures:
+            failed.status = ResultStatus(_known(failed.status, _STATUSES))
+            self.failures.append(failed)
         self.log.extend(update.log)
         self._chart()
 
@@ -169,6 +172,12 @@ class Model:
         self.ended.clear()
         self.failures.clear()
         self.log.clear()
+
+    def _take_workers(self, workers: list[WorkerFacts]) -> None:
+        for worker in workers:
+            for executor in worker.executors:
+                executor.state = ExecutorState(_known(executor.state, _EXECUTOR_STATES))
+            self.workers[worker.identity] = worker
 
     def _take_ended(self, ended: EndedTasks) -> None:
         slots, counts = u32(ended.slots), u32(ended.counts)
@@ -183,7 +192,7 @@ class Model:
                     ended.function_names[function],
                     ended.worker_identities[worker],
                     None if slot == UNKNOWN_SLOT else slot,
-                    ResultStatus(status),
+                    ResultStatus(_known(status, _STATUSES)),
                     unix_ms / 1000,
                     wall / 1e6,
                     cpu / 1e6,
@@ -276,6 +285,15 @@ class Model:
         """What to call a client, also one that is gone."""
         client = self.clients.get(identity)
         return (client.name if client is not None else "") or identity.hex()[:8]
+
+
+_STATUSES = frozenset(ResultStatus)
+_EXECUTOR_STATES = frozenset(ExecutorState)
+
+
+def _known(value: int, enumerants: frozenset[Any]) -> int:
+    """0, unspecified, for what a newer scheduler may have to say."""
+    return value if value in enumerants else 0
 
 
 def task_label(task: int) -> str:

@@ -1,0 +1,1 @@
+"""The terminal monitor: screens that read ``scaler.monitor.model``."""
