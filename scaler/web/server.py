@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from importlib import resources
@@ -20,10 +21,10 @@ from scaler.errors import ConfigurationError, ConnectionLostError, ScalerError
 from scaler.ids import Address
 from scaler.monitor.feed import Feed, Status
 from scaler.monitor.model import Model, task_from_label
-from scaler.net.daemon import log
 from scaler.web.metrics import exposition
 from scaler.web.screen import Screen
 
+log = logging.getLogger("scaler")
 ASK_SECONDS = 10.0
 QUIET_SECONDS = 15.0
 """A comment is sent to browsers so often when there is nothing to tell: so both sides see that the other is gone."""
