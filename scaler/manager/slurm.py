@@ -12,6 +12,7 @@ import re
 import shlex
 import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ CALL_SECONDS = 60.0
 END_SECONDS = 60.0
 """How long stopped jobs are waited for at the end: Slurm sends SIGTERM, and SIGKILL after its KillWait, 30 s by default."""
 LOOK_SECONDS = 0.2
+TIMED_OUT = "Socket timed out"
+"""What Slurm's commands say when the controller did not answer in time."""
 MARK = "scaler-worker"
 FORMAT = "%i|%T|%C|%r|%N|%k"
 PENDING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
@@ -98,6 +101,10 @@ class SlurmError(OSError):
     """A command of Slurm failed, or could not be run; the text is its own."""
 
 
+class NoAnswerError(SlurmError):
+    """What was asked for may have been done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job of this manager, as squeue tells it."""
@@ -148,9 +155,12 @@ class SlurmWorkers:
         """See Backend. Slurm is asked whether it would take a job of one worker."""
         where = ["-p", self._options.partition] if self._options.partition else []
         try:
-            shown = await self._call(["sinfo", "-h", "-N", "-o", "%c|%T|%P", *where])
-            usable = [_usable_cpus(line, any_partition=bool(where)) for line in shown.splitlines()]
-            cpus = [count for count in usable if count >= self._options.cpus_per_slot]
+            shown = await self._call(["sinfo", "-h", "-N", "-o", "%N|%c|%T|%P", *where])
+            nodes: Counter[str] = Counter()
+            for line in shown.splitlines():  # One for each partition of a node.
+                node, _, rest = line.partition("|")
+                nodes[node] = max(nodes[node], _usable_cpus(rest, any_partition=bool(where)))
+            cpus = [count for count in nodes.values() if count >= self._options.cpus_per_slot]
             if not cpus:
                 which = f"partition {self._options.partition}" if where else "the default partition"
                 raise ConfigurationError(f"Slurm has no usable nodes in {which}; sinfo shows what there is")
@@ -234,6 +244,9 @@ class SlurmWorkers:
     async def _submit(self, order: WorkerOrder) -> Sighting:
         try:
             answer = await self._call(self._submission(order), self._script(order))
+        except NoAnswerError:
+            # If it was taken, it is found by its name, and gone if not: another one now might be one too many.
+            return Sighting(order.name, Phase.PENDING, order.slots)
         except SlurmError as error:
             return Sighting(order.name, Phase.ENDED, story=f"Slurm does not take a job: {error}")
         number = answer.strip().partition(";")[0]
@@ -298,14 +311,15 @@ class SlurmWorkers:
             try:
                 out, said = await asyncio.wait_for(process.communicate(text.encode()), CALL_SECONDS)
             except TimeoutError:
-                raise SlurmError(f"{command[0]} did not answer within {CALL_SECONDS:g} s") from None
+                raise NoAnswerError(f"{command[0]} did not answer within {CALL_SECONDS:g} s") from None
             finally:
                 if process.returncode is None:
                     process.kill()
                     await process.wait()
         if process.returncode:
             lines = said.decode(errors="replace").strip().splitlines()
-            raise SlurmError(f"{command[0]}: {'; '.join(lines) or f'exit code {process.returncode}'}")
+            text = f"{command[0]}: {'; '.join(lines) or f'exit code {process.returncode}'}"
+            raise (NoAnswerError if TIMED_OUT in text else SlurmError)(text)
         return out.decode(errors="replace")
 
 

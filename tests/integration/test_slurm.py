@@ -141,6 +141,26 @@ def test_a_controller_that_does_not_answer_is_no_end_of_workers(make, monkeypatc
     asyncio.run(run())
 
 
+def test_a_job_of_which_nobody_knows_whether_it_was_taken_is_looked_for(make, monkeypatch, tmp_path):
+    """Another one at once might be one too many."""
+
+    async def run() -> None:
+        real, backend = os.environ["PATH"], make("--partition", "main,other")
+        await backend.prepare()
+        assert backend.most_slots == CPUS, "a node of two partitions is one node"
+        late = tmp_path / "sbatch"
+        late.write_text(f"#!/bin/sh\nPATH='{real}' sbatch \"$@\"\necho 'sbatch: error: Socket timed out' >&2\nexit 1\n")
+        late.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{real}")
+        (told,) = await backend.start([WorkerOrder("w", 1)])
+        assert told.phase == Phase.PENDING
+        await until(backend, {"w": Phase.RUNNING})
+        await backend.stop(["w"])
+        await backend.close()
+
+    asyncio.run(run())
+
+
 def test_a_thousand_tasks_on_jobs_that_leave_while_they_run(make, start, free_addresses, tmp_path):
     """After many short tasks a few long ones are left: the other jobs leave meanwhile, and come again."""
     address, storage = free_addresses
