@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaler.cli import cluster, object_storage_server, scheduler, worker_manager
+from scaler.cli import cluster, object_storage_server, scheduler, top, worker_manager
 from scaler.cli.command import Command, log, refuse
 from scaler.cli.options import LOGGING
 from scaler.config import Option, available_cpus, natural, parse, read_toml, resolve, version
 from scaler.errors import ClusterError, ConfigurationError
+from scaler.ids import Address
 from scaler.logs import set_up_logging
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ PROGRAM = "scaler"
 DESCRIPTION = """Run a whole stack: object storage, scheduler and workers, until Ctrl-C.
 
     scaler               on this machine, with as many slots as there are CPUs
-    scaler config.toml   what the file describes: [object_storage_server], [scheduler], [[worker_manager]]
+    scaler config.toml   what the file describes: [object_storage_server], [scheduler], [[worker_manager]], [top]
     scaler demo          start a cluster, do some real work on it, show the result
 """
 OPTIONS = (
@@ -38,9 +39,18 @@ OPTIONS = (
 )
 COMMANDS: Mapping[str, Command] = {
     command.section: command
-    for command in (object_storage_server.COMMAND, scheduler.COMMAND, worker_manager.COMMAND, cluster.COMMAND)
+    for command in (
+        object_storage_server.COMMAND,
+        scheduler.COMMAND,
+        worker_manager.COMMAND,
+        cluster.COMMAND,
+        top.COMMAND,
+    )
 }
-LATER = {"gui": "the web dashboard", "top": "the terminal monitor"}
+LATER = {"gui": "the web dashboard"}
+LOG_BESIDE_TOP = "scaler.log"
+"""Where services log that would log to the terminal, if the monitor is on it."""
+TERMINAL = {"/dev/stdout", "/dev/stderr"}
 FIRST_PORT = 8516
 
 
@@ -69,7 +79,11 @@ def _main(arguments: Sequence[str]) -> int:
         set_up_logging(options.logging_level, options.logging_paths, options.logging_config_file)
     except ConfigurationError as error:
         return refuse(PROGRAM, error)
-    log.info("Scaler: logging to %s", options.logging_config_file or ", ".join(options.logging_paths))
+    if any(part.command is top.COMMAND for part in parts):
+        _leave_the_terminal(parts)
+        set_up_logging(options.logging_level, (LOG_BESIDE_TOP,))
+    else:
+        log.info("Scaler: logging to %s", options.logging_config_file or ", ".join(options.logging_paths))
     os.environ.pop("SCALER_ADDRESS", None)
     return run_parts(parts) if file else run_local(options.num_of_workers)
 
@@ -110,6 +124,14 @@ def read_parts(path: str) -> list[Part]:
     return parts
 
 
+def _leave_the_terminal(parts: Sequence[Part]) -> None:
+    """The terminal is the monitor's: what would log there logs to a file."""
+    for part in parts:
+        if part.command.logs and not TERMINAL.isdisjoint(part.options.logging_paths):
+            part.options.logging_paths = (LOG_BESIDE_TOP,)
+    print(f"logging to {LOG_BESIDE_TOP}", flush=True)
+
+
 def _parts_of(command: Command, content: Mapping[str, Any]) -> Iterator[Part]:
     """The parts of one section, with the addresses that other sections tell."""
     tables = content.get(command.section, [])
@@ -128,6 +150,8 @@ def _parts_of(command: Command, content: Mapping[str, Any]) -> Iterator[Part]:
 
 def _addresses(section: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """What need not be said twice in a file."""
+    if section == "top":
+        return _monitor_address(content.get("scheduler", {}))
     source, key = {
         "scheduler": ("object_storage_server", "object_storage_address"),
         "worker_manager": ("scheduler", "address"),
@@ -135,6 +159,12 @@ def _addresses(section: str, content: Mapping[str, Any]) -> dict[str, Any]:
     }.get(section, ("", ""))
     table = content.get(source, {})
     return {key: table["address"]} if isinstance(table, dict) and "address" in table else {}
+
+
+def _monitor_address(scheduler: Any) -> dict[str, Any]:
+    if not isinstance(scheduler, dict) or not scheduler.get("address"):
+        return {}
+    return {"address": str(scheduler.get("monitor_address") or Address.parse(scheduler["address"]).of_monitor())}
 
 
 def run_parts(parts: Sequence[Part]) -> int:
