@@ -178,7 +178,8 @@ def run_parts(parts: Sequence[Part]) -> int:
             supervisor.start(f"the {part.command.name}", partial(_run_part, part), wait=False)
         for part in parts:
             if part.command is scheduler.COMMAND:
-                print(how_to_connect(str(part.options.address)), flush=True)
+                monitor = part.options.monitor_address or part.options.address.of_monitor()
+                print(how_to_connect(str(part.options.address), str(monitor)), flush=True)
 
     return _supervise(start)
 
@@ -218,7 +219,7 @@ def run_local(slots: int | None) -> int:
     def start(supervisor: Supervisor) -> None:
         told = start_stack(supervisor, stack)
         print(f"\nScaler {version()} runs {stack.slots} tasks at once on this machine, at {told['address']}")
-        print(how_to_connect(told["address"]), flush=True)
+        print(how_to_connect(told["address"], told["monitor_address"]), flush=True)
 
     return _supervise(start)
 
@@ -242,14 +243,14 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def how_to_connect(address: str) -> str:
+def how_to_connect(address: str, monitor: str) -> str:
     """For people: a program, and the environment variable."""
     return f"""
     from scaler import Client
     with Client("{address}") as client:
         print(client.map(abs, range(-5, 5)))
 
-or set SCALER_ADDRESS={address} and write Client(). Ctrl-C ends it.
+or set SCALER_ADDRESS={address} and write Client(). To look into it: scaler_top {monitor}. Ctrl-C ends it.
 """
 
 
