@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 SOURCES := $(wildcard scaler/_core/*.pyx scaler/_core/*.pxd scaler/wire/*.pyx scaler/storage/*.pyx) setup.py pyproject.toml
 
-.PHONY: run test check sim bench bench-core profile docs clean
+.PHONY: run test check sim bench bench-core profile docs pictures clean
 
 run: $(READY)  ## real work on a local cluster
 	$(BIN)/scaler demo
@@ -40,6 +40,9 @@ profile: $(BENCH_READY)  ## flame graphs of client, scheduler, worker and execut
 
 docs: $(READY)  ## checks that links in the documentation lead somewhere
 	$(BIN)/python -m pytest tests/test_documentation.py
+
+pictures: $(READY)  ## pictures of scaler_top for the documentation, from a recorded feed
+	$(BIN)/python -m tests.tui.pictures
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

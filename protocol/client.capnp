@@ -12,6 +12,7 @@
 # again, under the same numbers; the scheduler passes over those it still knows. So execution is at least once, and a
 # client that ignores a second result for a sequence has delivery exactly once.
 
+using Monitor = import "monitor.capnp";
 using Task = import "task.capnp";
 
 struct ClientToScheduler {
@@ -29,6 +30,8 @@ struct ClientToScheduler {
     submitArray @9 :SubmitArray;
     runningInside @10 :RunningInside;
     restored @11 :Restored;
+    explain @12 :Monitor.ExplainTask;
+    # Of a task of this client. Answered by `explanation`, unless the connection breaks before: then it may be asked again.
   }
 }
 
@@ -42,6 +45,7 @@ struct SchedulerToClient {
     ending @5 :ClusterEnding;
     output @6 :Task.TaskOutput;
     restore @7 :Restore;
+    explanation @8 :Monitor.Explanation;
   }
 }
 

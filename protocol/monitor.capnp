@@ -54,7 +54,7 @@ struct DrainWorker {
 }
 
 struct ExplainTask {
-  # Why is a task where it is? Answered by Explanation.
+  # Why is a task where it is? Answered by Explanation. Clients may ask it of their own tasks (client.capnp).
   request @0 :UInt64;
   task @1 :UInt64;
   # Task id, or the id of an item.

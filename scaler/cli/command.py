@@ -34,6 +34,8 @@ class Command:
     kinds: Sequence[str] = ()
     """What the option ``type`` may be, where it says which other options there are."""
     options_of_kind: Callable[[str], Sequence[Option]] = lambda kind: ()
+    logs: bool = True
+    """Whether it has the options of LOGGING."""
 
     def options_for(self, kind: object) -> Sequence[Option]:
         """All options of the command, those of one kind included."""
@@ -76,6 +78,8 @@ class Command:
 
     def start_logging(self, options: Namespace) -> None:
         """Log as the options say. Raises ConfigurationError for a file that cannot be used."""
+        if not self.logs:
+            return
         set_up_logging(options.logging_level, options.logging_paths, options.logging_config_file)
         where = options.logging_config_file or ", ".join(options.logging_paths)
         log.info("%s: logging to %s", self.name, where)

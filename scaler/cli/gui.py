@@ -29,7 +29,7 @@ def web_address(text: str) -> Address:
 
 
 OPTIONS = (
-    Option("monitor_address", "the scheduler's, two above its port: tcp://host:8518", kind=address, positional=True),
+    Option("address", "the scheduler's monitor address, its port + 2: tcp://host:8518", kind=address, positional=True),
     Option("gui_address", "where to serve the page, as host:port", "127.0.0.1:50001", web_address, short="-ga"),
     Option("allowed_hosts", "further names by which browsers may call this server", (), many=True),
     INSECURE,
@@ -53,7 +53,7 @@ def run(options: Namespace) -> int:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
-        await serve(options.monitor_address, options.gui_address, options.allowed_hosts, stopped)
+        await serve(options.address, options.gui_address, options.allowed_hosts, stopped)
 
     asyncio.run(until_stopped())
     return 0

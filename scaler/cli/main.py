@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaler.cli import cluster, gui, object_storage_server, scheduler, worker_manager
+from scaler.cli import cluster, gui, object_storage_server, scheduler, top, worker_manager
 from scaler.cli.command import Command, log, refuse
 from scaler.cli.options import LOGGING
 from scaler.config import Option, available_cpus, natural, parse, read_toml, resolve, version
@@ -29,7 +29,7 @@ PROGRAM = "scaler"
 DESCRIPTION = """Run a whole stack: object storage, scheduler and workers, until Ctrl-C.
 
     scaler               on this machine, with as many slots as there are CPUs
-    scaler config.toml   what the file describes: [object_storage_server], [scheduler], [[worker_manager]]
+    scaler config.toml   what the file describes: [object_storage_server], [scheduler], [[worker_manager]], [top]
     scaler demo          start a cluster, do some real work on it, show the result
 """
 OPTIONS = (
@@ -46,9 +46,12 @@ COMMANDS: Mapping[str, Command] = {
         worker_manager.COMMAND,
         cluster.COMMAND,
         gui.COMMAND,
+        top.COMMAND,
     )
 }
-LATER = {"top": "the terminal monitor"}
+LOG_BESIDE_TOP = "scaler.log"
+"""Where services log that would log to the terminal, if the monitor is on it."""
+TERMINAL = {"/dev/stdout", "/dev/stderr"}
 FIRST_PORT = 8516
 
 
@@ -77,7 +80,11 @@ def _main(arguments: Sequence[str]) -> int:
         set_up_logging(options.logging_level, options.logging_paths, options.logging_config_file)
     except ConfigurationError as error:
         return refuse(PROGRAM, error)
-    log.info("Scaler: logging to %s", options.logging_config_file or ", ".join(options.logging_paths))
+    if any(part.command is top.COMMAND for part in parts):
+        _leave_the_terminal(parts)
+        set_up_logging(options.logging_level, (LOG_BESIDE_TOP,))
+    else:
+        log.info("Scaler: logging to %s", options.logging_config_file or ", ".join(options.logging_paths))
     os.environ.pop("SCALER_ADDRESS", None)
     return run_parts(parts) if file else run_local(options.num_of_workers)
 
@@ -106,9 +113,6 @@ def read_parts(path: str) -> list[Part]:
     """What a file asks for, storage first. Raises ConfigurationError, naming the place, for what cannot be used."""
     content = read_toml(path)
     try:
-        for section, what in LATER.items():
-            if section in content:
-                raise ConfigurationError(f"[{section}]: {what} is not there yet; leave the section out")
         parts = [part for command in COMMANDS.values() for part in _parts_of(command, content)]
         if not parts:
             raise ConfigurationError(f"nothing to run; there can be {', '.join(f'[{name}]' for name in COMMANDS)}")
@@ -116,6 +120,14 @@ def read_parts(path: str) -> list[Part]:
         text = str(error)
         raise ConfigurationError(text if path in text else f"{path}: {text}") from None
     return parts
+
+
+def _leave_the_terminal(parts: Sequence[Part]) -> None:
+    """The terminal is the monitor's: what would log there logs to a file."""
+    for part in parts:
+        if part.command.logs and not TERMINAL.isdisjoint(part.options.logging_paths):
+            part.options.logging_paths = (LOG_BESIDE_TOP,)
+    print(f"logging to {LOG_BESIDE_TOP}", flush=True)
 
 
 def _parts_of(command: Command, content: Mapping[str, Any]) -> Iterator[Part]:
@@ -136,7 +148,7 @@ def _parts_of(command: Command, content: Mapping[str, Any]) -> Iterator[Part]:
 
 def _addresses(section: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """What need not be said twice in a file."""
-    if section == "gui":
+    if section in ("top", "gui"):
         return _monitor_address(content.get("scheduler", {}))
     source, key = {
         "scheduler": ("object_storage_server", "object_storage_address"),
@@ -153,7 +165,7 @@ def _monitor_address(table: Any) -> dict[str, Any]:
         return {}
     with contextlib.suppress(ValueError):
         own = table.get("monitor_address") or table.get("monitor-address")
-        return {"monitor_address": own or str(Address.parse(str(table.get("address"))).of_monitor())}
+        return {"address": own or str(Address.parse(str(table.get("address"))).of_monitor())}
     return {}
 
 
@@ -168,7 +180,8 @@ def run_parts(parts: Sequence[Part]) -> int:
             supervisor.start(f"the {part.command.name}", partial(_run_part, part), wait=False)
         for part in parts:
             if part.command is scheduler.COMMAND:
-                print(how_to_connect(str(part.options.address)), flush=True)
+                monitor = part.options.monitor_address or part.options.address.of_monitor()
+                print(how_to_connect(str(part.options.address), str(monitor)), flush=True)
 
     return _supervise(start)
 
@@ -208,7 +221,7 @@ def run_local(slots: int | None) -> int:
     def start(supervisor: Supervisor) -> None:
         told = start_stack(supervisor, stack)
         print(f"\nScaler {version()} runs {stack.slots} tasks at once on this machine, at {told['address']}")
-        print(how_to_connect(told["address"]), flush=True)
+        print(how_to_connect(told["address"], told["monitor_address"]), flush=True)
 
     return _supervise(start)
 
@@ -232,14 +245,14 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def how_to_connect(address: str) -> str:
+def how_to_connect(address: str, monitor: str) -> str:
     """For people: a program, and the environment variable."""
     return f"""
     from scaler import Client
     with Client("{address}") as client:
         print(client.map(abs, range(-5, 5)))
 
-or set SCALER_ADDRESS={address} and write Client(). Ctrl-C ends it.
+or set SCALER_ADDRESS={address} and write Client(). To look into it: scaler_top {monitor}. Ctrl-C ends it.
 """
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaler.cli.command import refuse
+from scaler.cli.command import Command, refuse
 from scaler.config import Option, address, boolean, interval, parse, seconds
 from scaler.errors import ConfigurationError, ScalerError
 
@@ -62,6 +62,8 @@ def run(options: Namespace) -> int:
         if options.once:
             return asyncio.run(_once(options, recorder))
         return _watch(options, recorder)
+    except ConfigurationError:
+        raise
     except ScalerError as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
         return 1
@@ -116,12 +118,16 @@ async def _once(options: Namespace, recorder: Recorder | None) -> int:
 
 def _watch(options: Namespace, recorder: Recorder | None) -> int:
     """Show it as it goes."""
+    source = _source(options, recorder)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigurationError("there is no terminal here; --once prints one look")
     from scaler.tui.app import TopApp
 
-    app = TopApp(_source(options, recorder))
+    app = TopApp(source)
     return app.run() or app.return_code or 0
+
+
+COMMAND = Command(PROGRAM, "Top", SECTION, DESCRIPTION, OPTIONS, check, run, logs=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -374,6 +374,22 @@ class Client:
         """The local cluster that this client started, if it did."""
         return self._cluster
 
+    def explain(self, future: ScalerFuture) -> str:
+        """Why a task is where it is.
+
+        That is what it waits for, which capability is missing on which workers, how many tasks go before it, on which worker
+        it is and for how long, and what happened to earlier attempts. Returns several lines, of which the first one is the
+        answer in a sentence. Raises ValueError for a future of another client, ConnectionLostError when the scheduler does
+        not answer within ``timeout_seconds``.
+        """
+        self._service.check_open()
+        if future._service.identity != self._service.identity:
+            raise ValueError(f"{future!r} is not of this client")
+        told = self._service.explain(future.task_id)
+        if future.done() and not told.state:
+            return f"it has ended: {future._described()}"
+        return told.text
+
     def clear(self) -> None:
         """Cancel everything that is unfinished, and free the objects that were sent."""
         self._service.check_open()

@@ -5,6 +5,7 @@ Users' threads put what they want into an inbox and wake the loop; they never wa
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import logging
 import os
@@ -39,7 +40,7 @@ from scaler.client.state import (
 from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
-from scaler.messages import ClientSettings, Function, ResultStatus, Role, RunningInside, TaskOutput
+from scaler.messages import ClientSettings, Explanation, Function, ResultStatus, Role, RunningInside, TaskOutput
 from scaler.nesting import running
 from scaler.net.driver import Driver, new_event_loop
 from scaler.software import differences, software
@@ -141,6 +142,8 @@ class ClientService:
         self._connected = threading.Event()
         self._answer: threading.Event = threading.Event()
         self._refusal: str | None = None
+        self._requests = itertools.count(1)
+        self._explanations: dict[int, concurrent.futures.Future[Explanation]] = {}
         self._loop = new_event_loop()
         self._driver: Driver
         self._thread = threading.Thread(target=self._run, name="scaler-client", daemon=True)
@@ -193,6 +196,9 @@ class ClientService:
 
     def _end_all(self, outcome: Outcome | BaseException) -> None:
         """End everything that somebody waits for."""
+        for asked in list(self._explanations.values()):
+            if not asked.done():
+                asked.set_exception(ConnectionLostError(f"the connection to {self.address} ended before the answer"))
         waiters, self._waiters = self._waiters, {}
         arrays, self._arrays = self._arrays, {}
         for sequence, waiter in waiters.items():
@@ -250,6 +256,10 @@ class ClientService:
         elif isinstance(output, Refusal):
             self._refusal = output.text
             self._answer.set()
+        elif isinstance(output, Explanation):
+            asked = self._explanations.get(output.request)
+            if asked is not None:
+                asked.set_result(output)
         elif isinstance(output, TaskOutput):
             if self.output is not None:
                 self.output.put(output.to_standard_error, output.content)
@@ -416,6 +426,19 @@ class ClientService:
         self.soon(self._state.shutdown)
         self._answer.wait(self._timeout_seconds)
         return self._refusal
+
+    def explain(self, sequence: int) -> Explanation:
+        """What the scheduler knows of a task. Raises ConnectionLostError when it does not answer in time."""
+        request, answer = next(self._requests), concurrent.futures.Future[Explanation]()
+        self._explanations[request] = answer
+        self.soon(lambda: self._state.explain(request, sequence))
+        try:
+            return answer.result(self._timeout_seconds)
+        except concurrent.futures.TimeoutError:
+            text = f"the scheduler at {self.address} did not answer within {self._timeout_seconds:g} s"
+            raise ConnectionLostError(text) from None
+        finally:
+            self._explanations.pop(request, None)
 
     def close(self) -> None:
         """Leave the scheduler; futures that are open end as cancelled."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scaler.client.arrays import ArrayTask, ItemsEnded, OpenArrays
-from scaler.ids import u32, u64
+from scaler.ids import task_id, u32, u64
 from scaler.machine import Outbox, Output, Peer
 from scaler.messages import (
     Cancel,
@@ -18,6 +18,8 @@ from scaler.messages import (
     ClientSettings,
     ClusterEnding,
     DefineFunctions,
+    ExplainTask,
+    Explanation,
     ForgetFunctions,
     Function,
     HeartbeatEcho,
@@ -146,8 +148,13 @@ class ClientState:
         """Submitted since the last drain."""
         self._said: list[Message] = []
         """Everything else to say, in order, since the last drain."""
+        self._number = 0
+        """By which the scheduler knows this client, 0 until it says so."""
+        self._questions: dict[int, int] = {}
+        """Request to sequence: why is that task where it is?"""
         self._handlers: dict[type, Callable[[Any], None]] = {
-            ClientSettings: lambda message: self._out.add(Connected(message)),
+            ClientSettings: self._settings,
+            Explanation: self._explanation,
             Results: self._results,
             HeartbeatEcho: lambda message: self._out.add(Slots(message.slots)),
             ShutdownRefused: lambda message: self._out.add(Refusal(message.text)),
@@ -223,6 +230,22 @@ class ClientState:
         """These are in the object storage again, or why not. A lost connection may lose it: then it is asked again."""
         self._say(Restored(objects, failures))
 
+    def explain(self, request: int, sequence: int) -> None:
+        """Ask why a task is where it is; answered by an Explanation. A lost connection may have it asked again."""
+        self._questions[request] = sequence
+        if self._number:
+            self._say(ExplainTask(request, task_id(self._number, sequence)))
+
+    def _settings(self, message: ClientSettings) -> None:
+        self._number = message.client_number
+        for request, sequence in self._questions.items():
+            self._say(ExplainTask(request, task_id(self._number, sequence)))
+        self._out.add(Connected(message))
+
+    def _explanation(self, message: Explanation) -> None:
+        if self._questions.pop(message.request, None) is not None:
+            self._out.add(message)
+
     def goodbye(self) -> None:
         """Leave for good."""
         self._say(ClientGoodbye())
@@ -241,7 +264,7 @@ class ClientState:
 
     def peer_connected(self, peer: int, who: Peer, now: float) -> None:
         """Offer everything that is unfinished, again or for the first time."""
-        self._scheduler, self._heard = peer, now
+        self._scheduler, self._heard, self._number = peer, now, 0
         self._heartbeat_at = now + self._heartbeat_seconds
         self._fresh = []
         said = [message for message in self._said if isinstance(message, (ClientGoodbye, ShutdownCluster))]
@@ -268,6 +291,7 @@ class ClientState:
     def peer_lost(self, peer: int, reason: str, now: float) -> None:
         if peer == self._scheduler:
             self._scheduler = self._heartbeat_at = None
+            self._number = 0
 
     def tick(self, now: float) -> None:
         if self._heartbeat_at is None or now < self._heartbeat_at or self._scheduler is None:

@@ -126,7 +126,7 @@ WORKERS: Table[WorkerFacts] = Table(
     lambda model: list(model.workers.values()),
     lambda worker: worker.identity,
     (
-        text("worker", 17, lambda model, worker: model.worker_label(worker.identity)),
+        text("worker", 16, lambda model, worker: model.worker_label(worker.identity)),
         text("state", 5, lambda model, worker: _worker_state(worker)),
         count("slots", 5, lambda model, worker: worker.slots),
         count("run", 3, lambda model, worker: min(worker.running, worker.held)),
@@ -152,13 +152,13 @@ WORKERS: Table[WorkerFacts] = Table(
 
 EXECUTOR_COLUMNS: tuple[Column[ExecutorFacts], ...] = (
     count("slot", 4, lambda model, executor: executor.slot),
-    count("pid", 8, lambda model, executor: executor.pid, str),
+    count("pid", 7, lambda model, executor: executor.pid, str),
     text("state", 8, lambda model, executor: ExecutorState(executor.state).name),
     count("cpu", 5, lambda model, executor: executor.cpu_percent, percent),
     count("memory", 9, lambda model, executor: executor.resident_bytes, memory),
     count("ahead", 5, lambda model, executor: executor.queued),
-    count("runs for", 9, lambda model, executor: executor.running_microseconds / 1e6, seconds),
-    text("task", 14, lambda model, executor: task_label(executor.task) if executor.task else ""),
+    count("runs for", 8, lambda model, executor: executor.running_microseconds / 1e6, seconds),
+    text("task", 10, lambda model, executor: task_label(executor.task) if executor.task else ""),
     text("function", 12, lambda model, executor: executor.function_name),
 )
 
@@ -202,7 +202,7 @@ ENDED: Table[EndedTask] = Table(
     id,
     (
         Column("ended", 8, lambda model, ended: clock(ended.ended), lambda model, ended: -ended.ended),
-        text("task", 10, lambda model, ended: task_label(ended.task)),
+        text("task", 9, lambda model, ended: task_label(ended.task)),
         text("outcome", 9, lambda model, ended: ended.status.name),
         count("items", 5, lambda model, ended: ended.count),
         count("wall", 7, lambda model, ended: ended.wall, seconds),

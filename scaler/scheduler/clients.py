@@ -22,6 +22,8 @@ from scaler.messages import (
     ClientHeartbeat,
     ClientSettings,
     DefineFunctions,
+    ExplainTask,
+    Explanation,
     ForgetFunctions,
     HeartbeatEcho,
     Message,
@@ -60,6 +62,7 @@ class Clients:
         out: Outbox,
         hang_up: Callable[[int, str], None],
         shut_down: Callable[[str], None],
+        explain: Callable[[int, int], Explanation],
     ) -> None:
         self.sessions: dict[int, ClientSession] = {}
         """By client number."""
@@ -69,6 +72,7 @@ class Clients:
         self._out = out
         self._hang_up = hang_up
         self._shut_down = shut_down
+        self._explain = explain
         self._of_peer: dict[int, ClientSession] = {}
         self._of_identity: dict[bytes, ClientSession] = {}
         self._numbers = 0
@@ -84,6 +88,7 @@ class Clients:
             ClearTasks: self._clear,
             Restored: self._restored,
             ClientHeartbeat: self._heartbeat,
+            ExplainTask: self._tell_why,
             ClientGoodbye: self._goodbye,
             ShutdownCluster: self._shutdown,
         }
@@ -440,6 +445,11 @@ class Clients:
     def _heartbeat(self, session: ClientSession, message: ClientHeartbeat) -> None:
         session.answered = None
         session.answers.append(HeartbeatEcho(message.sent_microseconds, self._board.loads.total_slots))
+
+    def _tell_why(self, session: ClientSession, message: ExplainTask) -> None:
+        if message.task >> SEQUENCE_BITS != session.number:
+            raise ProtocolError("a task of another client")
+        session.answers.append(self._explain(message.task, message.request))
 
     def _goodbye(self, session: ClientSession, message: ClientGoodbye) -> None:
         self._forget(session, "left")

@@ -49,7 +49,7 @@ class SchedulerState:
         self._out = RememberedOutbox(clock=self.clock)
         samples = Samples(self.clock)
         nesting = Nesting(self.board)
-        self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down)
+        self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down, self.explain)
         self.workers = Workers(settings, self.board, nesting, self._out, self.clients, self._hang_up, samples)
         self.capacity = Capacity(settings, self.board, self.workers, self._out, self._hang_up)
         parts = self.clients, self.workers, self.capacity
@@ -230,9 +230,9 @@ class SchedulerState:
             ended.stale,
         )
 
-    def explain(self, id: int) -> Explanation:
+    def explain(self, id: int, request: int = 0) -> Explanation:
         """Why a task (by its id) is where it is."""
-        return explain(self.board, self.workers.sessions.values(), id)
+        return explain(self.board, self.workers.sessions.values(), id, request)
 
     def snapshot(self) -> dict[str, Any]:
         return {

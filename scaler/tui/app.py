@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -88,6 +91,8 @@ class TopApp(App[int]):
         self._name_screens()
         self._show_status()
         self.set_interval(REFRESH_SECONDS, self.show_changes)
+        with suppress(RuntimeError, ValueError, NotImplementedError):  # as in tests, beside the main thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, 0)
         self.run_worker(self._follow(), exit_on_error=True)
 
     async def _follow(self) -> None:

@@ -23,7 +23,7 @@ class ExecutorsScreen(ModalScreen[None]):
     CSS = (
         BOX.format(name="ExecutorsScreen")
         + """
-    ExecutorsScreen > .box { height: 90%; }
+    ExecutorsScreen > .box { height: 90%; width: 100%; }
     ExecutorsScreen #facts { height: auto; margin-bottom: 1; }
     """
     )

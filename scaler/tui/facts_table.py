@@ -25,7 +25,7 @@ class FactsTable(ScrollView, can_focus=True):
     """Sorts, filters and scrolls; the cursor stays with its row, wherever that goes. The first line has the titles."""
 
     DEFAULT_CSS = """
-    FactsTable { height: 1fr; scrollbar-gutter: stable; }
+    FactsTable { height: 1fr; scrollbar-size: 1 1; }
     FactsTable > .facts-table--titles { text-style: bold; background: $panel; color: $text; }
     FactsTable > .facts-table--cursor { background: $primary; color: $text; }
     """
@@ -106,7 +106,7 @@ class FactsTable(ScrollView, can_focus=True):
         self._at = self.table.identity(self.rows[self.cursor]) if self.rows else None
 
     def _full_width(self) -> int:
-        return max(sum(self._widths()) + GAP * (len(self.table.columns) - 1), self.size.width)
+        return max(sum(self._widths()) + GAP * (len(self.table.columns) - 1), self.scrollable_content_region.width)
 
     def render_line(self, y: int) -> Strip:
         left, top = self.scroll_offset
@@ -115,7 +115,7 @@ class FactsTable(ScrollView, can_focus=True):
             return self._strip([self._title(place) for place in range(len(self.table.columns))], style, left)
         place = top + y - 1
         if place >= len(self.rows):
-            return Strip.blank(self.size.width, self.rich_style)
+            return Strip.blank(self.scrollable_content_region.width, self.rich_style)
         row = self.rows[place]
         tone = self.table.tone(row)
         style = self.rich_style + Style(color=TONES[tone]) if tone else self.rich_style
@@ -128,13 +128,13 @@ class FactsTable(ScrollView, can_focus=True):
         if place != self.order:
             return column.title
         falls = column.number != self.reverse
-        return f"{column.title}{'▼' if falls else '▲'}"
+        return f"{'▼' if falls else '▲'}{column.title}"[: self._widths()[place]]
 
     def _widths(self) -> list[int]:
         """Of the columns here: what room there is more than they need is shared by those with words."""
         columns = self.table.columns
         widths = [column.width for column in columns]
-        spare = self.size.width - sum(widths) - GAP * (len(widths) - 1)
+        spare = self.scrollable_content_region.width - sum(widths) - GAP * (len(widths) - 1)
         wordy = [place for place, column in enumerate(columns) if not column.number] or [len(widths) - 1]
         if spare > 0:
             for place in wordy:
@@ -145,7 +145,7 @@ class FactsTable(ScrollView, can_focus=True):
     def _strip(self, cells: list[str], style: Style, left: int) -> Strip:
         columns = zip(cells, self._widths(), self.table.columns, strict=True)
         line = (" " * GAP).join(fitted(cell, width, column.number) for cell, width, column in columns)
-        return Strip([Segment(line, style)]).crop_extend(left, left + self.size.width, style)
+        return Strip([Segment(line, style)]).crop_extend(left, left + self.scrollable_content_region.width, style)
 
     # ---- keys
 
@@ -153,18 +153,18 @@ class FactsTable(ScrollView, can_focus=True):
         self._go(self.cursor + by)
 
     def action_page(self, by: int) -> None:
-        self._go(self.cursor + by * max(1, self.size.height - 2))
+        self._go(self.cursor + by * max(1, self.scrollable_content_region.height - 2))
 
     def action_jump(self, to: int) -> None:
         self._go(to if to >= 0 else len(self.rows) - 1)
 
     def _go(self, place: int) -> None:
         self._put(place)
-        top, height = self.scroll_offset.y, max(1, self.size.height - 1)
+        top, height = self.scroll_offset.y, max(1, self.scrollable_content_region.height - 1)
         if self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False)
+            self.scroll_to(y=self.cursor, animate=False, immediate=True)
         elif self.cursor >= top + height:
-            self.scroll_to(y=self.cursor - height + 1, animate=False)
+            self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
         self.refresh()
 
     def action_choose(self) -> None:

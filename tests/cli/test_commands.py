@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.cli import cluster, demo, object_storage_server, scheduler, worker_manager
+from scaler.cli import cluster, demo, object_storage_server, scheduler, top, worker_manager
 from scaler.cli import main as whole
 from scaler.cli.options import check_bind, is_loopback
 from scaler.config import WORKER_ORDER
@@ -32,6 +32,7 @@ COMMANDS = {
     "scaler_scheduler": scheduler.main,
     "scaler_cluster": cluster.main,
     "scaler_worker_manager": worker_manager.main,
+    "scaler_top": top.main,
 }
 TABLES = {name: importlib.import_module(main.__module__).OPTIONS for name, main in COMMANDS.items()}
 
@@ -148,6 +149,15 @@ def file(tmp_path):
         (f"scaler_worker_manager aws_hpc {HERE} -mw 1 --job-queue q", "--job-definition is missing"),
         (f"scaler_worker_manager aws_hpc {HERE} --image-id x", "unknown argument --image-id"),
         (f"scaler_worker_manager baremetal_native {HERE} --sweep", "--sweep needs --worker-manager-id"),
+        ("scaler_top", "give ADDRESS or --replay FILE"),
+        ("scaler_top here", "ADDRESS: 'here' is not an address; write it as tcp://host:port"),
+        (f"scaler_top {HERE} --replay f", "--replay needs no ADDRESS"),
+        (f"scaler_top {HERE} --json", "--json goes with --once"),
+        (f"scaler_top {HERE} --interval-seconds 0", "--interval-seconds: 0 s is no interval"),
+        (f"scaler_top {HERE} --once --record /no/such/file", "--record: cannot write /no/such/file: No such file"),
+        ("scaler_top --replay /no/such", "--replay: cannot read /no/such: No such file"),
+        ("scaler_top --replay f --record g", "--record is for a running scheduler"),
+        (f"scaler_top {HERE} --onec", "unknown argument --onec; did you mean --once?"),
         ("scaler /no/such.toml", "cannot read /no/such.toml: No such file or directory"),
         ("scaler a.toml -c b.toml", "one file is enough"),
         ("scaler a.toml -n 3", "--num-of-workers is for a cluster without a file"),
@@ -163,8 +173,9 @@ def test_bad_usage(refused, command, said):
     ("text", "said"),
     [
         ("", "nothing to run; there can be [object_storage_server], [scheduler], [worker_manager]"),
-        ("[top]", "[top]: the terminal monitor is not there yet; leave the section out"),
-        (f"[gui]\nmonitor_address='{HERE}'\ngui_address='x'", "gui_address in [gui]: 'tcp://x' is not an address"),
+        (f"[gui]\naddress='{HERE}'\ngui_address='x'", "gui_address in [gui]: 'tcp://x' is not an address"),
+        ("[top]", "[top]: give ADDRESS or --replay FILE"),
+        ("[top]\naddress='x'", "[top]: ADDRESS: 'x' is not an address"),
         ("[shceduler]", "unknown section [shceduler]; did you mean scheduler?"),
         (f"[object_storage_server]\nadress='{HERE}'", "unknown key 'adress' in [object_storage_server]; did you mean"),
         (f"[scheduler]\naddress='{HERE}'", "[scheduler]: --object-storage-address is missing"),
@@ -178,6 +189,28 @@ def test_files_that_cannot_be_used(refused, file, text, said):
     path = file(text)
     assert refused("scaler", path).removeprefix(f"{path}: ").startswith(said)
     assert refused("scaler", "--config", path).startswith(f"{path}: ")
+
+
+def test_the_monitor_beside_services_has_the_terminal_for_itself(file, capsys):
+    text = f"""
+        [scheduler]
+        address = '{HERE}'
+        [object_storage_server]
+        address = '{STORAGE}'
+        logging_paths = ['/var/log/storage']
+        [top]
+        interval_seconds = 0.5
+    """
+    parts = {part.command.section: part.options for part in whole.read_parts(file(text))}
+    assert (parts["top"].address, parts["top"].interval_seconds) == ("tcp://127.0.0.1:8518", 0.5)
+    whole._leave_the_terminal(whole.read_parts(file(text)))
+    assert "scaler.log" in capsys.readouterr().out
+    parts_again = whole.read_parts(file(text))
+    whole._leave_the_terminal(parts_again)
+    paths = {part.command.section: part.options.logging_paths for part in parts_again if part.command.logs}
+    assert paths == {"scheduler": ("scaler.log",), "object_storage_server": ("/var/log/storage",)}
+    (monitor,) = (part for part in whole.read_parts(file(f"[top]\naddress = '{HERE}'")))
+    assert monitor.options.address == HERE
 
 
 def test_a_file_need_not_say_an_address_twice(file):

@@ -10,7 +10,7 @@ import pytest
 from scaler import messages
 from scaler.client import state as state_module
 from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Group, Refusal, RestoreAsked, Slots, Task
-from scaler.ids import u64
+from scaler.ids import task_id, u64
 from scaler.machine import Close, Output, Peer, Send
 from scaler.messages import (
     Cancel,
@@ -19,6 +19,8 @@ from scaler.messages import (
     ClientSettings,
     ClusterEnding,
     DefineFunctions,
+    ExplainTask,
+    Explanation,
     ForgetFunctions,
     Function,
     HeartbeatEcho,
@@ -155,6 +157,25 @@ def test_what_the_scheduler_says_is_passed_on() -> None:
     assert rig.hear(ClusterEnding("end")) == [ClusterEnded("end")]
     assert rig.hear(HeartbeatEcho(1, 7)) == [Slots(7)]
     assert rig.hear(F0) == []
+
+
+def test_a_question_is_asked_when_the_scheduler_has_told_our_number_and_again_after_a_lost_connection() -> None:
+    rig = Rig()
+    rig.state.explain(5, 17)
+    assert said(rig.after()) == []
+    assert said(rig.hear(ClientSettings(3, "tcp://s:1", 2, 3, 4, False)) + rig.after()) == [
+        ExplainTask(5, task_id(3, 17))
+    ]
+    rig.state.peer_lost(1, "reset", rig.now)
+    rig.state.peer_connected(2, Peer(Role.client, b"s"), rig.now)
+    rig.state.explain(6, 18)
+    assert not [m for m in said(rig.after()) if isinstance(m, ExplainTask)]
+    rig.state.receive(2, ClientSettings(4, "tcp://s:1", 2, 3, 4, True), rig.now)
+    assert said(rig.after()) == [ExplainTask(5, task_id(4, 17)), ExplainTask(6, task_id(4, 18))]
+    answer = Explanation(5, task_id(4, 17), True)
+    rig.state.receive(2, answer, rig.now)
+    rig.state.receive(2, answer, rig.now)
+    assert [o for o in rig.after() if isinstance(o, Explanation)] == [answer]
 
 
 def test_lost_objects_are_asked_for_and_told_of() -> None:

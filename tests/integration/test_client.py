@@ -18,6 +18,8 @@ import pytest
 import scaler
 from scaler import Client, Scheduler, SerializationError
 
+from .conftest import wait_until
+
 pytestmark = pytest.mark.integration
 
 
@@ -114,6 +116,27 @@ class TestCalls:
         assert client.submit(square, 2).result(20) == 4  # others pass by
         assert not future.done()
         assert future.cancel()
+
+
+class TestExplain:
+    def test_why_a_task_waits_runs_and_failed(self, client):
+        needy = client.submit_verbose(int, (), {}, capabilities={"gpu": 1})
+        wait_until(lambda: client.explain(needy).startswith("it waits: no worker offers gpu"), "the worker is there")
+        needy.cancel()
+        runs = client.submit(time.sleep, 60)
+        wait_until(lambda: client.explain(runs).startswith("it runs on worker"), "it runs")
+        runs.cancel()
+        failed = client.submit(divmod, 1, 0)
+        failed.exception()
+        assert "it has ended as failed, in attempt 1" in client.explain(failed)
+        assert "ZeroDivisionError" in client.explain(failed)
+        done = client.submit(int)
+        done.result()
+        assert client.explain(done).startswith("it has ended: finished after")
+
+    def test_a_task_of_another_client(self, client):
+        with Client(str(client._service.address)) as other, pytest.raises(ValueError, match="is not of this client"):
+            other.explain(client.submit(int))
 
 
 class TestMaps:

@@ -32,7 +32,7 @@ from scaler.messages import (
 from scaler.scheduler.monitors import MOST_WORKERS
 from scaler.wire.codec import struct_codec
 
-from .builders import ANN, Rig, Worker, cancelled, closed, i, of, q, results
+from .builders import ANN, BEN, Rig, Worker, cancelled, closed, i, of, q, results
 
 
 def watching(rig: Rig, interval: int = 500) -> tuple[int, Update]:
@@ -395,6 +395,14 @@ class TestExplain:
             worker.death(ann.id(1), attempt, "killed by SIGSEGV")
         told = self.ask(rig, ann.id(1))
         assert not told.known and told.state == "failed" and told.text.count("before: on worker") == 4
+
+    def test_clients_ask_of_their_own_tasks(self) -> None:
+        rig = Rig()
+        ann, ben = rig.client(), rig.client(BEN)
+        ann.submit(1)
+        (told,) = of(ann.say(ExplainTask(9, ann.id(1))), Explanation, ann.peer)
+        assert told.request == 9 and told.text.startswith("it waits: no worker is connected")
+        assert closed(ben.say(ExplainTask(9, ann.id(1)))) == [ben.peer]
 
     def test_an_item_of_an_array_and_what_is_not_known(self) -> None:
         rig = Rig()

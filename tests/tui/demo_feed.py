@@ -160,7 +160,7 @@ def update(second: int) -> Update:
             LogLine(
                 (BEGIN - 10) * 1000,
                 20,
-                "worker cluster-a-07 (pid 2307 on node-07) is asked to leave: a manager has too many",
+                "worker cluster-a-07 (pid 2307 on node-07) is asked to leave: it is too many",
             ),
         ]
     return Update(
@@ -174,7 +174,7 @@ def update(second: int) -> Update:
             ClientFacts(NIGHTLY, "nightly", True, 269_000 - 4000 * second, 2),
         ],
         [
-            ManagerFacts("cluster-a", "slurm", 64, 8, 36, 1, "srun: error: node-04: task 0: Out Of Memory", 44, False, 0, ["linux"]),
+            ManagerFacts("cluster-a", "slurm", 64, 8, 36, 1, "srun: node-04: task 0: Out Of Memory", 44, False, 0, ["linux"]),
             ManagerFacts("gpu-queue", "aws_hpc", 16, 0, 12, 0, "", 12, False, 4, ["gpu", "linux"]),
             ManagerFacts("workstation", "baremetal_native", 2, 0, 0, 0, "", 2, True),
         ],
@@ -182,7 +182,7 @@ def update(second: int) -> Update:
         int((180 + second) * MIB),
         Statistics(0, 4210 + 3 * second, 9 * GIB + second * 64 * MIB, 2, 0, 18_000 + 40 * second, 91_000 + 300 * second,
                    14_000 + 30 * second, 2100, 6 * GIB, 8 * GIB, 312, 3 * GIB),
-        SchedulerFacts("tcp://10.0.0.5:8516", "head", 2201, "0.1.0", (BEGIN - 7200) * 1000, True, int(300 + 900 * wave(second, 11))),
+        SchedulerFacts("tcp://10.0.0.5:8516", "head", 2201, "0.1.0", (BEGIN - 7200) * 1000, True, 300 + second),
         facts,
         waiting,
         graphs(second),
