@@ -13,25 +13,29 @@ from textual.widgets import Input, Label, Static
 
 BOX = """
     {name} {{ align: center middle; }}
-    {name} > .box {{ width: 90%; max-width: 120; height: auto; max-height: 90%; border: round $primary; background: $surface;
+    {name} > .box {{ width: 96%; max-width: 120; height: auto; max-height: 100%; border: round $primary; background: $surface;
         padding: 0 1; }}
 """
 HELP = """\
-Screens       1 … 9, 0, or a click on a name; left and right arrow for the one beside
-Rows          up and down, page up and page down, home and end, the mouse wheel
-Columns       s sorts by the next one, < by the one before, r turns the order round; or click a title
-Filter        / then words that rows must have in them; escape shows all again
-Enter         more of a row: the executors of a worker, the traceback of a failed task
-e             why is this task where it is? Without a task at the cursor it asks for one
-c             cancel the task at the cursor. Asks first
-d             have the worker at the cursor leave, when it has done what it has begun. Asks first
-p             hold the picture, and go on. What comes meanwhile is not lost
-q             end
+1 … 9, 0   the screens; left and right arrow for the one beside
+up, down   rows; page up, page down, home, end; the mouse wheel
+Enter      more: executors of a worker, traceback of a failed task
+s, <, r    sort by the next column, the one before; turn round.
+           Or click on a title
+/          show only rows with some words; escape shows all
+e          why is this task where it is? Asks which one, where the
+           cursor is on none
+c          cancel the task at the cursor; asks first
+d          have this worker leave, when it has done what it has
+           begun; asks first
+p          hold the picture, and go on
+q          end
 
-Task 3:17 is number 17 of client 3; r stands before the number of a range of items of an array.
-Slots are busy when they have a task; lag is how long a heartbeat takes to the scheduler and back.
-Ended shows a sample when more than 500 tasks end in a second; all other numbers count everything.
-A protected scheduler (the default) refuses to cancel and to drain.
+3:17 is task 17 of client 3, 3:r4 a range of items of its arrays.
+A slot is busy when it has a task. Lag is how long a heartbeat takes
+to the scheduler and back. Ended is a sample when more than 500 tasks
+end in a second; all else counts everything. A protected scheduler,
+the default, refuses to cancel and to drain.
 """
 
 
