@@ -41,8 +41,9 @@ profile: $(BENCH_READY)  ## flame graphs of client, scheduler, worker and execut
 docs: $(READY)  ## checks that links in the documentation lead somewhere
 	$(BIN)/python -m pytest tests/test_documentation.py
 
-pictures: $(READY)  ## pictures of scaler_top for the documentation, from a recorded feed
+pictures: $(READY)  ## pictures for the documentation: scaler_top from a recorded feed, the dashboard by chromium
 	$(BIN)/python -m tests.tui.pictures
+	$(BIN)/python -m tests.web.pictures
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
