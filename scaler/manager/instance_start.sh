@@ -51,4 +51,8 @@ while kill -0 "$worker" 2>/dev/null; do
     wait "$worker"
     code=$?
 done
+# A signal ends a wait before the worker has ended: then how that ended is not known yet. 127: it is.
+wait "$worker"
+last=$?
+if [ "$last" != 127 ]; then code=$last; fi
 exit "$code"
