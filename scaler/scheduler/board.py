@@ -346,6 +346,8 @@ class Board:
         self.loads.release(tasks)
         self.life.apply(TaskEvent.SUCCEED, tasks)
         self.counters.succeeded += len(tasks)
+        if self.graphs:
+            self.graphs.succeeded(tasks)
         if not len(self.graph):
             if self.any_unwanted:
                 for task, status, payload in zip(tasks, statuses, payloads, strict=True):
@@ -359,8 +361,6 @@ class Board:
             else:
                 self.drop_result(task, status, payload)
                 unneeded.append(task)
-        if self.graphs:
-            self.graphs.succeeded(tasks)
         unblocked = self.graph.finish(tasks)
         self.lineage.succeeded(tasks)
         self._use_up(tasks, statuses)
