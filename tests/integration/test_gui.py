@@ -18,6 +18,8 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(bool(MISSING) and "CI" not in os.environ, reason=MISSING or "-"),
 ]
+# Rows are drawn anew with every update: what is done with one is done in one step, in the browser.
+ROW_OF_SLEEP = "[...document.querySelectorAll('#table-running tbody tr')].find(r => r.cells[1].textContent == 'sleep')"
 VIEWS = ("overview", "stream", "functions", "workers", "graphs", "objects", "failures", "log")
 
 
@@ -71,12 +73,13 @@ def test_each_view_shows_what_happens(page, tmp_path):
     assert "ann" in shown(driver, "overview")
     wait_until(lambda: "wait" in shown(driver, "stream"), "what runs now")
     wait_until(lambda: len(driver.find_elements("css selector", "#chart-stream .point")) >= 20, "bars of tasks")
-    assert {"price", "max"} <= {e.text for e in driver.find_elements("css selector", "#chart-stream .legendtext")}
+    legend = "return [...document.querySelectorAll('#chart-stream .legendtext')].map(e => e.textContent)"
+    assert {"price", "max"} <= set(driver.execute_script(legend))
     assert "price" in shown(driver, "functions") and "max" in shown(driver, "graphs")
     assert "running" in shown(driver, "workers")
     assert "memory" in shown(driver, "objects")
     assert "builtins.ValueError: thirteen is no price" in shown(driver, "failures")
-    driver.find_element("css selector", "#list-failures summary").click()
+    driver.execute_script("document.querySelector('#list-failures summary').click()")
     assert 'raise ValueError("thirteen is no price")' in shown(driver, "failures")
     assert "connected" in shown(driver, "log")
     (tmp_path / "flag").touch()
@@ -90,8 +93,7 @@ def test_a_task_is_explained_and_cancelled_and_a_worker_drained(page):
     future = client.submit_verbose(price, (1,), {}, capabilities={"moon": -1}, name="to the moon")
     client.submit(time.sleep, 60)
     wait_until(lambda: "sleep" in shown(driver, "stream"), "the task that runs")
-    row = driver.find_element("xpath", "//div[@id='table-running']//tr[td[text()='sleep']]")
-    label = row.find_element("css selector", "td").text
+    label = driver.execute_script(f"return {ROW_OF_SLEEP}.cells[0].textContent")
     client_number, _, sequence = label.partition(":")
     shown(driver, "failures")
     box = driver.find_element("id", "why-task")
@@ -100,7 +102,9 @@ def test_a_task_is_explained_and_cancelled_and_a_worker_drained(page):
     wait_until(lambda: "moon" in driver.find_element("id", "because").text, "the reason")
     driver.execute_script("window.confirm = () => true")
     shown(driver, "stream")
-    driver.find_element("xpath", "//div[@id='table-running']//tr[td[text()='sleep']]//button[text()='cancel']").click()
+    driver.execute_script(
+        f"[...{ROW_OF_SLEEP}.querySelectorAll('button')].find(b => b.textContent == 'cancel').click()"
+    )
     wait_until(lambda: "sleep" not in driver.find_element("id", "table-running").text, "the end of the task")
     future.cancel()
 
