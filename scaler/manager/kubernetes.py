@@ -40,6 +40,8 @@ HOPELESS = {
     "InvalidImageName",
 }
 """Why containers wait that do not begin by being waited for."""
+ALIVE = {"Pending", "Running", "Unknown"}
+"""Phases of pods that are not over."""
 
 
 def resource(text: str) -> str:
@@ -295,9 +297,6 @@ class KubernetesWorkers:
             raise KubernetesError(_said(error)) from None
         except HTTPError as error:
             raise KubernetesError(f"the API server does not answer: {error}") from None
-
-
-ALIVE = {"Pending", "Running", "Unknown"}
 
 
 def merged(template: Any, ours: Any) -> Any:

@@ -88,7 +88,7 @@ def test_each_view_shows_what_happens(page, tmp_path):
     assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_a_task_is_explained_and_cancelled_and_a_worker_drained(page):
+def test_a_task_is_explained_and_another_one_cancelled(page):
     driver, client = page
     future = client.submit_verbose(price, (1,), {}, capabilities={"moon": -1}, name="to the moon")
     client.submit(time.sleep, 60)
