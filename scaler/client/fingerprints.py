@@ -8,11 +8,13 @@ from hashlib import blake2b
 
 from typing_extensions import Buffer
 
+from scaler.buffers import ALIGNMENT
 from scaler.storage.mapping import same
 
 SAMPLE_BYTES = 256
 SAMPLES = 16
-"""How much is looked at, at the begin of each of so many parts of equal size, and at the end."""
+"""How much is looked at, at the begin of each of so many parts of equal size, where the first large buffer begins, and at the
+end."""
 
 
 class Fingerprints:
@@ -47,7 +49,8 @@ def fingerprint(content: Sequence[Buffer]) -> bytes:
     views = [memoryview(part).cast("B") for part in content]
     total = sum(view.nbytes for view in views)
     digest = blake2b(total.to_bytes(8, "little"), digest_size=16)
-    wanted = [total * number // SAMPLES for number in range(SAMPLES)] + [max(total - SAMPLE_BYTES, 0)]
+    wanted = [total * number // SAMPLES for number in range(SAMPLES)]
+    wanted = sorted({*wanted, min(ALIGNMENT, total), max(total - SAMPLE_BYTES, 0)})
     begin = 0
     for view in views:
         while wanted and wanted[0] < begin + view.nbytes:

@@ -97,11 +97,12 @@ class SharedObjects:
                 self._forget_the_oldest(key)
 
     def _forget_the_oldest(self, newest: int) -> None:
-        for key, entry in list(self.known.items()):
-            if self._held <= MAX_HELD and self._held_bytes <= MAX_HELD_BYTES:
+        while self._held > MAX_HELD or self._held_bytes > MAX_HELD_BYTES:
+            held = (key for key, entry in self.known.items() if entry.weak is None and key != newest)
+            oldest = next(held, None)
+            if oldest is None:
                 return
-            if entry.weak is None and key != newest:
-                self._forget(key)
+            self._forget(oldest)
 
     def _died(self, key: int, entry: _Shared) -> None:
         """Called wherever the object was let go, so nothing is sent from here."""

@@ -17,7 +17,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, islice
 from operator import itemgetter
 
 from scaler.messages import Piece
@@ -142,10 +142,9 @@ class Spare:
         """One for so many bytes, whose other content nobody reads."""
         with self._lock:
             self._check_process()
-            fitting = [
-                spare for spare in self._segments if size <= spare.size <= max(size * LARGEST_EXCESS, size + PAGE)
-            ]
-            for segment in fitting[:SPARE_TRIES]:
+            most = max(size * LARGEST_EXCESS, size + PAGE)
+            fitting = (spare for spare in self._segments if size <= spare.size <= most)
+            for segment in list(islice(fitting, SPARE_TRIES)):
                 self._segments.remove(segment)
                 self._bytes -= segment.size
                 if segment.renew():

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler.buffers import ALIGNMENT
 from scaler.client.fingerprints import SAMPLE_BYTES, SAMPLES, Fingerprints, fingerprint, is_same
 
 WHOLE = np.random.default_rng(1).bytes(SAMPLES * SAMPLE_BYTES * 30)
@@ -28,7 +29,7 @@ def test_other_bytes_are_told_apart_in_the_end(cuts: list[int], place: int) -> N
 
 def test_fingerprints_differ_where_samples_do() -> None:
     assert fingerprint([WHOLE]) == fingerprint([bytearray(WHOLE)]) != fingerprint([WHOLE[:-1]])
-    for place in (0, len(WHOLE) - 1, len(WHOLE) // SAMPLES * 3):
+    for place in (0, ALIGNMENT, len(WHOLE) - 1, len(WHOLE) // SAMPLES * 3):
         other = bytearray(WHOLE)
         other[place] ^= 1
         assert fingerprint([other]) != fingerprint([WHOLE])
