@@ -10,7 +10,8 @@
 # Loss: when the connection breaks, the scheduler keeps what the client asked for, and the results, for its client
 # timeout. A client that comes back with the same identity defines its functions and submits all its unfinished tasks
 # again, under the same numbers; the scheduler passes over those it still knows. So execution is at least once, and a
-# client that ignores a second result for a sequence has delivery exactly once.
+# client that ignores a second result for a sequence has delivery exactly once. When it reaches another scheduler (by the identity
+# in its Welcome), it says `resuming` before that, so that what workers still run or have ended is not run again.
 
 using Monitor = import "monitor.capnp";
 using Task = import "task.capnp";
@@ -32,6 +33,8 @@ struct ClientToScheduler {
     restored @11 :Restored;
     explain @12 :Monitor.ExplainTask;
     # Of a task of this client. Answered by `explanation`, unless the connection breaks before: then it may be asked again.
+    resuming @13 :Resuming;
+    allOffered @14 :AllOffered;
   }
 }
 
@@ -119,6 +122,18 @@ struct RunningInside {
   # client is inside no task from now on.
 }
 
+struct Resuming {
+  # First of all on a connection to another scheduler than before: tasks that follow were accepted by one that is gone. Workers that
+  # were there may still run them. So the scheduler reads on, and does what it has read when `allOffered` has come and these workers
+  # are there, or a second later.
+  slots @0 :UInt32;
+  # Of all workers together, as the scheduler before told last; 0: not known.
+}
+
+struct AllOffered {
+  # After `resuming`: all tasks that the client had are offered again.
+}
+
 struct Cancel {
   # Tasks that are not to run, or to be stopped. Each wanted one that had not ended comes back as `cancelled`. What
   # depends on them ends as `cancelled` too. Unknown and ended ones are passed over.
@@ -183,7 +198,8 @@ struct ClusterEnding {
 struct ClientSettings {
   # Sent once, first.
   clientNumber @0 :UInt32;
-  # Below 2^24, minted by the scheduler, valid as long as it knows the client.
+  # From 1 to 2^24 - 1, valid as long as the scheduler knows the client. Made from its identity: the first three bytes, little-endian,
+  # modulo 2^24 - 1, plus 1; or the next one that is free. So another scheduler very likely knows it by the same number.
   objectStorageAddress @1 :Text;
   # Where to put and get objects: "tcp://host:port".
   inlineLimitBytes @2 :UInt64;

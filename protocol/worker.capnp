@@ -4,8 +4,10 @@
 # A worker is one process on a host, with `slots` executors that run one task each at a time. It sends `register` first;
 # the scheduler answers with `settings` and from then on gives it tasks.
 #
-# Loss: when the connection breaks, the scheduler gives the worker's tasks to others at once. The worker stops what it runs
-# and comes back as if it were new, until its own death timeout ends it.
+# Loss: when the connection breaks, the scheduler gives the worker's tasks to others at once. The worker goes on with what runs,
+# forgets what has not begun, and dials again until its own death timeout ends it. When it reaches the same scheduler (by the
+# identity in its Welcome), it stops what it runs and comes back as if it were new. When it reaches another one, that one knows
+# nothing yet: the worker says in `survived` what it has, and clients offer their tasks again.
 
 using Task = import "task.capnp";
 
@@ -22,6 +24,7 @@ struct WorkerToScheduler {
     leaving @7 :WorkerLeaving;
     trimmed @8 :Trimmed;
     output @9 :Task.TaskOutput;
+    survived @10 :Survived;
   }
 }
 
@@ -57,6 +60,23 @@ struct RegisterWorker {
   # Of the object storage of its own host, where its tasks put their results. Empty: they are put into the scheduler's.
   workerName @7 :Text;
   # What its manager calls it, unique among the workers of that manager; empty if none started it.
+  survivors @8 :UInt32;
+  # How many entries Survived messages will bring, which follow at once.
+}
+
+struct Survived {
+  # What a worker has that was at another scheduler before: tasks that run, and results that may not have reached their clients. The
+  # scheduler answers nothing. When the client of a task offers it again, a result is passed on, and a task that runs is
+  # assigned to this worker as it is, under the same id and attempt. What nobody asks for is cancelled.
+  results @0 :Task.Results;
+  # One entry each, with the status `unspecified` for what still runs. Ids are as before: every scheduler makes the same number from
+  # a client's identity (ClientSettings.clientNumber), and none mints an id for a range that one before it may have minted.
+  owners @1 :List(Data);
+  # Identities of clients.
+  ownerOf @2 :Data;
+  # u32 column: which of the owners each entry belongs to.
+  sequences @3 :Data;
+  # u64 column: the client's sequence of the task, or of the first item.
 }
 
 struct WorkerSettings {
@@ -150,6 +170,8 @@ struct Assign {
   itemEnds @6 :List(Data);
   # An entry for each task: empty for a single one; for a range a u32 column of where each item ends in the payload, which
   # holds the arguments of all items one after the other. Empty list: no ranges.
+  sequences @7 :Data;
+  # u64 column: the sequence of the first item of each range, also one of a single item; 0 for other tasks. Empty: no ranges.
 }
 
 struct LendSlots {

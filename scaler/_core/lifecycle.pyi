@@ -27,6 +27,8 @@ class Lifecycle:
         """Move each task the table lets move; returns those that moved, in order (u32 column). Others stay."""
     def bump(self, tasks: Buffer) -> array[int]:
         """Add one to the attempt number of each task; returns the new numbers (u32 column)."""
+    def set_attempt(self, task: int, attempt: int) -> None:
+        """Give a task the attempt number (u32) that it has elsewhere. Raises ValueError for one in state 0."""
     def attempts(self, tasks: Buffer) -> array[int]:
         """The attempt number of each task (u32 column)."""
     def stale(self, tasks: Buffer, attempts: Buffer) -> array[int]:

@@ -150,6 +150,12 @@ cdef class Lifecycle:
             out.data.as_uints[i] = self._attempt[chosen.u32[i]]
         return out
 
+    def set_attempt(self, uint32_t task, uint32_t attempt):
+        """Give a task the attempt number that it has elsewhere."""
+        if self.state_of(task) == 0:
+            raise ValueError(f"there is no task {task}")
+        self._attempt[task] = attempt
+
     def attempts(self, tasks):
         """The attempt number of each task."""
         cdef Column chosen = column32(tasks)

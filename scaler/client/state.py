@@ -12,6 +12,7 @@ from scaler.client.arrays import ArrayTask, ItemsEnded, OpenArrays
 from scaler.ids import task_id, u32, u64
 from scaler.machine import Outbox, Output, Peer
 from scaler.messages import (
+    AllOffered,
     Cancel,
     ClientGoodbye,
     ClientHeartbeat,
@@ -27,6 +28,7 @@ from scaler.messages import (
     Restore,
     Restored,
     Results,
+    Resuming,
     RunningInside,
     ShutdownCluster,
     ShutdownRefused,
@@ -148,6 +150,10 @@ class ClientState:
         """Submitted since the last drain."""
         self._said: list[Message] = []
         """Everything else to say, in order, since the last drain."""
+        self._last_scheduler = b""
+        """The identity of the one that it is, or was, connected to."""
+        self._slots = 0
+        """Of all workers, as it told last."""
         self._number = 0
         """By which the scheduler knows this client, 0 until it says so."""
         self._questions: dict[int, int] = {}
@@ -156,7 +162,7 @@ class ClientState:
             ClientSettings: self._settings,
             Explanation: self._explanation,
             Results: self._results,
-            HeartbeatEcho: lambda message: self._out.add(Slots(message.slots)),
+            HeartbeatEcho: self._echo,
             ShutdownRefused: lambda message: self._out.add(Refusal(message.text)),
             ClusterEnding: self._ending,
             TaskOutput: self._out.add,
@@ -236,8 +242,13 @@ class ClientState:
         if self._number:
             self._say(ExplainTask(request, task_id(self._number, sequence)))
 
+    def _echo(self, message: HeartbeatEcho) -> None:
+        self._slots = message.slots
+        self._out.add(Slots(message.slots))
+
     def _settings(self, message: ClientSettings) -> None:
         self._number = message.client_number
+        self._slots = max(self._slots, message.slots)
         for request, sequence in self._questions.items():
             self._say(ExplainTask(request, task_id(self._number, sequence)))
         self._out.add(Connected(message))
@@ -270,7 +281,10 @@ class ClientState:
         said = [message for message in self._said if isinstance(message, (ClientGoodbye, ShutdownCluster))]
         # Those said before may not have arrived.
         cancelled = array("Q", [task.sequence for task in self._unfinished.values() if task.cancelled])
-        self._said = [] if self._inside is None else [self._inside]
+        resuming = self._last_scheduler not in (b"", who.identity) and self.unfinished > 0
+        self._said = [Resuming(self._slots)] if resuming else []
+        self._last_scheduler = who.identity
+        self._said += [] if self._inside is None else [self._inside]
         if self._functions:
             self._said += [DefineFunctions(functions) for functions in function_runs(list(self._functions.values()))]
         # Dependencies go before their dependents, also where what is offered is cut into several messages.
@@ -280,6 +294,7 @@ class ClientState:
         if cancelled:
             self._said.append(Cancel(cancelled))
         self._said += [whole.cancellation() for whole in self._arrays if whole.cancelled]
+        self._said += [AllOffered()] if resuming else []
         self._said += said
 
     def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from scaler.messages.client import (
+    AllOffered,
     Cancel,
     ClearTasks,
     ClientGoodbye,
@@ -20,6 +21,7 @@ from scaler.messages.client import (
     HeartbeatEcho,
     Restore,
     Restored,
+    Resuming,
     RunningInside,
     ShutdownCluster,
     ShutdownRefused,
@@ -138,6 +140,7 @@ from scaler.messages.worker import (
     Retracted,
     ShutdownWorker,
     Started,
+    Survived,
     Trimmed,
     WorkerHeartbeat,
     WorkerHeartbeatEcho,
@@ -151,6 +154,7 @@ Message: TypeAlias = object
 __all__ = [
     "MESSAGE_BYTES",
     "Abandon",
+    "AllOffered",
     "Answer",
     "Assign",
     "Cancel",
@@ -230,6 +234,7 @@ __all__ = [
     "Restored",
     "ResultStatus",
     "Results",
+    "Resuming",
     "Retract",
     "Retracted",
     "Role",
@@ -251,6 +256,7 @@ __all__ = [
     "Submit",
     "SubmitArray",
     "Subscribe",
+    "Survived",
     "TaskCounts",
     "TaskOptions",
     "TaskOutput",

@@ -48,6 +48,16 @@ class RunningInside:
 
 
 @dataclass(slots=True)
+class Resuming:
+    slots: int
+
+
+@dataclass(slots=True)
+class AllOffered:
+    pass
+
+
+@dataclass(slots=True)
 class Cancel:
     sequences: Column
     counts: Column = b""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from scaler.ids import Column
-from scaler.messages.task import Function, Inputs
+from scaler.messages.task import Function, Inputs, Results
 
 
 @dataclass(slots=True)
@@ -19,6 +19,15 @@ class RegisterWorker:
     manager_name: str = ""
     object_storage_address: str = ""
     worker_name: str = ""
+    survivors: int = 0
+
+
+@dataclass(slots=True)
+class Survived:
+    results: Results
+    owners: list[bytes]
+    owner_of: Column
+    sequences: Column
 
 
 @dataclass(slots=True)
@@ -86,6 +95,7 @@ class Assign:
     timeout_milliseconds: Column = b""
     inputs: Inputs = field(default_factory=Inputs)
     item_ends: list[bytes] = field(default_factory=list)
+    sequences: Column = b""
 
 
 @dataclass(slots=True)

@@ -306,12 +306,13 @@ class Board:
 
     def _put_in_ranges(self, placement: Placement, tasks: array[int]) -> None:
         """Say of tasks that are ranges what their items are."""
-        item_ends = [b""] * len(tasks)
+        item_ends, sequences = [b""] * len(tasks), array("Q", bytes(8 * len(tasks)))
         for i, task in enumerate(tasks):
             found = self.ranges.get(task)
             if found is not None:
                 found.assigned = found.begin
-                placement.payloads[i], item_ends[i] = found.payload, found.item_ends
+                placement.payloads[i], item_ends[i], sequences[i] = found.payload, found.item_ends, found.sequence
+        placement.sequences = sequences
         if any(item_ends):
             placement.item_ends = item_ends
 
@@ -322,6 +323,21 @@ class Board:
     def _options(self, task: int) -> TaskOptions | None:
         found, special = self.ranges.get(task), self.special.get(task)
         return found.whole.options if found is not None else special.options if special else None
+
+    def adopt(self, task: int, worker: int, attempt: int, running: bool) -> None:
+        """A task that waits or is ready has been with this worker already, under this attempt, and is so again."""
+        one = array("I", [task])
+        self._held.discard(task)
+        self.queues.remove(one)
+        self.times.queued(self.life.apply(TaskEvent.UNBLOCK, one))
+        self.life.apply(TaskEvent.ASSIGN, one)
+        self.life.set_attempt(task, attempt)
+        self.loads.assign(task, worker, self.functions.costs[self._function[task]])
+        self.times.assigned(one)
+        if self.locality:
+            self.locality.placed(worker, one)
+        if running:
+            self.life.apply(TaskEvent.START, one)
 
     def retract(self) -> list[tuple[int, array[int]]]:
         """Choose tasks to ask back for idle slots, and mark them."""
@@ -418,6 +434,12 @@ class Board:
         tasks = array("I", [task])
         self.loads.release(tasks)
         self.life.apply(TaskEvent.SUCCEED, tasks)
+        self._forget(tasks)
+
+    def drop_range(self, task: int) -> None:
+        """All items of a queued range belong to others."""
+        tasks = array("I", [task])
+        self.queues.remove(tasks)
         self._forget(tasks)
 
     def end(self, task: int, status: ResultStatus, payload: bytes) -> list[End]:

@@ -16,6 +16,7 @@ from scaler.errors import ProtocolError
 from scaler.ids import MAX_CLIENT_NUMBER, OBJECT_ID_BYTES, SEQUENCE_BITS, sequence_of, u32, u64
 from scaler.machine import Outbox, Peer
 from scaler.messages import (
+    AllOffered,
     Cancel,
     ClearTasks,
     ClientGoodbye,
@@ -31,6 +32,7 @@ from scaler.messages import (
     Restored,
     Results,
     ResultStatus,
+    Resuming,
     RunningInside,
     ShutdownCluster,
     ShutdownRefused,
@@ -47,6 +49,10 @@ from scaler.scheduler.sessions import UNKNOWN, ClientSession, WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.software import differences
 
+_AT_ONCE = (AllOffered, ClientHeartbeat, ClientGoodbye, ExplainTask, ShutdownCluster)
+"""What is not put by while a client waits for workers."""
+NO_SLOTS = -1
+"""Of a client that was at no other scheduler, and waits for its parent only."""
 MOST_SOFTWARE = 16
 """How many different sets of versions of workers a client is told of."""
 
@@ -75,7 +81,9 @@ class Clients:
         self._explain = explain
         self._of_peer: dict[int, ClientSession] = {}
         self._of_identity: dict[bytes, ClientSession] = {}
-        self._numbers = 0
+        self._started = 0.0
+        self.resuming: dict[int, ClientSession] = {}
+        """Those whose messages are put by, by number."""
         self._worker_software: Counter[str] = Counter()
         """How many workers there are with these versions."""
         self._handlers: dict[type, Callable[[ClientSession, Any], None]] = {
@@ -91,16 +99,19 @@ class Clients:
             ExplainTask: self._tell_why,
             ClientGoodbye: self._goodbye,
             ShutdownCluster: self._shutdown,
+            Resuming: self._resuming,
+            AllOffered: self._all_offered,
         }
 
     # ---- coming and going
 
     def connected(self, peer: int, who: Peer, now: float) -> None:
         """A client is there, for the first time or again."""
+        self._started = self._started or now
         session = self._of_identity.get(who.identity)
         resumed = session is not None
         if session is None:
-            session = ClientSession(self._free_client_number(), who.identity, who.name, peer, now)
+            session = ClientSession(self._number_for(who.identity), who.identity, who.name, peer, now)
             self.sessions[session.number] = self._of_identity[who.identity] = session
             self._out.log(20, f"{session.label} connected")
         else:
@@ -112,6 +123,9 @@ class Clients:
             session.functions.clear()
             session.peer, session.heard = peer, now
             session.answered = set()
+            if session.put_by is not None:
+                self._put_by(session, 0)
+                self._all_offered(session)
             outstanding = self._board.lineage.outstanding(session.number)
             if outstanding:
                 session.answers.append(Restore(outstanding))
@@ -133,21 +147,60 @@ class Clients:
             ),
         )
 
-    def _free_client_number(self) -> int:
-        for _ in range(MAX_CLIENT_NUMBER):
-            self._numbers = self._numbers % MAX_CLIENT_NUMBER + 1
-            if self._numbers not in self.sessions:
-                break
-        return self._numbers
+    def _number_for(self, identity: bytes) -> int:
+        """Another scheduler gives it the same one: so tasks keep their ids."""
+        number = int.from_bytes(identity[:3], "little") % MAX_CLIENT_NUMBER + 1
+        while number in self.sessions:
+            number = number % MAX_CLIENT_NUMBER + 1
+        return number
+
+    def of_identity(self, identity: bytes) -> ClientSession | None:
+        """The client, if it is known."""
+        return self._of_identity.get(identity)
 
     def receive(self, peer: int, message: Message, now: float) -> None:
         """Raises ProtocolError for what a client may not say."""
         session = self._of_peer[peer]
         session.heard = now
+        if session.put_by is None and isinstance(message, RunningInside) and self._parent_may_come(message):
+            self._put_by(session, NO_SLOTS)
+            self._all_offered(session)
+        if session.put_by is not None and type(message) not in _AT_ONCE:
+            session.put_by.append(message)
+        else:
+            self.handle(session, message)
+
+    def handle(self, session: ClientSession, message: Message) -> None:
+        """Raises ProtocolError for what a client may not say."""
         handler = self._handlers.get(type(message))
         if handler is None:
             raise ProtocolError("not a message of a client")
         handler(session, message)
+
+    def _parent_may_come(self, message: RunningInside) -> bool:
+        """Whether this is about a task that ran when the scheduler was started, and whose client is not back yet."""
+        young = self._board.clock.now < self._started + 2 * self._settings.resume_seconds
+        return young and not self.is_here(message.task)
+
+    def is_here(self, task: int) -> bool:
+        """Whether a task is known, by its id."""
+        return self._board.slots.find(array("Q", [task]))[0] != NONE
+
+    def _resuming(self, session: ClientSession, message: Resuming) -> None:
+        self._put_by(session, message.slots)
+
+    def _put_by(self, session: ClientSession, slots: int) -> None:
+        session.put_by, session.slots_before, session.resume_at = [], slots, None
+        self.resuming[session.number] = session
+
+    def _all_offered(self, session: ClientSession, message: AllOffered | None = None) -> None:
+        session.resume_at = self._board.clock.now + self._settings.resume_seconds
+
+    def resume(self, session: ClientSession) -> list[Message]:
+        """It has waited for long enough; returns what it has said meanwhile."""
+        del self.resuming[session.number]
+        messages, session.put_by = session.put_by or [], None
+        return messages
 
     def show(self, output: TaskOutput) -> None:
         """Pass on what a client's tasks printed, if it is there."""
@@ -181,6 +234,7 @@ class Clients:
         if session.peer is not None:
             del self._of_peer[session.peer]
             self._hang_up(session.peer, why)
+        self.resuming.pop(session.number, None)
         self._cancel_all(session)
         self._nesting.leave(session)
         self._board.lineage.forget_client(session.number)
@@ -188,6 +242,10 @@ class Clients:
         del self.sessions[session.number], self._of_identity[session.identity]
         self._board.released_owners.append(session.identity)
         self._out.log(20, f"{session.label} {why}")
+
+    def parent_came(self, id: int) -> None:
+        """This task is with its worker again: what was submitted inside it is so, too."""
+        self._nesting.parent_came(id)
 
     def parents_gone(self, ids: Iterable[int]) -> None:
         """These tasks were stopped or died: what was submitted inside them is not wanted any more."""
@@ -234,6 +292,7 @@ class Clients:
         assert all(self.sessions[session.number] is session for session in self._of_peer.values())
         assert list(self._of_identity.values()) == list(self.sessions.values())
         assert all(self._of_peer[s.peer] is s for s in self.sessions.values() if s.peer is not None)
+        assert self.resuming == {s.number: s for s in self.sessions.values() if s.put_by is not None}
 
     # ---- from clients
 

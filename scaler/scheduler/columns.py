@@ -150,6 +150,7 @@ def assignments(placement: Placement) -> Iterator[Assign]:
             placement.timeouts[first:last] if placement.timeouts is not None else b"",
             _cut_inputs(placement.inputs, first, last) if ends else Inputs(),
             placement.item_ends[first:last],
+            placement.sequences[first:last] if placement.sequences is not None else b"",
         )
 
 

@@ -23,6 +23,8 @@ class Nesting:
         self._workers: dict[bytes, int] = {}
         self._inside: dict[int, ClientSession] = {}
         """By client number."""
+        self._astray: dict[int, tuple[ClientSession, RunningInside]] = {}
+        """By client number: those whose parents were not here."""
         self._lending: dict[int, dict[int, int]] = {}
         """By worker number: the tasks that lend, id to index."""
 
@@ -37,13 +39,15 @@ class Nesting:
     def enter(self, session: ClientSession, message: RunningInside) -> None:
         """A client says inside which task it runs from now on."""
         self.leave(session)
-        if message.worker not in self._workers:
-            return  # Of another cluster, or gone.
+        if message.worker not in self._workers:  # Of another cluster, or gone, or not back from another scheduler.
+            self._astray[session.number] = session, message
+            return
         session.inside = message
         self._inside[session.number] = session
         task = self._parent(session)
         if task == NONE:
             self.leave(session)
+            self._astray[session.number] = session, message
             session.orphaned = True
             return
         session.orphaned = False
@@ -51,8 +55,14 @@ class Nesting:
         self._board.nests(task)
         self._board.changed = True
 
+    def parent_came(self, task: int) -> None:
+        """A task (by its id) has come back with its worker, maybe after the clients inside it."""
+        for session, message in [entry for entry in self._astray.values() if entry[1].task == task]:
+            self.enter(session, message)
+
     def leave(self, session: ClientSession) -> None:
         """It runs inside no task, or not any more."""
+        self._astray.pop(session.number, None)
         if self._inside.pop(session.number, None) is not None:
             session.inside, session.depth = None, 0
 

@@ -20,4 +20,5 @@ class Placement:
     timeouts: array[int] | None
     inputs: Inputs
     item_ends: list[bytes] = field(default_factory=list)
-    """As in Assign."""
+    sequences: array[int] | None = None
+    """Both as in Assign."""

@@ -43,10 +43,12 @@ class Ranges:
         """Enter items of an array, ready to run."""
         self._queue([self._new(array_, begin, end)], front=False)
 
-    def _new(self, array_: TaskArray, begin: int, end: int) -> int:
+    def _new(self, array_: TaskArray, begin: int, end: int, id: int = 0) -> int:
         """A range of its own, in state waiting."""
-        self._minted += 1
-        id = array_.client << SEQUENCE_BITS | RANGE_BIT | self._minted
+        if not id:
+            # From another number on than a scheduler before, whose ranges may still run.
+            self._minted = (self._minted or int(self._board.clock.now * 1e6)) + 1
+            id = array_.client << SEQUENCE_BITS | RANGE_BIT | self._minted % RANGE_BIT
         task = self._board.enter_range(id, array_)
         self._of_task[task] = TaskRange(array_, begin, end)
         self._of_client.setdefault(array_.client, set()).add(task)
@@ -158,6 +160,22 @@ class Ranges:
         found.begin = middle
         self._board.requeue(array("I", [task]))
         self._queue([first])
+
+    def take_out(self, client: int, sequence: int, count: int, id: int) -> int | None:
+        """Make these queued items a range of their own, with this id, in state waiting. None where they are not in one queued range."""
+        for task, found in self.within(client, sequence, sequence + count):
+            begin = sequence - found.whole.first_sequence
+            if begin < found.begin or begin + count > found.end or self._board.life.state(task) != TaskState.READY:
+                continue
+            taken = self._new(found.whole, begin, begin + count, id)
+            self._of_task[taken].assigned = begin
+            if found.begin < begin:
+                self._queue([self._new(found.whole, found.begin, begin)])
+            found.begin = begin + count
+            if not len(found):
+                self._board.drop_range(task)
+            return taken
+        return None
 
     # ---- asked
 

@@ -55,6 +55,12 @@ class ClientSession:
     """Whether the task inside of which it ran was stopped or died: what it submitted was cancelled, and it may be gone soon."""
     software: str = ""
     """See scaler.software."""
+    put_by: list[object] | None = None
+    """Of a client that comes from another scheduler, while workers are waited for: what it has said."""
+    slots_before: int = 0
+    """How many slots these workers have."""
+    resume_at: float | None = None
+    """When they are waited for no more; None until it has offered all."""
 
     @property
     def label(self) -> str:
@@ -97,6 +103,8 @@ class WorkerSession:
     """(task id, attempt) to tell it of."""
     draining: bool = False
     """Whether it was asked to leave."""
+    survivors_to_come: int = 0
+    """Of what it still has from another scheduler."""
     software: str = ""
     """See scaler.software."""
 

@@ -17,5 +17,7 @@ class SchedulerSettings:
     client_timeout_seconds: float = 60.0
     worker_timeout_seconds: float = 60.0
     heartbeat_seconds: float = 2.0
+    resume_seconds: float = 1.0
+    """How long clients of a scheduler before this one wait for its workers to come back."""
     inline_limit_bytes: int = 64 << 10
     policy: Policy = field(default_factory=Policy)

@@ -32,8 +32,11 @@ from scaler.scheduler.life import TaskState
 from scaler.scheduler.monitors import Monitors
 from scaler.scheduler.nesting import Nesting
 from scaler.scheduler.recent import RememberedOutbox
+from scaler.scheduler.resumption import Resumption
 from scaler.scheduler.samples import Samples
+from scaler.scheduler.sessions import ClientSession
 from scaler.scheduler.settings import SchedulerSettings
+from scaler.scheduler.survivors import Survivors
 from scaler.scheduler.workers import Workers
 
 HOUSEKEEPING_SECONDS = 1.0
@@ -50,7 +53,13 @@ class SchedulerState:
         samples = Samples(self.clock)
         nesting = Nesting(self.board)
         self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down, self.explain)
-        self.workers = Workers(settings, self.board, nesting, self._out, self.clients, self._hang_up, samples)
+        self.survivors = Survivors()
+        self.workers = Workers(
+            settings, self.board, nesting, self._out, self.clients, self._hang_up, samples, self.survivors
+        )
+        self.resumption = Resumption(
+            settings, self.board, self.clients, self.workers, self.survivors, self._expel_client
+        )
         self.capacity = Capacity(settings, self.board, self.workers, self._out, self._hang_up)
         parts = self.clients, self.workers, self.capacity
         self.monitors = Monitors(settings, self.board, *parts, samples, self._out)
@@ -120,6 +129,7 @@ class SchedulerState:
             self.workers.judge_silence(now)
             self.clients.judge_silence(now)
             self.capacity.judge_silence(now)
+            self.resumption.expire(now)
             self.workers.dismiss()
             self.workers.warn_unrunnable(self.capacity.offered())
         self.workers.retract_if_due(now)
@@ -130,6 +140,7 @@ class SchedulerState:
 
     def drain(self, now: float) -> list[Output]:
         self.clock.now = now
+        self.resumption.proceed(now)
         if self.board.changed:
             self._place(now)
             self.capacity.load_changed(now)
@@ -155,6 +166,7 @@ class SchedulerState:
             self.workers.retract_at,
             self.monitors.next_deadline(),
             self.capacity.due,
+            self.resumption.next_deadline(),
         )
         return min([time for time in times if time is not None], default=None)
 
@@ -169,6 +181,10 @@ class SchedulerState:
         self._out.log(30, f"closing {who.role.name} {who.name or who.identity.hex()[:8]}: {reason}")
         self.peer_lost(peer, f"it broke the protocol: {reason}", now)
         self._out.close(peer, reason)
+
+    def _expel_client(self, session: ClientSession, error: Exception) -> None:
+        if session.peer is not None:
+            self._expel(session.peer, f"what it offered again: {error}", self.clock.now)
 
     def shut_down(self, reason: str) -> None:
         """Tell everybody and stop."""
@@ -248,6 +264,7 @@ class SchedulerState:
         self.board.check()
         self.clients.check()
         self.workers.check()
+        self.survivors.check()
         self.capacity.check()
         peers = {session.peer for session in self.clients.sessions.values() if session.peer is not None}
         peers.update(session.peer for session in self.workers.sessions.values())

@@ -23,6 +23,7 @@ from scaler.messages import (
     Retract,
     Retracted,
     Started,
+    Survived,
     TaskOutput,
     Trimmed,
     WorkerHeartbeat,
@@ -41,6 +42,7 @@ from scaler.scheduler.placement import Placement
 from scaler.scheduler.samples import Samples
 from scaler.scheduler.sessions import WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
+from scaler.scheduler.survivors import Survivors
 
 RETRACT_AFTER_SECONDS = 0.005
 """How long a slot stands idle before tasks are asked back for it: work already on its way should arrive first."""
@@ -65,6 +67,7 @@ class Workers:
         clients: Clients,
         hang_up: Callable[[int, str], None],
         samples: Samples,
+        survivors: Survivors,
     ) -> None:
         self.sessions: dict[int, WorkerSession] = {}
         """By the number that the board's loads know it by."""
@@ -77,6 +80,8 @@ class Workers:
         self._clients = clients
         self._hang_up = hang_up
         self._samples = samples
+        self._survivors = survivors
+        self._owners_of_survivors: list[bytes] = []
         self._of_peer: dict[int, WorkerSession] = {}
         self._of_identity: dict[bytes, WorkerSession] = {}
         self._free_numbers: list[int] = []
@@ -93,6 +98,7 @@ class Workers:
             ExecutorDeaths: self._executor_deaths,
             WorkerLeaving: self._leaving,
             TaskOutput: self._output,
+            Survived: self._survived,
         }
 
     # ---- coming and going
@@ -117,6 +123,7 @@ class Workers:
         number = self._free_numbers[-1] if self._free_numbers else len(self.sessions)
         connected = self._board.clock.unix_milliseconds
         session = WorkerSession(number, peer, who.identity, who.name, message, now, connected, software=who.software)
+        session.survivors_to_come = message.survivors
         group = self._board.requirements.group_of(message.capabilities)
         self._board.loads.add_worker(number, message.slots, group, message.queue_limit)
         if message.object_storage_address:
@@ -139,6 +146,20 @@ class Workers:
         self._out.log(20, f"{session.label} connected with {message.slots} slots{offers}")
         self._unrunnable.clear()
         self._board.changed = True
+
+    def are_back(self, slots: int) -> bool:
+        """Whether so many slots (0: nobody knows) are here, and all workers have said what they have of a scheduler before."""
+        here = self._board.loads.total_slots if slots > 0 else -1
+        return here >= slots and not any(session.survivors_to_come for session in self.sessions.values())
+
+    def survivors_came(self) -> list[bytes]:
+        """Clients of which tasks have survived, as workers have just told; returned once."""
+        owners, self._owners_of_survivors = self._owners_of_survivors, []
+        return owners
+
+    def _survived(self, session: WorkerSession, message: Survived) -> None:
+        self._owners_of_survivors += self._survivors.add(session, message, self._board.clock.now)
+        session.survivors_to_come = max(0, session.survivors_to_come - len(message.results.payloads))
 
     def lost(self, peer: int, reason: str) -> None:
         """Its connection is gone: others get what it held."""
@@ -186,6 +207,7 @@ class Workers:
         del self.sessions[session.number], self._of_peer[session.peer], self._of_identity[session.identity]
         self._free_numbers.append(session.number)
         held = self._board.loads.held(session.number)
+        self._survivors.worker_left(session)
         ends = self._board.lose_worker(session.number, f"{session.label}: {story}", session.identity)
         self._clients.deliver_ends(ends)
         self._clients.worker_left(session)
@@ -222,12 +244,15 @@ class Workers:
         self._board.life.apply(TaskEvent.START, self._live(session, message.tasks, message.attempts))
 
     def _results(self, session: WorkerSession, message: Results) -> None:
-        message = checked_results(message)
+        self.take_results(session, checked_results(message))
+
+    def take_results(self, session: WorkerSession, message: Results) -> None:
+        """Tasks and items that this worker has have ended."""
         tasks, stale = self._current(session, message.tasks, message.attempts)
         if stale and len(self._board.ranges):
             stale -= self._further_entries(session, tasks, stale, u32(message.attempts))
         if stale:
-            self._free_stale(message, stale)
+            self._free_stale(message, stale - self._ended_survivors(session, message, stale))
             fresh = [i for i in range(len(tasks)) if i not in stale]
             tasks, message = array("I", [tasks[i] for i in fresh]), select_results(message, fresh)
         if len(self._board.ranges) or len(message.counts):
@@ -247,6 +272,13 @@ class Workers:
             self._clients.deliver(array("I", [tasks[i] for i in good]), select_results(message, good))
         for i in bad:
             self._end_badly(session, tasks[i], select_results(message, [i]))
+
+    def _ended_survivors(self, session: WorkerSession, message: Results, stale: set[int]) -> set[int]:
+        """Those that belong to tasks whose clients are still to come."""
+        if not self._survivors:
+            return set()
+        ids = u64(message.tasks)
+        return {i for i in sorted(stale) if self._survivors.ended(session, ids[i], select_results(message, [i]))}
 
     def _further_entries(
         self, session: WorkerSession, tasks: array[int], stale: set[int], attempts: array[int]
@@ -366,6 +398,8 @@ class Workers:
         items = u32(message.items) or array("I", bytes(4 * len(tasks)))
         statuses = message.statuses or bytes([ResultStatus.crashed]) * len(tasks)
         self._clients.parents_gone(id for i, id in enumerate(u64(message.tasks)) if i not in stale)
+        for i in stale if self._survivors else ():
+            self._survivors.died(session, u64(message.tasks)[i])
         for i, (task, story, item, status) in enumerate(zip(tasks, message.stories, items, statuses, strict=True)):
             if i not in stale:
                 self._out.log(30, f"{self._board.label(task)}: {story} on {session.label}")

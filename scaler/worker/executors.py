@@ -31,7 +31,7 @@ from scaler.messages import (
     Started,
     function_runs,
 )
-from scaler.worker.reports import Reports
+from scaler.worker.reports import Done, Reports
 from scaler.worker.tasks import Executor, Pairs, Task, inputs_of
 
 AHEAD_US = 4_000
@@ -43,6 +43,8 @@ MAX_FAILED_FORKS = 5
 SPARE_SECONDS = 10.0
 """Executors that ran on lent slots are kept for so long after their last task, since forking one takes as long as many tasks."""
 NEWEST_SHARE = 0.3
+FORGOTTEN = -1
+"""The number of a function of a scheduler that is gone."""
 
 
 @dataclass(slots=True)
@@ -96,6 +98,8 @@ class Executors:
         self._lending: set[int] = set()
         """Ids of tasks that lend their slots, as the scheduler told last."""
         self._out = out
+        self._suspended = False
+        """Whether there is no scheduler, and what runs goes on."""
         self._settings: ExecutorSettings | None = None
         self._means: dict[int, float] = {}
         self._queue: deque[Task] = deque()
@@ -218,15 +222,15 @@ class Executors:
                     self.reports.deaths.append((task.id, task.attempt, text, executor.item(position, task), status))
                 else:
                     self.reports.done.append(
-                        (task.id, task.attempt, status, text.encode(), 0, 0, 0, 1, b"", executor.slot)
+                        (task.id, task.attempt, status, text.encode(), 0, 0, 0, 1, b"", executor.slot, task.sequence)
                     )
-            elif position == running and executor.killed_for is None:
+            elif task.function == FORGOTTEN or (position == running and executor.killed_for is None):
                 died = executor.item(position, task)
                 self.reports.deaths.append((task.id, task.attempt, story, died, ResultStatus.crashed))
             else:
                 task.keep_rest()
                 survivors.append(task)
-        for task in reversed(survivors):
+        for task in reversed(survivors) if not self._suspended else ():
             self._ready[task.id] = task
             self._queue.appendleft(task)
         if executor.killed_for is None:
@@ -283,18 +287,53 @@ class Executors:
             if place is not None and place[0].sent[place[1]].attempt == attempt:
                 self._kill(place[0], place[1], ResultStatus.cancelled, "")
 
-    def abandon_all(self) -> None:
-        """The scheduler gives our tasks to others: stop them, and forget everything."""
+    def suspend(self) -> None:
+        """The scheduler is gone: what runs goes on, what has not begun is forgotten."""
+        self._suspended = True
         self._queue.clear()
         self._ready.clear()
-        self.reports = Reports()
-        self.functions.clear()
-        self._means.clear()
         self._lending.clear()
+        for executor in self._living.values():
+            claims, running = executor.claims, executor.running
+            for position in [position for position in executor.sent if claims is not None and claims.revoke(position)]:
+                del self._places[executor.sent.pop(position).id]
+            if claims is not None and running is not None and executor.killed_for is None:
+                self._ask_for_results(executor, running, claims.item(running))
+                self._trim(executor, running)
+        self.reports.forget_unfinished()
+
+    def abandon_all(self) -> None:
+        """The scheduler has given our tasks to others: stop them, and forget everything."""
+        self._suspended = False
+        self.reports = Reports()
         for executor in self._living.values():
             if executor.sent:
                 self._abandon(executor)
-            elif executor.known:
+        self._forget_functions()
+
+    def resume(self) -> list[Done]:
+        """There is another scheduler: what it is to know of tasks that were here before, results and what runs.
+
+        It names functions anew. Of a range that runs it knows what is left, and counts items from there.
+        """
+        self._suspended = False
+        survivors = self.reports.all_done()
+        self.reports = Reports()
+        for executor in self._living.values():
+            for task in executor.sent.values():
+                task.function_name, task.function = self._name(task.function), FORGOTTEN
+                task.sequence += task.base + task.done
+                task.base = -task.done
+                survivors.append(_running(executor, task))
+        self._forget_functions()
+        return survivors
+
+    def _forget_functions(self) -> None:
+        """The scheduler that named them so is gone. What runs has been told of its own."""
+        self.functions.clear()
+        self._means.clear()
+        for executor in self._living.values():
+            if executor.known:
                 self._out.add(Tell(executor.number, ForgetForExecutor(array("I", executor.known))))
                 executor.known.clear()
 
@@ -399,8 +438,11 @@ class Executors:
             task = executor.sent.get(position)
             if task is None:
                 continue
+            first = task.sequence + task.base + task.done
             task.done += count
-            self.reports.done.append((task.id, task.attempt, status, payload, wall, cpu, peak, count, ends, slot))
+            self.reports.done.append(
+                (task.id, task.attempt, status, payload, wall, cpu, peak, count, ends, slot, first)
+            )
             self._forget_if_done(executor, position, task)
             entry = sums.setdefault(task.function, [0.0, 0.0])
             entry[0] += wall
@@ -541,15 +583,18 @@ class Executors:
         facts.queued = len(executor.sent) - (running is not None)
         if running is not None and executor.claims is not None:
             task = executor.sent[running]
-            function = self.functions.get(task.function)
             facts.state, facts.task = ExecutorState.running, task.id
-            facts.function_name = function.name if function is not None else ""
+            facts.function_name = task.function_name or self._name(task.function)
             facts.running_microseconds = max(0, now_us - executor.claims.started_us)
         if executor.killed_for is not None:
             facts.state = ExecutorState.ending
         elif executor.claims is None:
             facts.state = ExecutorState.starting
         return facts
+
+    def _name(self, number: int) -> str:
+        function = self.functions.get(number)
+        return function.name if function is not None else ""
 
     def snapshot(self) -> dict[str, int]:
         return {
@@ -573,3 +618,9 @@ class Executors:
 
 def _slot(executor: Executor) -> int:
     return executor.slot
+
+
+def _running(executor: Executor, task: Task) -> Done:
+    """A task that runs, or what is left of a range."""
+    nothing = ResultStatus.unspecified, b"", 0, 0, 0
+    return task.id, task.attempt, *nothing, task.count - task.done, b"", executor.slot, task.sequence

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from scaler.messages import ExecutorDeaths, Message, Results, ResultStatus, Trimmed, runs
+
+UNACKNOWLEDGED_BYTES = 16 << 20
+UNACKNOWLEDGED_RESULTS = 100_000
+"""How many results are kept until the scheduler has acknowledged them, those that were told last."""
+
+Done: TypeAlias = tuple[int, int, int, bytes, int, int, int, int, bytes, int, int]
+"""(task, attempt, status, payload, wall, cpu, peak, count, item ends, slot, sequence) of an entry of Results. The sequence, that of
+the first item, is of ranges only."""
 
 
 class Reports:
@@ -13,39 +24,42 @@ class Reports:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         """What is said before the rest."""
-        self.done: list[tuple[int, int, int, bytes, int, int, int, int, bytes, int]] = []
-        """(task, attempt, status, payload, wall, cpu, peak, count, item ends, slot) of Results."""
+        self.done: list[Done] = []
         self.deaths: list[tuple[int, int, str, int, ResultStatus]] = []
         """(task, attempt, story, item, status) of ExecutorDeaths."""
         self.trimmed: list[tuple[int, int, int]] = []
         """(task, attempt, kept) of Trimmed."""
 
-    def take(self) -> list[Message]:
-        """All of it, which is forgotten here."""
-        self._collect()
+        self._unacknowledged: deque[tuple[float, int, list[Done]]] = deque()
+        """(when it was told, its size, what it was), in order."""
+        self._unacknowledged_bytes = self._unacknowledged_results = 0
+
+    def take(self, now: float) -> list[Message]:
+        """All of it, which is forgotten here, but for results that are not acknowledged."""
+        self._collect(now)
         messages, self.messages = self.messages, []
         return messages
 
-    def _collect(self) -> None:
+    def acknowledged(self, sent: float) -> None:
+        """The scheduler has read what it was told up to this time."""
+        while self._unacknowledged and self._unacknowledged[0][0] <= sent:
+            self._drop_oldest()
+
+    def all_done(self) -> list[Done]:
+        """What ended and may not have reached the clients, whether it was told or not."""
+        return [*(entry for _, _, told in self._unacknowledged for entry in told), *self.done]
+
+    def forget_unfinished(self) -> None:
+        """There is nobody to hear of anything but results."""
+        self.messages, self.deaths, self.trimmed = [], [], []
+
+    def _collect(self, now: float) -> None:
         """All that ended since the last time, as reports."""
         done, self.done = self.done, []
-        for first, last in runs([len(entry[3]) + 4 * entry[7] for entry in done]) if done else ():
-            ids, attempts, statuses, payloads, wall, cpu, peak, counts, ends, slots = zip(
-                *done[first:last], strict=True
-            )
-            results = Results(
-                array("Q", ids),
-                array("I", attempts),
-                bytes(statuses),
-                list(payloads),
-                array("Q", wall),
-                array("Q", cpu),
-                array("Q", peak),
-                slots=array("I", slots),
-            )
-            if max(counts) > 1:
-                results.counts, results.item_ends = array("I", counts), list(ends)
-            self.messages.append(results)
+        if done:
+            sizes = [len(entry[3]) + 4 * entry[7] for entry in done]
+            self.messages += [results(done[first:last]) for first, last in runs(sizes)]
+            self._remember(now, sum(sizes), done)
         if self.deaths:
             ids, attempts, stories, items, statuses = zip(*self.deaths, strict=True)
             self.deaths = []
@@ -57,3 +71,35 @@ class Reports:
             ids, attempts, kept = zip(*self.trimmed, strict=True)
             self.trimmed = []
             self.messages.append(Trimmed(array("Q", ids), array("I", attempts), array("I", kept)))
+
+    def _remember(self, now: float, size: int, done: list[Done]) -> None:
+        self._unacknowledged.append((now, size, done))
+        self._unacknowledged_bytes += size
+        self._unacknowledged_results += len(done)
+        while (
+            self._unacknowledged_bytes > UNACKNOWLEDGED_BYTES or self._unacknowledged_results > UNACKNOWLEDGED_RESULTS
+        ):
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        _, size, done = self._unacknowledged.popleft()
+        self._unacknowledged_bytes -= size
+        self._unacknowledged_results -= len(done)
+
+
+def results(done: Sequence[Done]) -> Results:
+    """These as a message."""
+    ids, attempts, statuses, payloads, wall, cpu, peak, counts, ends, slots, _ = zip(*done, strict=True)
+    message = Results(
+        array("Q", ids),
+        array("I", attempts),
+        bytes(statuses),
+        list(payloads),
+        array("Q", wall),
+        array("Q", cpu),
+        array("Q", peak),
+        slots=array("I", slots),
+    )
+    if max(counts) > 1:
+        message.counts, message.item_ends = array("I", counts), list(ends)
+    return message

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from scaler._core.claims import Claims
 from scaler.errors import ProtocolError
-from scaler.ids import u32, u64
+from scaler.ids import RANGE_BIT, SEQUENCE_BITS, sequence_of, u32, u64
 from scaler.machine import Outbox, Output, Peer, Stop
 from scaler.messages import (
     Assign,
@@ -20,18 +21,22 @@ from scaler.messages import (
     LendSlots,
     Message,
     RegisterWorker,
+    ResultStatus,
     Retract,
     Retracted,
     Role,
     ShutdownWorker,
+    Survived,
     TaskOutput,
     WorkerHeartbeat,
     WorkerHeartbeatEcho,
     WorkerLeaving,
     WorkerSettings,
+    runs,
 )
 from scaler.worker.executors import STARTED_SECONDS, Executors
 from scaler.worker.memory import MemoryRules, MemoryWatch
+from scaler.worker.reports import Done, results
 from scaler.worker.tasks import Pairs, Task
 
 
@@ -89,6 +94,10 @@ class WorkerState:
         self._told_to_end = ""
         self._lost_at: float | None = 0.0
         self._lost_reason = "never connected"
+        self._last_scheduler = b""
+        """The identity of the one that it is, or was, connected to."""
+        self._owners: dict[int, bytes] = {}
+        """Client numbers to identities, of all whose tasks have been here."""
         self._round_trip_us = 0
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             WorkerSettings: self._take_settings,
@@ -148,7 +157,12 @@ class WorkerState:
         if who.role != Role.worker:
             return
         options = self.options
-        self._scheduler, self._lost_at = peer, None
+        survivors: list[Done] = []
+        if who.identity == self._last_scheduler:
+            self._executors.abandon_all()
+        else:
+            survivors = self._executors.resume()
+        self._scheduler, self._lost_at, self._last_scheduler = peer, None, who.identity
         self._heartbeat_at = now + options.heartbeat_seconds
         self._out.send(
             peer,
@@ -161,9 +175,22 @@ class WorkerState:
                 options.manager_name,
                 options.object_storage_address,
                 options.worker_name,
+                len(survivors),
             ),
         )
-        self._out.log(20, f"connected to the scheduler with {options.slots} slots")
+        for message in self._survived(survivors):
+            self._out.send(peer, message)
+        self._out.log(20, f"connected to the scheduler with {options.slots} slots{_told(survivors)}")
+
+    def _survived(self, survivors: list[Done]) -> Iterator[Survived]:
+        """These as messages."""
+        for first, last in runs([len(entry[3]) + 4 * entry[7] for entry in survivors]) if survivors else ():
+            some = survivors[first:last]
+            numbers = [entry[0] >> SEQUENCE_BITS for entry in some]
+            places = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
+            owner_of = array("I", [places[number] for number in numbers])
+            sequences = array("Q", [entry[-1] if entry[0] & RANGE_BIT else sequence_of(entry[0]) for entry in some])
+            yield Survived(results(some), [self._owners[number] for number in places], owner_of, sequences)
 
     def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         handler = self._handlers.get(type(message))
@@ -176,12 +203,12 @@ class WorkerState:
             self.peer_lost(peer, f"it broke the protocol: {type(message).__name__}: {error}", now)
 
     def peer_lost(self, peer: int, reason: str, now: float) -> None:
-        """The scheduler gives our tasks to others now: stop them, and come back with nothing."""
+        """Go on with what runs: if it is the scheduler that has died, that is wanted by the next one."""
         if peer != self._scheduler:
             return
         self._scheduler, self._lost_at, self._lost_reason = None, now, reason
         self._heartbeat_at = None
-        self._executors.abandon_all()
+        self._executors.suspend()
         if self._draining or self._leave_at is not None:
             self._out.add(Stop("the scheduler is gone"))
 
@@ -206,7 +233,7 @@ class WorkerState:
             self._watch_at = now + STARTED_SECONDS
         if self.memory.unarranged:
             self.memory.arrange(now)
-        for report in self._executors.reports.take():
+        for report in self._executors.reports.take(now) if self._scheduler is not None else ():
             self._send(report)
         self._retire_at = self._executors.retire(now)
         if self._draining and self._scheduler is not None and self._executors.empty:
@@ -249,9 +276,11 @@ class WorkerState:
         unknown = set(functions) - self._executors.functions.keys()
         if unknown:
             raise ProtocolError(f"function {min(unknown)} is not defined")
-        ends = u32(message.inputs.ends)
-        if len(message.item_ends) not in (0, count):
+        ends, sequences = u32(message.inputs.ends), u64(message.sequences)
+        if len(message.item_ends) not in (0, count) or len(sequences) not in (0, count):
             raise ProtocolError("columns of different lengths")
+        for number in set(functions):
+            self._owners[ids[functions.index(number)] >> SEQUENCE_BITS] = self._executors.functions[number].owner
         general_us = int(self.options.task_timeout_seconds * 1e6)
         begin = 0
         for i, (id, attempt, function, payload) in enumerate(
@@ -262,6 +291,8 @@ class WorkerState:
             if message.item_ends and len(message.item_ends[i]):
                 task.item_ends = message.item_ends[i]
                 task.count = len(u32(task.item_ends))
+            if sequences:
+                task.sequence = sequences[i]
             if ends:
                 task.input_statuses = message.inputs.statuses[begin : ends[i]]
                 task.inputs = message.inputs.payloads[begin : ends[i]]
@@ -292,6 +323,7 @@ class WorkerState:
 
     def _echo(self, message: WorkerHeartbeatEcho, now: float) -> None:
         self._round_trip_us = max(0, int(now * 1e6) - message.sent_microseconds)
+        self._executors.reports.acknowledged(message.sent_microseconds / 1e6)
         if message.again_milliseconds and self._heartbeat_at is not None:
             self._heartbeat_at = min(self._heartbeat_at, now + message.again_milliseconds / 1000)
 
@@ -316,3 +348,10 @@ class WorkerState:
 
     def check(self) -> None:
         self._executors.check()
+
+
+def _told(survivors: list[Done]) -> str:
+    """For people."""
+    running = sum(1 for entry in survivors if entry[2] == ResultStatus.unspecified)
+    ended = len(survivors) - running
+    return f"; {running} tasks run, and {ended} results may not have arrived" if survivors else ""

@@ -23,12 +23,16 @@ class Task:
     inputs: list[bytes] = field(default_factory=list)
     item_ends: bytes = b""
     """Of a range: where each item ends in the payload."""
+    sequence: int = 0
+    """Of a range: that of the item it began with when it was assigned."""
     count: int = 1
     """Its items; of a trimmed range those that are left to it."""
     done: int = 0
     """Items of which the executor has sent results."""
     base: int = 0
     """Items that an executor before had done."""
+    function_name: str = ""
+    """Of a task that survived its scheduler, whose functions are forgotten."""
 
     def keep_rest(self) -> None:
         """Drop the items that are done or were trimmed off: another executor gets the others."""

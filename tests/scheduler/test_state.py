@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scaler.ids import sequence_of, task_id, u64
+from scaler.ids import sequence_of, u64
 from scaler.machine import Log, Output, Stop
 from scaler.messages import (
     Assign,
@@ -73,7 +73,8 @@ def logged(outputs: list[Any]) -> str:
 def test_a_client_and_a_worker_get_their_settings() -> None:
     rig = Rig(client_timeout_seconds=9, heartbeat_seconds=0.5, inline_limit_bytes=7, worker_timeout_seconds=3)
     peer, outputs = rig.connect(Role.client, ANN)
-    assert sent(outputs) == [(peer, ClientSettings(1, "tcp://storage:1", 7, 500, 9000, False))]
+    number = int.from_bytes(ANN[:3], "little") + 1
+    assert sent(outputs) == [(peer, ClientSettings(number, "tcp://storage:1", 7, 500, 9000, False))]
     worker = rig.worker()
     assert sent(worker.outputs) == [(worker.peer, WorkerSettings("tcp://storage:1", 7, 3000))]
 
@@ -250,10 +251,11 @@ def test_parts_of_a_graph_begin_when_all_are_there() -> None:
     rig = Rig()
     ann, worker = rig.client(), rig.worker(1, queue=1)
     assert tasks(ann.submit(1, 2, unwanted=[1, 2], more=True)) == []
-    assert tasks(rig.client(BEN).submit(1)) != []
+    ben = rig.client(BEN)
+    assert tasks(ben.submit(1)) != []
     assert tasks(ann.submit(3, needs={3: [1]}, unwanted=[3], more=True)) == []
     outputs = ann.submit(4, needs={4: [2, 3]})
-    assert run_one_by_one(worker, outputs + worker.ends((task_id(2, 1), 1))) == [1, 2, 3, 4]
+    assert run_one_by_one(worker, outputs + worker.ends((ben.id(1), 1))) == [1, 2, 3, 4]
     assert len(rig.state.board) == 0
 
 

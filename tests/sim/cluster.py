@@ -22,6 +22,7 @@ from .workload import Mix, User
 
 PATIENCE_SECONDS = 200.0
 """Everything has to finish within this time after the last fault."""
+STRAGGLERS_SECONDS = 1.0
 TIMEOUT_SECONDS = 6.0
 SETTINGS = SchedulerSettings(
     "tcp://storage:1",
@@ -233,8 +234,10 @@ class Cluster:
         if not clock.run(clock.now + PATIENCE_SECONDS, lambda: books.missing == 0):
             self._fail("these never end: " + "\n".join(map(self._explain, books.unfinished()[:10])))
         # Also what nobody waits for, such as children that outlived their parents, and may submit more.
-        if not clock.run(clock.now + PATIENCE_SECONDS, lambda: not +books.running and not self.scheduler.state.board):
-            books.check_idle()
+        for _ in range(2):  # What a client said last may arrive when it is gone.
+            if not clock.run(clock.now + PATIENCE_SECONDS, self._idle):
+                books.check_idle()
+            clock.run(clock.now + STRAGGLERS_SECONDS)
         clock.tell("all wanted tasks ended")
         for user in self._present():
             user.retire()
@@ -246,6 +249,11 @@ class Cluster:
             user.client.leave()
         clock.run(clock.now + 1.0)
         self._check_left()
+
+    def _idle(self) -> bool:
+        state = self.scheduler.state
+        idle = not +self.books.running and not state.board and not state.clients.resuming
+        return idle and not any(user.client.state.unfinished for user in self._present())
 
     def _present(self) -> list[User]:
         return [user for user in [*self.users, *self.inner] if not user.client.left]

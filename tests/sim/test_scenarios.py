@@ -75,7 +75,8 @@ def test_a_worker_is_lost_while_it_is_asked_to_give_back() -> None:
 
 def counts_retracting(cluster: Cluster) -> int:
     board = cluster.scheduler.state.board
-    return sum(board.life.state(task) == TaskState.RETRACTING for task in board.of_client(1))
+    tasks = [task for number in cluster.scheduler.state.clients.sessions for task in board.of_client(number)]
+    return sum(board.life.state(task) == TaskState.RETRACTING for task in tasks)
 
 
 def test_a_result_that_comes_after_the_cancellation_is_counted_and_dropped() -> None:

@@ -86,9 +86,9 @@ class Rig:
         self.state.check()
         return outputs
 
-    def connect(self) -> list[Output]:
+    def connect(self, scheduler: bytes = b"S" * 16) -> list[Output]:
         self.peer += 1
-        self.state.peer_connected(self.peer, Peer(Role.worker, b"S" * 16), self.now)
+        self.state.peer_connected(self.peer, Peer(Role.worker, scheduler), self.now)
         outputs = self.after()
         return outputs + self.say(SETTINGS)
 

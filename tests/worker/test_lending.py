@@ -107,7 +107,7 @@ def test_a_parent_that_runs_again_here_may_lend_again() -> None:
 
 def test_without_a_scheduler_nothing_is_lent() -> None:
     rig = deep(3)
-    outputs = rig.lose()
+    outputs = rig.lose() + rig.connect()
     assert len(of_kind(outputs, KillExecutor)) == 3
     for number in (0, 1, 2):
         outputs += rig.exited(number)
