@@ -24,6 +24,7 @@ from scaler.ids import SEQUENCE_BITS, task_id
 from scaler.messages import Inputs, ResultStatus, TaskOptions
 from scaler.scheduler.arrays import TaskArray
 from scaler.scheduler.clock import Clock
+from scaler.scheduler.ends import Counters, End
 from scaler.scheduler.failures import Failures
 from scaler.scheduler.functions import Functions
 from scaler.scheduler.graphs import Graphs
@@ -47,28 +48,6 @@ MAX_DEATHS = 3
 
 
 _ENDED = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
-
-
-@dataclass(slots=True)
-class End:
-    """A task that ended in this pass by other means than its own result."""
-
-    task: int
-    id: int
-    status: ResultStatus
-    payload: bytes
-    count: int = 1
-    """Items that ended, of which the id names the first."""
-    profile: tuple[int, int, int] = (0, 0, 0)
-    """Wall and CPU microseconds and peak bytes, where the task ran to its end."""
-
-
-@dataclass(slots=True)
-class Counters:
-    succeeded: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    stale: int = 0
 
 
 @dataclass(slots=True)
@@ -336,6 +315,7 @@ class Board:
         self.times.assigned(one)
         if self.locality:
             self.locality.placed(worker, one)
+        self.lineage.adopted(task)
         if running:
             self.life.apply(TaskEvent.START, one)
 

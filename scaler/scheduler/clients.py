@@ -42,8 +42,9 @@ from scaler.messages import (
     TaskOutput,
 )
 from scaler.scheduler.arrays import TaskArray, TaskRange, checked_array, gaps
-from scaler.scheduler.board import Board, End
+from scaler.scheduler.board import Board
 from scaler.scheduler.columns import checked_submit, cut_results, needed, select_results, select_submit
+from scaler.scheduler.ends import End
 from scaler.scheduler.nesting import Nesting
 from scaler.scheduler.sessions import UNKNOWN, ClientSession, WorkerSession
 from scaler.scheduler.settings import SchedulerSettings

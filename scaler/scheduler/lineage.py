@@ -19,7 +19,8 @@ from scaler.messages import ResultStatus
 from scaler.scheduler.life import TaskEvent, TaskState
 
 if TYPE_CHECKING:
-    from scaler.scheduler.board import Board, End
+    from scaler.scheduler.board import Board
+    from scaler.scheduler.ends import End
 
 MAX_LOSSES = 3
 """A task for which the same object is lost more often than this ends."""
@@ -39,6 +40,8 @@ class Lineage:
         """Tasks that run again for their dependents."""
         self._parked: dict[tuple[int, bytes], list[int]] = {}
         """By client number and object id: the ids of the tasks that wait until that client has put that object again."""
+        self._ahead: set[int] = set()
+        """Tasks that began before their inputs were here."""
         self._losses: dict[int, Counter[int | bytes]] = {}
         """By task: how often each input (its position) and each object (its id) was lost."""
 
@@ -117,9 +120,15 @@ class Lineage:
         for key in [key for key in self._parked if key[0] == client]:
             del self._parked[key]
 
+    def adopted(self, task: int) -> None:
+        """It has come back with its worker; what it took is not here, and maybe not needed any more."""
+        if self._board.graph.missing(task):
+            self._ahead.add(task)
+
     def forget(self, tasks: Iterable[int]) -> None:
         """They are gone."""
         self._remade.difference_update(tasks)
+        self._ahead.difference_update(tasks)
         for task in tasks if self._losses else ():
             self._losses.pop(task, None)
 
@@ -132,7 +141,7 @@ class Lineage:
 
     def __bool__(self) -> bool:
         """Whether anything was lost of which traces are left."""
-        return bool(self._remade or self._losses)
+        return bool(self._remade or self._losses or self._ahead)
 
     def explain(self, task: int) -> str:
         """Why a task waits, in one sentence."""
@@ -147,7 +156,7 @@ class Lineage:
         return b"".join(name for number, name in self._parked if number == client)
 
     def blocked(self, tasks: array[int]) -> array[int]:
-        """Of tasks that are ready, those that miss an input that was there before. They wait from now on."""
+        """Of tasks that are ready, those that miss an input that was there when they began. They wait from now on."""
         missing = array("I", [task for task in tasks if self._board.graph.missing(task)])
         return self._board.life.apply(TaskEvent.BLOCK, missing)
 

@@ -162,7 +162,7 @@ class Ranges:
         self._queue([first])
 
     def take_out(self, client: int, sequence: int, count: int, id: int) -> int | None:
-        """Make these queued items a range of their own, with this id, in state waiting. None where they are not in one queued range."""
+        """Make queued items a range of their own, with this id, in state waiting. None where they are not in one queued range."""
         for task, found in self.within(client, sequence, sequence + count):
             begin = sequence - found.whole.first_sequence
             if begin < found.begin or begin + count > found.end or self._board.life.state(task) != TaskState.READY:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from scaler._core.slots import NONE
 from scaler.errors import ProtocolError
 from scaler.ids import SEQUENCE_BITS
-from scaler.messages import ResultStatus, RunningInside
+from scaler.messages import RunningInside
 from scaler.scheduler.board import Board
 from scaler.scheduler.clients import Clients
 from scaler.scheduler.life import TaskState
@@ -43,8 +43,8 @@ class Resumption:
 
     def next_deadline(self) -> float | None:
         """When a client has waited for long enough."""
-        times = [session.resume_at for session in self._clients.resuming.values() if session.resume_at is not None]
-        return min(times, default=None)
+        waiting = [session for session in self._clients.resuming.values() if session.peer is not None]
+        return min([session.resume_at for session in waiting if session.resume_at is not None], default=None)
 
     def proceed(self, now: float) -> None:
         """Enter what clients have offered that need not wait any more, and give tasks that survived to those that are here."""
@@ -69,7 +69,7 @@ class Resumption:
             yield from self._with_parents(session, now)
 
     def _with_parents(self, session: ClientSession, now: float) -> Iterator[ClientSession]:
-        if session.put_by is None or session.resume_at is None:
+        if session.put_by is None or session.resume_at is None or session.peer is None:
             return
         if now < session.resume_at and not self._workers.are_back(session.slots_before):
             return
@@ -116,8 +116,10 @@ class Resumption:
         (task,) = self._board.slots.find(array("Q", [survivor.task]))
         if task == NONE:
             return self._board.ranges.take_out(client.number, survivor.sequence, survivor.count, survivor.task)
-        free = self._board.life.state(task) in (TaskState.WAITING, TaskState.READY)
-        return task if free and survivor.count == 1 else None
+        if survivor.count > 1 or self._board.life.state(task) not in (TaskState.WAITING, TaskState.READY):
+            return None
+        # What only other tasks wanted the scheduler before may have freed.
+        return task if self._board.wanted(task) or not survivor.is_stored else None
 
     def _disown(self, survivor: Survivor) -> None:
         """Nobody asks for it."""
@@ -125,5 +127,5 @@ class Resumption:
         if result is None:
             self._board.stopped.append((survivor.worker.number, survivor.id, survivor.attempt))
             self._board.changed = True
-        elif result.statuses[0] == ResultStatus.stored:
+        elif survivor.is_stored:
             self._board.released_objects.append((result.payloads[0], survivor.owner))

@@ -33,6 +33,11 @@ class Survivor:
         return self.id >> SEQUENCE_BITS
 
     @property
+    def is_stored(self) -> bool:
+        """Whether its result is an object."""
+        return self.result is not None and self.result.statuses[0] == ResultStatus.stored
+
+    @property
     def task(self) -> int:
         """The id under which it comes back: with a result the client's own, also of items, of which a range may run on."""
         return self.id if self.result is None else task_id(self.client_number, self.sequence)
@@ -92,9 +97,7 @@ class Survivors:
             return False
         count = u32(result.counts)[0] if result.counts else 1
         result = _of_client(result, 0, id, survivor.sequence)
-        first = Survivor(
-            worker, survivor.owner, id, survivor.attempt, survivor.sequence, count, result, survivor.since
-        )
+        first = Survivor(worker, survivor.owner, id, survivor.attempt, survivor.sequence, count, result, survivor.since)
         self._of_owner[survivor.owner].append(first)
         survivor.sequence += count
         survivor.count -= count

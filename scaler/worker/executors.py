@@ -31,7 +31,7 @@ from scaler.messages import (
     Started,
     function_runs,
 )
-from scaler.worker.reports import Done, Reports
+from scaler.worker.reports import Done, Reports, Told, results
 from scaler.worker.tasks import Executor, Pairs, Task, inputs_of
 
 AHEAD_US = 4_000
@@ -311,22 +311,22 @@ class Executors:
                 self._abandon(executor)
         self._forget_functions()
 
-    def resume(self) -> list[Done]:
+    def resume(self) -> list[Told]:
         """There is another scheduler: what it is to know of tasks that were here before, results and what runs.
 
         It names functions anew. Of a range that runs it knows what is left, and counts items from there.
         """
         self._suspended = False
-        survivors = self.reports.all_done()
+        survivors, running = self.reports.unacknowledged(), list[Done]()
         self.reports = Reports()
         for executor in self._living.values():
             for task in executor.sent.values():
                 task.function_name, task.function = self._name(task.function), FORGOTTEN
                 task.sequence += task.base + task.done
                 task.base = -task.done
-                survivors.append(_running(executor, task))
+                running.append(_running(executor, task))
         self._forget_functions()
-        return survivors
+        return [*survivors, results(running)] if running else survivors
 
     def _forget_functions(self) -> None:
         """The scheduler that named them so is gone. What runs has been told of its own."""

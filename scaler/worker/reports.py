@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from scaler.messages import ExecutorDeaths, Message, Results, ResultStatus, Trimmed, runs
@@ -14,8 +14,10 @@ UNACKNOWLEDGED_RESULTS = 100_000
 """How many results are kept until the scheduler has acknowledged them, those that were told last."""
 
 Done: TypeAlias = tuple[int, int, int, bytes, int, int, int, int, bytes, int, int]
-"""(task, attempt, status, payload, wall, cpu, peak, count, item ends, slot, sequence) of an entry of Results. The sequence, that of
-the first item, is of ranges only."""
+"""(task, attempt, status, payload, wall, cpu, peak, count, item ends, slot, sequence) of an entry of Results. The sequence is that
+of the first item, and means nothing for single tasks."""
+Told: TypeAlias = tuple[Results, "array[int]"]
+"""A message, and the sequences of its entries."""
 
 
 class Reports:
@@ -29,8 +31,7 @@ class Reports:
         """(task, attempt, story, item, status) of ExecutorDeaths."""
         self.trimmed: list[tuple[int, int, int]] = []
         """(task, attempt, kept) of Trimmed."""
-
-        self._unacknowledged: deque[tuple[float, int, list[Done]]] = deque()
+        self._unacknowledged: deque[tuple[float, int, Told]] = deque()
         """(when it was told, its size, what it was), in order."""
         self._unacknowledged_bytes = self._unacknowledged_results = 0
 
@@ -45,9 +46,9 @@ class Reports:
         while self._unacknowledged and self._unacknowledged[0][0] <= sent:
             self._drop_oldest()
 
-    def all_done(self) -> list[Done]:
+    def unacknowledged(self) -> list[Told]:
         """What ended and may not have reached the clients, whether it was told or not."""
-        return [*(entry for _, _, told in self._unacknowledged for entry in told), *self.done]
+        return [*(told for _, _, told in self._unacknowledged), *(told for _, told in _cut(self.done))]
 
     def forget_unfinished(self) -> None:
         """There is nobody to hear of anything but results."""
@@ -56,10 +57,9 @@ class Reports:
     def _collect(self, now: float) -> None:
         """All that ended since the last time, as reports."""
         done, self.done = self.done, []
-        if done:
-            sizes = [len(entry[3]) + 4 * entry[7] for entry in done]
-            self.messages += [results(done[first:last]) for first, last in runs(sizes)]
-            self._remember(now, sum(sizes), done)
+        for size, told in _cut(done):
+            self.messages.append(told[0])
+            self._remember(now, size, told)
         if self.deaths:
             ids, attempts, stories, items, statuses = zip(*self.deaths, strict=True)
             self.deaths = []
@@ -72,24 +72,31 @@ class Reports:
             self.trimmed = []
             self.messages.append(Trimmed(array("Q", ids), array("I", attempts), array("I", kept)))
 
-    def _remember(self, now: float, size: int, done: list[Done]) -> None:
-        self._unacknowledged.append((now, size, done))
+    def _remember(self, now: float, size: int, told: Told) -> None:
+        self._unacknowledged.append((now, size, told))
         self._unacknowledged_bytes += size
-        self._unacknowledged_results += len(done)
+        self._unacknowledged_results += len(told[0].payloads)
         while (
             self._unacknowledged_bytes > UNACKNOWLEDGED_BYTES or self._unacknowledged_results > UNACKNOWLEDGED_RESULTS
         ):
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        _, size, done = self._unacknowledged.popleft()
+        _, size, told = self._unacknowledged.popleft()
         self._unacknowledged_bytes -= size
-        self._unacknowledged_results -= len(done)
+        self._unacknowledged_results -= len(told[0].payloads)
 
 
-def results(done: Sequence[Done]) -> Results:
+def _cut(done: Sequence[Done]) -> Iterator[tuple[int, Told]]:
+    """(size, message) of these, in pieces that are not much larger than MESSAGE_BYTES."""
+    sizes = [len(entry[3]) + 4 * entry[7] for entry in done]
+    for first, last in runs(sizes) if done else ():
+        yield sum(sizes[first:last]), results(done[first:last])
+
+
+def results(done: Sequence[Done]) -> Told:
     """These as a message."""
-    ids, attempts, statuses, payloads, wall, cpu, peak, counts, ends, slots, _ = zip(*done, strict=True)
+    ids, attempts, statuses, payloads, wall, cpu, peak, counts, ends, slots, sequences = zip(*done, strict=True)
     message = Results(
         array("Q", ids),
         array("I", attempts),
@@ -102,4 +109,4 @@ def results(done: Sequence[Done]) -> Results:
     )
     if max(counts) > 1:
         message.counts, message.item_ends = array("I", counts), list(ends)
-    return message
+    return message, array("Q", sequences)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from scaler.messages import (
     LendSlots,
     Message,
     RegisterWorker,
+    Results,
     ResultStatus,
     Retract,
     Retracted,
@@ -32,11 +33,10 @@ from scaler.messages import (
     WorkerHeartbeatEcho,
     WorkerLeaving,
     WorkerSettings,
-    runs,
 )
 from scaler.worker.executors import STARTED_SECONDS, Executors
 from scaler.worker.memory import MemoryRules, MemoryWatch
-from scaler.worker.reports import Done, results
+from scaler.worker.reports import Told
 from scaler.worker.tasks import Pairs, Task
 
 
@@ -157,7 +157,7 @@ class WorkerState:
         if who.role != Role.worker:
             return
         options = self.options
-        survivors: list[Done] = []
+        survivors: list[Told] = []
         if who.identity == self._last_scheduler:
             self._executors.abandon_all()
         else:
@@ -175,22 +175,20 @@ class WorkerState:
                 options.manager_name,
                 options.object_storage_address,
                 options.worker_name,
-                len(survivors),
+                sum(len(message.payloads) for message, _ in survivors),
             ),
         )
-        for message in self._survived(survivors):
-            self._out.send(peer, message)
-        self._out.log(20, f"connected to the scheduler with {options.slots} slots{_told(survivors)}")
+        for told in survivors:
+            self._out.send(peer, self._survived(*told))
+        self._out.log(20, f"connected to the scheduler with {options.slots} slots{_summary(survivors)}")
 
-    def _survived(self, survivors: list[Done]) -> Iterator[Survived]:
-        """These as messages."""
-        for first, last in runs([len(entry[3]) + 4 * entry[7] for entry in survivors]) if survivors else ():
-            some = survivors[first:last]
-            numbers = [entry[0] >> SEQUENCE_BITS for entry in some]
-            places = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
-            owner_of = array("I", [places[number] for number in numbers])
-            sequences = array("Q", [entry[-1] if entry[0] & RANGE_BIT else sequence_of(entry[0]) for entry in some])
-            yield Survived(results(some), [self._owners[number] for number in places], owner_of, sequences)
+    def _survived(self, message: Results, sequences: array[int]) -> Survived:
+        ids = u64(message.tasks)
+        numbers = [id >> SEQUENCE_BITS for id in ids]
+        places = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
+        owner_of = array("I", [places[number] for number in numbers])
+        firsts = [first if id & RANGE_BIT else sequence_of(id) for id, first in zip(ids, sequences, strict=True)]
+        return Survived(message, [self._owners[number] for number in places], owner_of, array("Q", firsts))
 
     def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         handler = self._handlers.get(type(message))
@@ -350,8 +348,8 @@ class WorkerState:
         self._executors.check()
 
 
-def _told(survivors: list[Done]) -> str:
+def _summary(survivors: list[Told]) -> str:
     """For people."""
-    running = sum(1 for entry in survivors if entry[2] == ResultStatus.unspecified)
-    ended = len(survivors) - running
-    return f"; {running} tasks run, and {ended} results may not have arrived" if survivors else ""
+    count = sum(len(message.payloads) for message, _ in survivors)
+    running = sum(message.statuses.count(ResultStatus.unspecified) for message, _ in survivors)
+    return f"; {running} tasks run, and {count - running} results may not have arrived" if survivors else ""

@@ -13,6 +13,7 @@ from scaler.client.state import ClientState, ClusterEnded, Connected, Ended, Gro
 from scaler.ids import task_id, u64
 from scaler.machine import Close, Output, Peer, Send
 from scaler.messages import (
+    AllOffered,
     Cancel,
     ClientGoodbye,
     ClientHeartbeat,
@@ -27,6 +28,7 @@ from scaler.messages import (
     Restore,
     Restored,
     Results,
+    Resuming,
     Role,
     RunningInside,
     ShutdownCluster,
@@ -61,9 +63,9 @@ class Rig:
         self.state.check()
         return outputs
 
-    def connect(self) -> list[Output]:
+    def connect(self, scheduler: bytes = b"S" * 16) -> list[Output]:
         self.peer += 1
-        self.state.peer_connected(self.peer, Peer(Role.client, b"S" * 16), self.now)
+        self.state.peer_connected(self.peer, Peer(Role.client, scheduler), self.now)
         return self.after()
 
     def lose(self) -> None:
@@ -207,6 +209,23 @@ def test_unfinished_tasks_are_offered_again_with_their_functions() -> None:
     assert rig.submit(Task(3, 0, b"c")) == []
     assert said(rig.connect()) == [DefineFunctions([F0]), Submit(q(2, 3), i(0), [b"b", b"c"])]
     assert said(rig.after()) == []
+
+
+def test_another_scheduler_is_told_that_it_is_another() -> None:
+    rig = Rig()
+    rig.hear(HeartbeatEcho(0, 6))
+    rig.submit(Task(1, 0, b"a"))
+    rig.state.run_inside(RunningInside(4, 1, b"W" * 16))
+    rig.after()
+    rig.lose()
+    before, inside, *between, after = said(rig.connect(b"T" * 16))
+    assert (before, inside, after) == (Resuming(6), RunningInside(4, 1, b"W" * 16), AllOffered())
+    assert [type(message) for message in between] == [DefineFunctions, Submit]
+    rig.lose()
+    assert Resuming(6) not in said(rig.connect(b"T" * 16))
+    rig.ends(1)
+    rig.lose()
+    assert [type(message) for message in said(rig.connect(b"U" * 16))] == [RunningInside, DefineFunctions]
 
 
 def test_what_was_said_without_a_connection_is_said_after_the_offer() -> None:

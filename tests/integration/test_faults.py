@@ -7,11 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from scaler import Client, SchedulerClusterCombo, TaskCrashedError
+
+from .conftest import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -115,6 +118,43 @@ def test_a_restarted_scheduler_gets_everything_again(free_addresses, start):
         first.wait()
         start("scaler_scheduler", scheduler, "-osa", storage)
         assert [future.result(60) for future in futures] == list(range(20_000))
+
+
+def noted(number: int, seconds: float, path: str) -> int:
+    """A task that leaves a line each time it is run."""
+    with Path(path).open("a") as file:
+        file.write(f"{number}\n")
+    time.sleep(seconds)
+    return number
+
+
+def test_tasks_that_run_outlive_their_scheduler_and_none_runs_twice(free_addresses, start, tmp_path):
+    scheduler, storage = free_addresses
+    notes = tmp_path / "notes"
+    start("scaler_object_storage_server", storage)
+    first = start("scaler_scheduler", scheduler, "-osa", storage)
+    start("scaler_cluster", "-n", "2", scheduler)
+    with Client(scheduler, timeout_seconds=30) as client:
+        long = [client.submit(noted, number, 2.0, str(notes)) for number in range(2)]
+        short = [client.submit(noted, number, 0.01, str(notes)) for number in range(2, 100)]
+        wait_until(notes.exists, "a task begins")
+        first.kill()
+        first.wait()
+        again = start("scaler_scheduler", scheduler, "-osa", storage)
+        assert [future.result(60) for future in long + short] == list(range(100))
+        parents = [client.submit(parent, str(notes), number) for number in (200, 300)]
+        wait_until(lambda: "201\n" in notes.read_text() and "301\n" in notes.read_text(), "children begin")
+        again.kill()
+        again.wait()
+        start("scaler_scheduler", scheduler, "-osa", storage)
+        assert [future.result(60) for future in parents] == [201, 301]
+    lines = sorted(map(int, notes.read_text().split()))
+    assert lines == [*range(100), 201, 301]
+
+
+def parent(path: str, number: int) -> int:
+    with Client(os.environ["SCALER_ADDRESS"], timeout_seconds=20) as client:
+        return client.submit(noted, number + 1, 1.0, path).result()
 
 
 def test_nothing_outlives_a_killed_client():
