@@ -14,8 +14,8 @@ UNACKNOWLEDGED_RESULTS = 100_000
 """How many results are kept until the scheduler has acknowledged them, those that were told last."""
 
 Done: TypeAlias = tuple[int, int, int, bytes, int, int, int, int, bytes, int, int]
-"""(task, attempt, status, payload, wall, cpu, peak, count, item ends, slot, sequence) of an entry of Results. The sequence is that
-of the first item, and means nothing for single tasks."""
+"""(task, attempt, status, payload, wall, cpu, peak, count, item ends, slot, sequence) of an entry of Results. The sequence is
+that of the first item, and means nothing for single tasks."""
 Told: TypeAlias = tuple[Results, "array[int]"]
 """A message, and the sequences of its entries."""
 
