@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from scaler.client.kept_content import KeptContent, each_id
 from scaler.client.lineage import Lineage
 from scaler.client.releases import Releases
 from scaler.client.state import Group
-from scaler.errors import ObjectLostError, ObjectMissingError, ScalerError
+from scaler.errors import ObjectLostError, ObjectMissingError, ObjectStorageFullError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity
 from scaler.storage.client import StorageClient
 from scaler.storage.content import SHARED_BYTES
@@ -122,7 +122,13 @@ class ClientObjects:
         """Put an object under this id, and keep its content as far as that can be."""
         shared: list[memoryview] = []
         self._releases.take_back(object_id)
-        self._client().put(object_id, content, self._service.identity, shared.append)
+        try:
+            self._client().put(object_id, content, self._service.identity, shared.append)
+        except ObjectStorageFullError:
+            # Arguments of calls that have ended are there only for calls that may come.
+            if not self._free(self._service.shared.let_go()):
+                raise
+            self._client().put(object_id, content, self._service.identity, shared.append)
         if shared:
             self.kept.keep_view(object_id, shared[0])
         else:
@@ -135,13 +141,25 @@ class ClientObjects:
 
     def drop(self, object_ids: Iterable[bytes]) -> None:
         """One use less of each of these objects this client put."""
+        for object_id in self._unused(object_ids):
+            self.release(object_id)
+
+    def _unused(self, object_ids: Iterable[bytes]) -> Iterator[bytes]:
+        """One use less of each of these; those that have none any more."""
         for object_id in object_ids:
             with self._lock:
                 self.uses[object_id] -= 1
                 if self.uses[object_id] > 0:
                     continue
                 self.uses.pop(object_id, None)
-            self.release(object_id)
+            yield object_id
+
+    def _free(self, object_ids: Iterable[bytes]) -> bool:
+        """As drop(), and the object storage has heard of it; whether any was freed."""
+        freed = [object_id for object_id in self._unused(object_ids) if self._forget(object_id)]
+        if freed:
+            self._client().release(freed, self._service.identity)
+        return bool(freed)
 
     # ---- results, and whatever has an id
 
@@ -190,15 +208,19 @@ class ClientObjects:
 
     def release(self, object_id: bytes) -> None:
         """Free what nobody wants."""
-        self.lineage.forget(object_id)
-        self.kept.unused(object_id)
-        self._fingerprints.forget(object_id)
-        self.names.pop(object_id, None)
-        if self._is_input(object_id):
+        if not self._forget(object_id):
             return
         storage, identity = self._storage, self._service.identity
         if self._service.closed is None and storage is not None and not storage.try_release([object_id], identity):
             self._releases.add(object_id)
+
+    def _forget(self, object_id: bytes) -> bool:
+        """Whether it is to be freed now."""
+        self.lineage.forget(object_id)
+        self.kept.unused(object_id)
+        self._fingerprints.forget(object_id)
+        self.names.pop(object_id, None)
+        return not self._is_input(object_id)
 
     def release_group(self, group: Group) -> None:
         """Nothing of a graph will run any more: free what its tasks took as arguments and inputs."""

@@ -71,6 +71,14 @@ class SharedObjects:
             while self.known:
                 self._forget(next(iter(self.known)))
 
+    def let_go(self) -> list[bytes]:
+        """Forget everything; returns the ids of what was used by that, to be dropped."""
+        with self._lock:
+            entries = list(self.known.values())
+            self.known.clear()
+            self._held_bytes = self._held = 0
+        return [entry.reference.object_id for entry in entries]
+
     def _find(self, obj: Any) -> ObjectReference | None:
         with self._lock:
             entry = self.known.get(id(obj))

@@ -1,0 +1,1 @@
+"""Real processes, and what may befall them: ``python -m tests.chaos``."""
