@@ -59,7 +59,9 @@ class Resumption:
         """Clients that are not back by now do not come."""
         for owner in self._survivors.older_than(now - self._settings.client_timeout_seconds):
             for survivor in self._survivors.take(owner):
-                self._disown(survivor)
+                self._stop(survivor)
+            if self._clients.of_identity(owner) is None:
+                self._board.released_owners.append(owner)
 
     # ---- clients
 
@@ -100,7 +102,7 @@ class Resumption:
         for survivor in sorted(self._survivors.take(client.identity), key=lambda one: one.result is None):
             task = self._find(client, survivor)
             if task is None:
-                self._disown(survivor)
+                self._stop(survivor)
                 continue
             self._board.adopt(task, survivor.worker.number, survivor.attempt, survivor.result is None)
             self._board.changed = True
@@ -121,11 +123,8 @@ class Resumption:
         # What only other tasks wanted the scheduler before may have freed.
         return task if self._board.wanted(task) or not survivor.is_stored else None
 
-    def _disown(self, survivor: Survivor) -> None:
-        """Nobody asks for it."""
-        result = survivor.result
-        if result is None:
+    def _stop(self, survivor: Survivor) -> None:
+        """Nobody asks for it. A stored result stays: its client may have heard of it before, and fetch it later."""
+        if survivor.result is None:
             self._board.stopped.append((survivor.worker.number, survivor.id, survivor.attempt))
             self._board.changed = True
-        elif survivor.is_stored:
-            self._board.released_objects.append((result.payloads[0], survivor.owner))

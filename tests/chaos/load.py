@@ -112,6 +112,7 @@ class Load:
             tally.lost += 1
         except Exception as error:
             tally.failed[type(error).__name__] += 1
+            tally.notes = tally.notes or f"the first error: {error}"
         else:
             expected = (RUN.pack(number) + self.content)[::-1] if self.content else number * number + 1
             tally.right += result == expected

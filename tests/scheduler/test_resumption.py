@@ -16,6 +16,7 @@ from scaler.messages import (
     Function,
     RegisterWorker,
     Release,
+    ReleaseOwner,
     Results,
     ResultStatus,
     Resuming,
@@ -170,7 +171,16 @@ def test_what_nobody_asks_for_is_stopped_or_freed() -> None:
     assert cancelled(rig.at(rig.now + 4)) == []
     outputs = rig.at(rig.now + 2)
     assert cancelled(outputs, worker.peer) == [(task_id(ANNS, 4), 3)]
-    assert of(outputs, Release, storage) == [Release(b"o" * 16, ANN)]
+    assert of(outputs, ReleaseOwner, storage) == [ReleaseOwner(ANN)]
+
+
+def test_a_result_that_its_client_has_heard_of_before_is_not_freed() -> None:
+    rig = Rig()
+    storage, _ = rig.connect(Role.storage_user, b"O" * 16)
+    worker = back(rig, entry(task_id(ANNS, 4), ResultStatus.stored, payload=b"o" * 24), sequences=[4])
+    outputs = offer(again(rig), 5)
+    assert tasks(outputs, worker.peer) == [(task_id(ANNS, 5), 1)]
+    assert of(outputs, Release, storage) == []
 
 
 def test_tasks_of_others_are_nothing_to_a_client() -> None:

@@ -10,7 +10,7 @@ from scaler.manager.state import ManagerOptions, ManagerState, StartWorkers, Sto
 from scaler.messages import Role
 
 from .checkers import Books, Violation
-from .executors import WorkerNode
+from .executors import STOPPED_BY_MANAGER, WorkerNode
 from .network import Network
 from .nodes import SCHEDULER, Node
 
@@ -55,7 +55,7 @@ class Site:
         if self.pending.pop(name, None) is None and name in self.workers:
             worker = self.workers[name]
             if worker.alive:
-                worker.state.asked_to_end("its manager stops it", self.clock.now)
+                worker.state.asked_to_end(STOPPED_BY_MANAGER, self.clock.now)
                 worker.wake()
 
     def look(self) -> list[Sighting]:

@@ -37,6 +37,7 @@ FORK_SECONDS = 0.010
 EXIT_SECONDS, LONG_EXIT_SECONDS = 0.001, 2.0
 """From the last instruction of a process to the news of its end; a large one takes long to be cleared away."""
 LONG_EXITS = 0.1
+STOPPED_BY_MANAGER = "its manager stops it"
 CHILDREN = Mix(((Kind.PLAIN, 9), (Kind.STORED, 1)))
 REFERENCE = struct.Struct("<16sQ")
 _INCOMING = codec("executor", "WorkerToExecutor")
@@ -54,7 +55,7 @@ class WorkerNode(Node):
         self.storage = storage
         self.executors: dict[int, Executor] = {}
         self.orderly = False
-        """Whether it ended by itself, with nothing to do."""
+        """Whether it ended by itself, with nothing to do, or was told to."""
         books.worker_added(name, options.slots, options.capabilities)
         self.state.start(self.clock.now)
         self.wake()
@@ -81,7 +82,7 @@ class WorkerNode(Node):
 
     def stop(self, reason: str) -> None:
         super().stop(reason)
-        self.orderly = reason == "drained"
+        self.orderly = reason in ("drained", STOPPED_BY_MANAGER)
         self._end_executors()
 
     def kill(self) -> None:

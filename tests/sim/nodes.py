@@ -37,6 +37,8 @@ TURN_SECONDS = 0.000_2
 """How long a node may be busy before it decides, so that several messages meet in one turn."""
 LONGEST_RESTORE = 0.01
 """How long it takes a client to put again what is lost."""
+LAZY, LONGEST_LAZINESS = 0.2, 2.0
+"""How many users fetch a stored result later, and when at last."""
 SCHEDULER, STORAGE = "scheduler", "storage"
 ORDERLY = ("connected again", "it leaves", "left", "silent for too long", "was gone for", "there is a worker manager")
 """Why a connection may be closed. Everything else says that somebody broke the protocol, and here all are ours."""
@@ -321,6 +323,18 @@ class ClientNode(Node):
         self.heard()
 
     def _deliver(self, sequence: int, status: ResultStatus, payload: bytes, task: Task) -> None:
+        if status == ResultStatus.stored and self.clock.chance(LAZY):
+            pause = self.clock.random.random() * LONGEST_LAZINESS
+            self.clock.after(pause, lambda: self._take_later(sequence, status, payload, task))
+        else:
+            self._take(sequence, status, payload, task)
+
+    def _take_later(self, sequence: int, status: ResultStatus, payload: bytes, task: Task) -> None:
+        if not self.left:
+            self._take(sequence, status, payload, task)
+            self.heard()
+
+    def _take(self, sequence: int, status: ResultStatus, payload: bytes, task: Task) -> None:
         value: bytes | None = payload
         group = task.group
         if status == ResultStatus.stored:
