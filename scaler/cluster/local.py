@@ -34,6 +34,7 @@ class LocalCluster:
         logging_level: str = "WARNING",
         logging_paths: tuple[str, ...] = ("/dev/stderr",),
         logging_config_file: str | None = None,
+        logging_format: str = "text",
     ) -> None:
         from scaler.cluster.parameters import checked
         from scaler.cluster.stack import LocalStack
@@ -57,9 +58,7 @@ class LocalCluster:
         asked = {
             "stack": asdict(stack),
             "answer": write,
-            "logging_level": logging_level,
-            "logging_paths": list(logging_paths),
-            "logging_config_file": logging_config_file,
+            "logging": [logging_level, list(logging_paths), logging_config_file, logging_format],
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asked).encode() + b"\n")

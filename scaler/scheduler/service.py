@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -18,6 +19,9 @@ from scaler.messages import Role
 from scaler.net.daemon import Daemon, log
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 VITALS_SECONDS = 1.0
 LOOKS = 4
@@ -67,6 +71,19 @@ class SchedulerService:
     def carry_out(self, output: Output) -> None:
         """A scheduler's state asks for nothing of its own."""
         raise TypeError(f"unknown output {output!r}")
+
+    def health(self) -> str:
+        """It needs the object storage."""
+        return "" if self.state.has_storage else f"not connected to the object storage server at {self._storage}"
+
+    def metrics(self) -> list[Metric]:
+        """Of the whole cluster, as monitors are told."""
+        from scaler.metrics.families import cluster
+        from scaler.monitor.model import Model
+
+        model = Model()
+        model.apply(self.state.overview())
+        return list(cluster(model))
 
     async def _measure(self) -> None:
         """Tell the state what monitors are told of this process."""

@@ -19,9 +19,9 @@ from aiohttp import web
 
 from scaler.errors import ConfigurationError, ConnectionLostError, ScalerError
 from scaler.ids import Address
+from scaler.metrics.families import cluster, exposition, gauge, objects
 from scaler.monitor.feed import Feed, Status
 from scaler.monitor.model import Model, task_from_label
-from scaler.web.metrics import exposition
 from scaler.web.screen import Screen
 
 log = logging.getLogger("scaler")
@@ -149,7 +149,11 @@ class Dashboard:
         return web.Response(status=code, text=f"{'ok' if code == 200 else self.status.text}\n")
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        content, content_type = exposition(self.model, self.status.connected)
+        connected = float(self.status.connected)
+        families = [gauge("scaler_up", "Whether the dashboard is connected to the scheduler.", connected)]
+        if self.model.updates:
+            families += [*cluster(self.model), *objects(self.model.objects)]
+        content, content_type = exposition(families, request.headers.get("Accept", ""))
         return web.Response(body=content, headers={"Content-Type": content_type})
 
     # ---- what can be asked of the scheduler

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -30,7 +30,7 @@ from scaler.messages import (
     Role,
 )
 from scaler.net.connection import Connection
-from scaler.net.daemon import Daemon, run_daemon
+from scaler.net.daemon import Daemon, MetricsPlace, run_daemon
 from scaler.software import software
 from scaler.wire.codec import codec
 from scaler.worker.executor import RESULTS_SIGNAL
@@ -39,6 +39,9 @@ from scaler.worker.fork_server import PACKET_BYTES, start_fork_server
 from scaler.worker.output import OutputStream
 from scaler.worker.state import WorkerOptions, WorkerState
 from scaler.worker.usage import Usage
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 TAIL_LINES = 5
 TAIL_CHARACTERS = 600
@@ -138,6 +141,29 @@ class WorkerService:
             self._signal(output.executor, RESULTS_SIGNAL)
         elif isinstance(output, Prepared) and self._prepared is not None:
             self._prepared(output.error)
+
+    def health(self) -> str:
+        """It needs the scheduler, and executors that are ready."""
+        told = self.state.snapshot()
+        if not told["connected"]:
+            return f"not connected to the scheduler at {self._scheduler}"
+        return "" if told["executors"] else "no executor is ready"
+
+    def metrics(self) -> list[Metric]:
+        """What it has to do, and what it uses."""
+        from scaler.metrics.families import gauge
+
+        told, cpu, resident = self.state.snapshot(), 0.0, 0
+        for percent, size in self._usage.of.values():
+            cpu, resident = cpu + percent / 100, resident + size
+        return [
+            gauge("scaler_worker_slots", "How many tasks it runs at once.", self.state.options.slots),
+            gauge("scaler_worker_executors", "Executors that are ready.", told["executors"]),
+            gauge("scaler_worker_queued_tasks", "Tasks that no executor has yet.", told["queued"]),
+            gauge("scaler_worker_given_tasks", "Tasks that executors run, or have ahead of time.", told["sent"]),
+            gauge("scaler_worker_cpu_ratio", "Of it and its executors, in cores, at the last heartbeat.", cpu),
+            gauge("scaler_worker_resident_bytes", "Of it and its executors, at the last heartbeat.", resident),
+        ]
 
     def _signal(self, executor: int, number: signal.Signals) -> None:
         process = self._processes.get(executor)
@@ -351,6 +377,7 @@ def run_worker(
     event_loop: str = "uvloop",
     name: str = "Worker",
     prepared: Callable[[str], None] | None = None,
+    metrics: Address | None = None,
 ) -> int:
     """Be a worker until told to end; returns the exit code. Must be called before this process has threads.
 
@@ -362,4 +389,6 @@ def run_worker(
         raise ConfigurationError(str(error)) from None
     fork_server = start_fork_server(options.preload)
     service = WorkerService(replace(options, pid=os.getpid()), address, fork_server, prepared)
-    return run_daemon(name, service, event_loop)
+    # Its tasks are more than its metrics: others on this host may have the port.
+    place = MetricsPlace(metrics, needed=False) if metrics is not None else None
+    return run_daemon(name, service, event_loop, metrics=place)
