@@ -132,6 +132,9 @@ struct Results {
   # ends in the payload, which holds them one after the other. Empty list: no entry has several results.
   slots @9 :Data;
   # u32 column, from a worker, for monitors: the slot of the executor that ran it, 2^32 - 1 for none. Empty: not known.
+  retried @10 :Data;
+  # u32 column, to a client: how often it was run again, after an error of its own or a death of its executor or worker.
+  # Empty: never, for all.
 }
 
 struct Inputs {

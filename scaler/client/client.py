@@ -20,6 +20,7 @@ from scaler.client.nested import nested_service
 from scaler.client.nested_keys import as_graph, flat, nested
 from scaler.client.object_reference import ObjectReference
 from scaler.client.options import ExceptionType, task_options
+from scaler.client.report import Report, report_of
 from scaler.client.service import ClientService
 from scaler.client.shared_objects import put_content
 from scaler.client.state import Task
@@ -389,6 +390,14 @@ class Client:
         if future.done() and not told.state:
             return f"it has ended: {future._described()}"
         return told.text
+
+    def report(self) -> Report:
+        """What this client's calls took since it connected, by function; also after it has left.
+
+        ``print(client.report())`` at the end of a job; ``client.report().save("report.html")`` for a page.
+        """
+        slots = self._service.slots or (self._cluster.slots if self._cluster is not None else 0)
+        return report_of(self._service, self._arguments[4] or "", slots)
 
     def clear(self) -> None:
         """Cancel everything that is unfinished, and free the objects that were sent."""

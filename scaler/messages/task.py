@@ -71,6 +71,7 @@ class Results:
     counts: Column = b""
     item_ends: list[bytes] = field(default_factory=list)
     slots: Column = b""
+    retried: Column = b""
 
 
 @dataclass(slots=True)

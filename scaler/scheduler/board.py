@@ -20,7 +20,7 @@ from scaler._core.loads import Loads
 from scaler._core.queues import ReadyQueues
 from scaler._core.slots import NONE, Slots
 from scaler._core.table import clear_objects, fill, gather, gather_objects, same_high, scatter, scatter_objects
-from scaler.ids import SEQUENCE_BITS, task_id
+from scaler.ids import SEQUENCE_BITS, Column, task_id
 from scaler.messages import Inputs, ResultStatus, TaskOptions
 from scaler.scheduler.arrays import TaskArray
 from scaler.scheduler.clock import Clock
@@ -378,6 +378,16 @@ class Board:
         special = self.special.get(task)
         return special is None or not special.unwanted
 
+    def retried(self, task: int) -> int:
+        """How often a task was run again, after errors and deaths."""
+        special = self.special.get(task)
+        return special.retried + min(len(special.deaths), MAX_DEATHS) if special is not None else 0
+
+    def retried_column(self, tasks: array[int]) -> Column:
+        """The same of many; empty where all are 0."""
+        column = array("I", map(self.retried, tasks)) if self.special else b""
+        return column if any(column) else b""
+
     def retry(self, task: int, failure: bytes) -> bool:
         """Whether a task that failed is run again; it is queued if so. Raises ProtocolError for what is no Failure."""
         found, special = self.ranges.get(task), self.special.get(task)
@@ -439,7 +449,8 @@ class Board:
 
     def _ended(self, task: int, status: ResultStatus, payload: bytes) -> End:
         found = self.ranges.get(task)
-        return End(task, self.client_id(task), status, payload, 1 if found is None else len(found))
+        count = 1 if found is None else len(found)
+        return End(task, self.client_id(task), status, payload, count, retried=self.retried(task))
 
     def _stop(self, tasks: array[int], status: ResultStatus) -> None:
         """Take tasks out of everything but the graph, as failed or cancelled."""

@@ -337,7 +337,7 @@ class Workers:
         else:
             board.failures.note(task, status, message.payloads[0], session.identity, profile_of(message))
             board.counters.failed += 1
-        self._clients.deliver_items(items, message)
+        self._clients.deliver_items(task, items, message)
         board.ranges.advance(task, count)
 
     def _output(self, session: WorkerSession, message: TaskOutput) -> None:
