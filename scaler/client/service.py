@@ -126,6 +126,7 @@ class ClientService:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._woken = False
+        self._folding = threading.Lock()
         self.lock = self._lock
         """For what counts the uses of objects."""
         self.shared = SharedObjects(self)
@@ -238,6 +239,8 @@ class ClientService:
         # Not in the turn, which has the driver's lock: what futures call when they are done is not ours.
         while self._outputs:
             self._carry_out(self._outputs.popleft())
+        with self._folding:
+            self._state.tally.fold(all_of_it=False)
 
     def _warn_of_differences(self, workers: Iterable[str]) -> None:
         """Functions, arguments and results are pickles: they may not be read by other versions."""
@@ -460,6 +463,8 @@ class ClientService:
     @property
     def tally(self) -> Tally:
         """What the calls took that have ended."""
+        with self._folding:
+            self._state.tally.fold()
         return self._state.tally
 
     @property

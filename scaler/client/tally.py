@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from scaler._core.tally import BUCKETS, CANCELLED, FAILED, GOOD, WIDTH, add_calls, bucket_bounds
@@ -15,6 +16,10 @@ OTHERS = "(other functions)"
 """What more names there are is counted as one."""
 SLOWEST = 10
 """How many of the slowest calls are kept."""
+MOST_OWED, A_MESSAGE = 2000, 20
+"""So many tasks may be counted later, each message as if it had some more."""
+MOST_OWED_BYTES = 1 << 20
+"""Results that are held for that."""
 NONE = 0xFFFFFFFF
 RETRIED = 3
 """Where a row has the retries; scaler._core.tally has the others."""
@@ -71,6 +76,8 @@ class Tally:
         self._of_function = array("I")
         """By function number: its place."""
         self._table = array("Q")
+        self._noted: deque[tuple[Results, list[int | None]]] = deque()
+        self._owed = self._owed_bytes = 0
 
     def define(self, number: int, name: str) -> None:
         """A function is called so."""
@@ -84,6 +91,20 @@ class Tally:
         if number >= len(self._of_function):
             self._of_function.extend([NONE] * (number + 1 - len(self._of_function)))
         self._of_function[number] = self._places[name]
+
+    def note(self, message: Results, functions: list[int | None]) -> None:
+        """As ended(), but in the next fold(): whoever waits for a result need not wait for this."""
+        self._noted.append((message, functions))
+        self._owed += A_MESSAGE + len(functions)
+        self._owed_bytes += sum(map(len, message.payloads))
+
+    def fold(self, all_of_it: bool = True) -> None:
+        """Count what was noted; otherwise nothing, as long as that is little."""
+        if not (all_of_it or self._owed >= MOST_OWED or self._owed_bytes >= MOST_OWED_BYTES):
+            return
+        self._owed = self._owed_bytes = 0
+        while self._noted:
+            self.ended(*self._noted.popleft())
 
     def ended(self, message: Results, functions: Iterable[int | None]) -> None:
         """Tasks ended; ``functions`` has the number of each one's, None for what is not to be counted."""

@@ -20,7 +20,7 @@ from scaler._core.loads import Loads
 from scaler._core.queues import ReadyQueues
 from scaler._core.slots import NONE, Slots
 from scaler._core.table import clear_objects, fill, gather, gather_objects, same_high, scatter, scatter_objects
-from scaler.ids import SEQUENCE_BITS, Column, task_id
+from scaler.ids import SEQUENCE_BITS, task_id
 from scaler.messages import Inputs, ResultStatus, TaskOptions
 from scaler.scheduler.arrays import TaskArray
 from scaler.scheduler.clock import Clock
@@ -36,15 +36,13 @@ from scaler.scheduler.placement import Placement
 from scaler.scheduler.ranges import Ranges
 from scaler.scheduler.ranks import MAX_DEPTH, rank, signed
 from scaler.scheduler.requirements import Requirements
-from scaler.scheduler.retries import is_retried
+from scaler.scheduler.retries import MAX_DEATHS, is_retried, times_retried
 from scaler.scheduler.times import Times
 
 TARGET_US = 10_000
 """How much measured work a worker holds at most, for each slot."""
 LARGEST_INPUTS = 48 << 20
 """What the inputs of one task may come to, in bytes, since they travel in one message. Large ones do not: they are stored."""
-MAX_DEATHS = 3
-"""A task that was running in more deaths than this fails."""
 
 
 _ENDED = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
@@ -378,16 +376,6 @@ class Board:
         special = self.special.get(task)
         return special is None or not special.unwanted
 
-    def retried(self, task: int) -> int:
-        """How often a task was run again, after errors and deaths."""
-        special = self.special.get(task)
-        return special.retried + min(len(special.deaths), MAX_DEATHS) if special is not None else 0
-
-    def retried_column(self, tasks: array[int]) -> Column:
-        """The same of many; empty where all are 0."""
-        column = array("I", map(self.retried, tasks)) if self.special else b""
-        return column if any(column) else b""
-
     def retry(self, task: int, failure: bytes) -> bool:
         """Whether a task that failed is run again; it is queued if so. Raises ProtocolError for what is no Failure."""
         found, special = self.ranges.get(task), self.special.get(task)
@@ -450,7 +438,7 @@ class Board:
     def _ended(self, task: int, status: ResultStatus, payload: bytes) -> End:
         found = self.ranges.get(task)
         count = 1 if found is None else len(found)
-        return End(task, self.client_id(task), status, payload, count, retried=self.retried(task))
+        return End(task, self.client_id(task), status, payload, count, retried=times_retried(self.special.get(task)))
 
     def _stop(self, tasks: array[int], status: ResultStatus) -> None:
         """Take tasks out of everything but the graph, as failed or cancelled."""

@@ -46,6 +46,7 @@ from scaler.scheduler.board import Board
 from scaler.scheduler.columns import checked_submit, cut_results, needed, select_results, select_submit
 from scaler.scheduler.ends import End
 from scaler.scheduler.nesting import Nesting
+from scaler.scheduler.retries import retried_column
 from scaler.scheduler.sessions import UNKNOWN, ClientSession, WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.software import differences
@@ -542,7 +543,7 @@ class Clients:
 
     def deliver_items(self, task: int, items: TaskRange, message: Results) -> None:
         """The next items of a range have ended: ``message`` is of one entry."""
-        sequence, retried = array("Q", [items.sequence]), self._board.retried_column(array("I", [task]))
+        sequence, retried = array("Q", [items.sequence]), retried_column(self._board.special, array("I", [task]))
         told = replace(message, tasks=sequence, attempts=b"", retried=retried)
         self.sessions[items.whole.client].outbox.append(told)
 
@@ -561,7 +562,7 @@ class Clients:
                     message.wall_microseconds,
                     message.cpu_microseconds,
                     message.peak_memory_bytes,
-                    retried=self._board.retried_column(tasks),
+                    retried=retried_column(self._board.special, tasks),
                 )
             )
 

@@ -107,3 +107,24 @@ def test_the_time_in_which_anything_is_unfinished(tally):
     tally.finished(6.0)
     tally.began(10.0)
     assert (tally.busy_seconds, tally.busy_since) == (3.0, 10.0)
+
+
+def test_what_is_noted_counts_with_the_next_fold(tally):
+    tally.note(results((0, GOOD, 7, 1, 1)), [0])
+    tally.note(results((1, GOOD, 8, 1, 1)), [1])
+    tally.fold(all_of_it=False)
+    assert tally.rows() == {}
+    tally.fold()
+    assert (sums(tally, "f")[4], sums(tally, "g")[4]) == (7, 8)
+
+
+def test_what_is_noted_is_bounded(tally, monkeypatch):
+    for number in range(100):
+        tally.note(results((number, GOOD, 7, 1, 1)), [0])
+        tally.fold(all_of_it=False)
+    assert 0 < sums(tally, "f")[0] < 100
+    before = sums(tally, "f")[0]
+    monkeypatch.setattr(module, "MOST_OWED_BYTES", 10)
+    tally.note(results((100, GOOD, 7, 1, 1)), [0])
+    tally.fold(all_of_it=False)
+    assert sums(tally, "f")[0] == 101 > before
