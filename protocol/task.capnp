@@ -63,6 +63,9 @@ struct TaskOptions {
   retryOn @5 :List(Text);
   # Only errors of these types count for `retries`: qualified names, one of which is `typeName` or in `types` of the Failure.
   # Empty: all errors.
+  traceContext @6 :Text;
+  # The span in which the task was submitted, for the executor, which makes the task's span a child of it: header fields as the
+  # W3C has them (traceparent, tracestate, baggage), `name: value`, a line each, at most 8192 characters. Empty: not traced.
 }
 
 enum ResultStatus {

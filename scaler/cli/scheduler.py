@@ -68,6 +68,13 @@ OPTIONS = (
         seconds,
         short="-sri",
     ),
+    Option(
+        "tracing",
+        "make OpenTelemetry spans of how long tasks wait that clients trace; exporters as OTEL_* variables say."
+        " Needs the extra otel",
+        False,
+        boolean,
+    ),
     INSECURE,
     METRICS,
     EVENT_LOOP,
@@ -101,6 +108,7 @@ def run(options: Namespace) -> int:
         options.max_number_of_tasks_waiting,
         options.client_timeout_seconds,
         options.worker_timeout_seconds,
+        tracing=options.tracing,
         policy=parse_policy(options.policy_engine_type, options.policy_content),
     )
     service = SchedulerService(settings, options.address, options.object_storage_address, options.monitor_address)

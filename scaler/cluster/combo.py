@@ -28,6 +28,7 @@ class SchedulerClusterCombo(Scheduler):
         managers that join the cluster; its own workers stay.
         event_loop: "uvloop" or "builtin".
         logging_paths, logging_level, logging_config_file, logging_format: where the log goes, and how ("text" or "json").
+        tracing: whether the scheduler makes OpenTelemetry spans of how long tasks wait that clients trace.
         metrics_address: where the scheduler serves /metrics and /healthz, "host:port"; nowhere without it.
         worker_manager_id: what monitors call the origin of the workers.
         preload: what each executor calls before its first task, ``"package.module:function('text')"``.
@@ -79,6 +80,7 @@ class SchedulerClusterCombo(Scheduler):
         object_storage_spill_directory: str = "",
         logging_format: str = "text",
         metrics_address: str | None = None,
+        tracing: bool = False,
     ) -> None:
         paths, level, lines = checked(
             logging_paths=logging_paths, logging_level=logging_level, logging_format=logging_format
@@ -108,6 +110,7 @@ class SchedulerClusterCombo(Scheduler):
                 object_storage_spill_directory=object_storage_spill_directory,
                 scaler_policy=scaler_policy,
                 metrics_address=metrics_address or "",
+                tracing=tracing,
             )
         )
         self._cluster = LocalCluster(None, stack, level, paths, logging_config_file, lines)

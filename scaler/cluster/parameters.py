@@ -69,6 +69,7 @@ _KINDS: dict[str, Callable[[str], Any]] = {
     "task_timeout_seconds": seconds,
     "death_timeout_seconds": interval,
     "protected": boolean,
+    "tracing": boolean,
     "event_loop": _one_of("uvloop", "builtin"),
     "worker_manager_id": str,
     "preload": lambda text: preload(text) if text else "",

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from scaler import tracing
 from scaler.cluster.supervisor import Ready, Supervisor
 from scaler.errors import ClusterError
 from scaler.ids import Address
@@ -53,6 +54,8 @@ class LocalStack:
     """Engine and content, for worker managers that join."""
     metrics_address: str = ""
     """Where the scheduler serves metrics; empty: nowhere."""
+    tracing: bool = False
+    """Whether the scheduler makes spans."""
 
 
 def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
@@ -62,6 +65,8 @@ def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
         from scaler.metrics.server import check_extra
 
         check_extra()
+    if stack.tracing:
+        tracing.check_extra()
     # What a storage had is put or made again when another one takes its place, at the same address.
     storage = supervisor.start(
         "the object storage server",
@@ -102,6 +107,7 @@ def scheduler_settings(stack: LocalStack, storage: str) -> SchedulerSettings:
         stack.client_timeout_seconds,
         stack.worker_timeout_seconds,
         stack.heartbeat_seconds,
+        tracing=stack.tracing,
         policy=parse_policy(*stack.policy),
     )
 

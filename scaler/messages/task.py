@@ -48,6 +48,7 @@ class TaskOptions:
     timeout_milliseconds: int = 0
     name: str = ""
     retry_on: list[str] = field(default_factory=list)
+    trace_context: str = ""
 
 
 @dataclass(slots=True)

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from scaler.errors import ConfigurationError, ExtraMissingError
-from scaler.ids import SEQUENCE_BITS
+from scaler.ids import SEQUENCE_BITS, task_label
 from scaler.messages import ResultStatus, Update
-from scaler.monitor.model import EndedTask, Model, task_label
+from scaler.monitor.model import EndedTask, Model
 
 if TYPE_CHECKING:
     import pyarrow

@@ -49,6 +49,7 @@ from scaler.scheduler.nesting import Nesting
 from scaler.scheduler.retries import retried_column
 from scaler.scheduler.sessions import UNKNOWN, ClientSession, WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
+from scaler.scheduler.traces import check_context
 from scaler.software import differences
 
 _AT_ONCE = (AllOffered, ClientHeartbeat, ClientGoodbye, ExplainTask, ShutdownCluster)
@@ -422,7 +423,9 @@ class Clients:
         if message.function not in session.functions:
             raise ProtocolError(f"function {message.function} is not defined")
         first, function = message.first_sequence, session.functions[message.function]
-        whole = TaskArray(session.number, first, function, message.items, ends, message.options, session.depth)
+        check_context(message.options)
+        now = self._board.clock.now
+        whole = TaskArray(session.number, first, function, message.items, ends, message.options, session.depth, now)
         for begin, end in self._new_items(session, first, first + len(ends)):
             if end - begin > self._room():
                 session.singles.append((begin, ResultStatus.rejected, self._refusal(), end - begin, UNKNOWN, 0))
@@ -445,6 +448,8 @@ class Clients:
             raise ProtocolError(f"function {min(unknown)} is not defined")
         functions = array("I", [session.functions[number] for number in numbers])
         groups: list[tuple[TaskOptions, array[int]]] = []
+        for options in message.option_sets:
+            check_context(options)
         if message.option_sets:
             chosen = u32(message.options)
             if len(chosen) == 1:

@@ -152,6 +152,7 @@ def assignments(placement: Placement) -> Iterator[Assign]:
             _cut_inputs(placement.inputs, first, last) if ends else Inputs(),
             placement.item_ends[first:last],
             placement.sequences[first:last] if placement.sequences is not None else b"",
+            trace_contexts=placement.trace_contexts[first:last],
         )
 
 

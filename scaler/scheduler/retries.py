@@ -11,7 +11,7 @@ from scaler.messages import Failure, TaskOptions
 from scaler.wire.codec import struct_codec
 
 if TYPE_CHECKING:
-    from scaler.scheduler.board import Special
+    from scaler.scheduler.special import Special
 
 MAX_DEATHS = 3
 """A task that was running in more deaths than this fails."""

@@ -19,6 +19,7 @@ from scaler.messages import Role
 from scaler.net.daemon import Daemon, log
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
+from scaler.tracing import Tracer, Waited
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -39,6 +40,7 @@ class SchedulerService:
         self.monitor_address = monitor
         self._storage = storage
         self._vitals: asyncio.Task[None] | None = None
+        self._tracer = Tracer("scaler-scheduler") if settings.tracing else None
         self._daemon: Daemon
 
     async def start(self, daemon: Daemon) -> None:
@@ -67,10 +69,14 @@ class SchedulerService:
             self._vitals.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._vitals
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.flush)
 
     def carry_out(self, output: Output) -> None:
-        """A scheduler's state asks for nothing of its own."""
-        raise TypeError(f"unknown output {output!r}")
+        """Waited, of traced tasks."""
+        if not isinstance(output, Waited) or self._tracer is None:
+            raise TypeError(f"unknown output {output!r}")
+        self._tracer.waited(output)
 
     def health(self) -> str:
         """It needs the object storage."""

@@ -50,6 +50,7 @@ class SchedulerState:
         self.settings = settings
         self.clock = Clock()
         self.board = Board(clock=self.clock)
+        self.board.traces.on = settings.tracing
         self._out = RememberedOutbox(clock=self.clock)
         samples = Samples(self.clock)
         nesting = Nesting(self.board)

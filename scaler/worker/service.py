@@ -28,6 +28,7 @@ from scaler.messages import (
     ForkServerReady,
     Message,
     Role,
+    RunTasks,
 )
 from scaler.net.connection import Connection
 from scaler.net.daemon import Daemon, MetricsPlace, run_daemon
@@ -48,6 +49,8 @@ TAIL_CHARACTERS = 600
 READ_BYTES = 64 << 10
 OUTPUT_BYTES_PER_SECOND = 4 << 20
 """How fast what an executor prints is read, if it goes to a client."""
+FINISH_SECONDS = 1.0
+"""How long executors that have traced tasks may take to export the spans."""
 UNFINISHED_LINE_SECONDS = 0.2
 """How long the begin of a line waits for the rest of it."""
 
@@ -65,6 +68,8 @@ class _Process:
     peak_bytes: int = 0
     streams: dict[int, OutputStream] = field(default_factory=dict)
     """Where it prints, by the descriptors of our ends, as long as they are open."""
+    traced: bool = False
+    """Whether it has run tasks that are traced, of which it may still have to tell somebody."""
     streaming: bool = False
     """Whether it was told of functions whose client wants to see what they print."""
 
@@ -115,6 +120,7 @@ class WorkerService:
         """End the fork server, and with it the executors."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._control.fileno())
+        await self._let_finish([process for process in self._processes.values() if process.traced and process.pid])
         for process in self._processes.values():
             if process.pid:
                 with contextlib.suppress(ProcessLookupError):
@@ -124,6 +130,15 @@ class WorkerService:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._fork_pid, 0)
 
+    async def _let_finish(self, processes: list[_Process]) -> None:
+        """Executors that have nothing to do end by themselves when their link closes, and export their spans before."""
+        for process in processes:
+            if process.connection is not None:
+                process.connection.close("this worker ends")
+        deadline = time.monotonic() + FINISH_SECONDS
+        while any(psutil.pid_exists(process.pid) for process in processes) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
     def carry_out(self, output: Output) -> None:
         """StartExecutor, KillExecutor, AskForResults, Tell and Prepared."""
         if isinstance(output, Tell):
@@ -131,6 +146,8 @@ class WorkerService:
             if process is not None and process.connection is not None:
                 process.connection.send(output.message)
                 self._told.add(output.executor)
+                if type(output.message) is RunTasks and output.message.trace_contexts:
+                    process.traced = True
                 if type(output.message) is DefineForExecutor and not process.streaming:
                     process.streaming = any(function.streams_output for function in output.message.functions)
         elif isinstance(output, StartExecutor):
