@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -39,17 +38,6 @@ def check_extra() -> None:
         import opentelemetry.trace  # noqa: F401
     except ImportError as error:
         raise ExtraMissingError(f"tracing needs {error.name}: pip install 'opengris-scaler[otel]'") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Waited:
-    """A traced task was given to a worker. Times are Unix seconds."""
-
-    context: str
-    name: str
-    came: float
-    assigned: float
-    attributes: Mapping[str, str | int]
 
 
 class OpenSpan:
@@ -119,13 +107,13 @@ class Tracer:
 
     # ---- in schedulers
 
-    def waited(self, told: Waited) -> None:
-        """The span of a task's time before it was given to a worker."""
-        began, ended = (int(seconds * 1e9) for seconds in (told.came, told.assigned))
-        attributes = dict(told.attributes)
-        span = self._tracer.start_span(
-            f"queue {told.name}", self._parent(told.context), attributes=attributes, start_time=began
-        )
+    def waited(
+        self, context: str, name: str, came: float, assigned: float, attributes: Mapping[str, str | int]
+    ) -> None:
+        """The span of a task's time before it was given to a worker. Times are Unix seconds."""
+        began, ended = (int(seconds * 1e9) for seconds in (came, assigned))
+        parent = self._parent(context)
+        span = self._tracer.start_span(f"queue {name}", parent, attributes=dict(attributes), start_time=began)
         span.end(ended)
 
     # ---- in all of them

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from scaler import Client
 from scaler.errors import ConfigurationError, ExtraMissingError
-from scaler.tracing import MOST_CONTEXT, Tracer, Waited, provider_of_environment
+from scaler.tracing import MOST_CONTEXT, Tracer, provider_of_environment
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_context_leads_from_the_submission_to_the_task(spans):
         pass
     with tracer.run(told, "f", {"scaler.task": "1:2"}), trace.get_tracer("users").start_as_current_span("inside"):
         pass
-    tracer.waited(Waited(told, "f", 10.0, 10.5, {"scaler.attempt": 1}))
+    tracer.waited(told, "f", 10.0, 10.5, {"scaler.attempt": 1})
     submit, inside, run, queue = ended()
     assert told.startswith("traceparent: 00-") and "\n" not in told
     assert (inside.parent.span_id, run.parent.span_id) == (run.context.span_id, submit.context.span_id)

@@ -19,7 +19,8 @@ from scaler.messages import Role
 from scaler.net.daemon import Daemon, log
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
-from scaler.tracing import Tracer, Waited
+from scaler.scheduler.traces import Waited
+from scaler.tracing import Tracer
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -76,7 +77,7 @@ class SchedulerService:
         """Waited, of traced tasks."""
         if not isinstance(output, Waited) or self._tracer is None:
             raise TypeError(f"unknown output {output!r}")
-        self._tracer.waited(output)
+        self._tracer.waited(output.context, output.name, output.came, output.assigned, output.attributes)
 
     def health(self) -> str:
         """It needs the object storage."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scaler.errors import ProtocolError
 from scaler.ids import task_label
 from scaler.messages import TaskOptions
 from scaler.scheduler.placement import Placement
-from scaler.tracing import Waited
 
 if TYPE_CHECKING:
     from scaler.scheduler.board import Board
@@ -23,6 +23,17 @@ def check_context(options: TaskOptions) -> None:
     """Raises ProtocolError for a context that is too long."""
     if len(options.trace_context) > MOST_CONTEXT:
         raise ProtocolError(f"a trace context of {len(options.trace_context)} characters; at most {MOST_CONTEXT}")
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """A traced task was given to a worker. Times are Unix seconds."""
+
+    context: str
+    name: str
+    came: float
+    assigned: float
+    attributes: Mapping[str, str | int]
 
 
 class Traces:

@@ -6,8 +6,7 @@ from typing import Any
 
 from scaler.ids import task_label
 from scaler.messages import Assign, ResultStatus, SubmitArray, TaskOptions
-from scaler.scheduler.traces import MOST_CONTEXT
-from scaler.tracing import Waited
+from scaler.scheduler.traces import MOST_CONTEXT, Waited
 
 from .builders import Rig, closed, i, of, results
 
