@@ -113,6 +113,8 @@ struct RunTasks {
   # worker can trim what has not begun off the range that runs.
   tasks @5 :Data;
   # u64 column of task ids, for clients that run inside these tasks.
+  traceContexts @6 :List(Text);
+  # As in the worker's Assign.
 }
 
 struct Tidy {

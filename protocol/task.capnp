@@ -63,6 +63,9 @@ struct TaskOptions {
   retryOn @5 :List(Text);
   # Only errors of these types count for `retries`: qualified names, one of which is `typeName` or in `types` of the Failure.
   # Empty: all errors.
+  traceContext @6 :Text;
+  # The span in which the task was submitted, for the executor, which makes the task's span a child of it: header fields as the
+  # W3C has them (traceparent, tracestate, baggage), `name: value`, a line each, at most 8192 characters. Empty: not traced.
 }
 
 enum ResultStatus {
@@ -132,6 +135,9 @@ struct Results {
   # ends in the payload, which holds them one after the other. Empty list: no entry has several results.
   slots @9 :Data;
   # u32 column, from a worker, for monitors: the slot of the executor that ran it, 2^32 - 1 for none. Empty: not known.
+  retried @10 :Data;
+  # u32 column, to a client: how often it was run again, after an error of its own or a death of its executor or worker.
+  # Empty: never, for all.
 }
 
 struct Inputs {

@@ -172,6 +172,8 @@ struct Assign {
   # holds the arguments of all items one after the other. Empty list: no ranges.
   sequences @7 :Data;
   # u64 column: the sequence of the first item of each range, also one of a single item; 0 for other tasks. Empty: no ranges.
+  traceContexts @8 :List(Text);
+  # An entry for each task: TaskOptions.traceContext. Empty list: none is traced.
 }
 
 struct LendSlots {

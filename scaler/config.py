@@ -51,6 +51,14 @@ def address(text: str) -> Address:
     return Address.parse(text)
 
 
+def http_address(text: str) -> Address:
+    """An option's type: ``host:port``, with http:// before it or not, or a port of 127.0.0.1: ``9090``, ``:9090``."""
+    place = text.removeprefix("http://").removeprefix("tcp://").rstrip("/")
+    return Address.parse(
+        f"tcp://127.0.0.1:{place.removeprefix(':')}" if place.removeprefix(":").isdigit() else f"tcp://{place}"
+    )
+
+
 def capabilities(text: str) -> tuple[str, ...]:
     """An option's type: ``linux,cpu=4`` -> the names that are offered, sorted. Numbers are accepted and not counted."""
     return tuple(sorted({part.split("=")[0].strip() for part in text.split(",") if part.strip()}))

@@ -56,6 +56,13 @@ def sequence_of(id: int) -> int:
     return id & (1 << SEQUENCE_BITS) - 1
 
 
+def task_label(task: int) -> str:
+    """A task's id for people: client number and sequence; of a range ``r`` and its number."""
+    sequence = sequence_of(task)
+    top = 1 << SEQUENCE_BITS - 1
+    return f"{task >> SEQUENCE_BITS}:{f'r{sequence - top}' if sequence >= top else sequence}"
+
+
 def u32(data: Column) -> array[int]:
     """A u32 column as an array. Raises ValueError for a length that is no multiple of 4."""
     return data if isinstance(data, array) else array("I", data)

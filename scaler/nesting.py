@@ -6,6 +6,10 @@ It says nothing in every other process.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scaler.tracing import Tracer
 
 
 @dataclass(slots=True)
@@ -18,6 +22,8 @@ class Running:
     """Counts the tasks that have begun in this process."""
     worker: bytes = b""
     """Identity of the worker that this process belongs to."""
+    tracer: Tracer | None = None
+    """What makes spans, while it runs a task that is traced."""
     streams_output: bool = False
     """Whether its client wants to see what it prints."""
 

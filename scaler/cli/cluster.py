@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from scaler.cli.command import Command
-from scaler.cli.options import EVENT_LOOP, LOGGING, WORKERS
+from scaler.cli.options import EVENT_LOOP, LOGGING, METRICS, WORKERS
 from scaler.cli.workers import run_cluster
 from scaler.config import Option, address, natural
 
@@ -21,6 +21,7 @@ OPTIONS = (
         "num_of_workers", "how many tasks run at once; as many as there are CPUs without it", kind=natural, short="-n"
     ),
     *WORKERS,
+    METRICS,
     EVENT_LOOP,
     *LOGGING,
 )

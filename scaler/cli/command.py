@@ -12,7 +12,7 @@ from typing import Any
 
 from scaler.config import Option, parse, read_toml
 from scaler.errors import ConfigurationError, ScalerError
-from scaler.logs import set_up_logging
+from scaler.logs import name_daemon, set_up_logging
 
 log = logging.getLogger("scaler")
 
@@ -80,7 +80,8 @@ class Command:
         """Log as the options say. Raises ConfigurationError for a file that cannot be used."""
         if not self.logs:
             return
-        set_up_logging(options.logging_level, options.logging_paths, options.logging_config_file)
+        name_daemon(self.name)
+        set_up_logging(*logging_arguments(options))
         where = options.logging_config_file or ", ".join(options.logging_paths)
         log.info("%s: logging to %s", self.name, where)
 
@@ -95,6 +96,11 @@ class Command:
             return 1
         except KeyboardInterrupt:
             return 0
+
+
+def logging_arguments(options: Namespace) -> tuple[str, tuple[str, ...], str | None, str]:
+    """Those of set_up_logging."""
+    return options.logging_level, options.logging_paths, options.logging_config_file, options.logging_format
 
 
 def refuse(program: str, error: object) -> int:

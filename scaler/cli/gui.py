@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 from scaler.cli.command import Command
 from scaler.cli.options import INSECURE, LOGGING, check_bind
-from scaler.config import Option, address
+from scaler.config import Option, address, http_address
 from scaler.errors import ExtraMissingError
-from scaler.ids import Address
 
 DESCRIPTION = """Show a cluster in the browser: what runs where and for how long, workers, graphs, objects, failures, the log.
 
@@ -23,14 +22,9 @@ Prometheus finds metrics at /metrics, load balancers the state at /healthz.
 """
 
 
-def web_address(text: str) -> Address:
-    """An option's type: ``host:port``, with http:// before it or not."""
-    return Address.parse(f"tcp://{text.removeprefix('http://').removeprefix('tcp://').rstrip('/')}")
-
-
 OPTIONS = (
     Option("address", "the scheduler's monitor address, its port + 2: tcp://host:8518", kind=address, positional=True),
-    Option("gui_address", "where to serve the page, as host:port", "127.0.0.1:50001", web_address, short="-ga"),
+    Option("gui_address", "where to serve the page, as host:port", "127.0.0.1:50001", http_address, short="-ga"),
     Option("allowed_hosts", "further names by which browsers may call this server", (), many=True),
     INSECURE,
     *LOGGING,

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaler.cli import cluster, gui, object_storage_server, scheduler, top, worker_manager
-from scaler.cli.command import Command, log, refuse
-from scaler.cli.options import LOGGING
+from scaler.cli.command import Command, log, logging_arguments, refuse
+from scaler.cli.options import LOGGING, METRICS
 from scaler.config import Option, available_cpus, natural, parse, read_toml, resolve, version
 from scaler.errors import ClusterError, ConfigurationError
 from scaler.ids import Address
-from scaler.logs import set_up_logging
+from scaler.logs import name_daemon, set_up_logging
 
 if TYPE_CHECKING:
     from scaler.cluster.supervisor import Supervisor
@@ -36,6 +36,7 @@ OPTIONS = (
     Option("file", "a TOML file with a section for each service", "", positional=True),
     Option("config", "the same, as with the other commands", "", short="-c"),
     Option("num_of_workers", "without a file: how many tasks run at once", kind=natural, short="-n"),
+    METRICS,
     *LOGGING,
 )
 COMMANDS: Mapping[str, Command] = {
@@ -76,17 +77,22 @@ def _main(arguments: Sequence[str]) -> int:
             raise ConfigurationError("one file is enough: FILE or --config")
         if file and options.num_of_workers:
             raise ConfigurationError("--num-of-workers is for a cluster without a file; in a file it is a key")
+        if file and options.metrics_address:
+            raise ConfigurationError(
+                "--metrics-address is for a cluster without a file; in a file it is a key of each service"
+            )
         parts = read_parts(file) if file else []
-        set_up_logging(options.logging_level, options.logging_paths, options.logging_config_file)
+        name_daemon("Scaler")
+        set_up_logging(*logging_arguments(options))
     except ConfigurationError as error:
         return refuse(PROGRAM, error)
     if any(part.command is top.COMMAND for part in parts):
         _leave_the_terminal(parts)
-        set_up_logging(options.logging_level, (LOG_BESIDE_TOP,))
+        set_up_logging(options.logging_level, (LOG_BESIDE_TOP,), log_format=options.logging_format)
     else:
         log.info("Scaler: logging to %s", options.logging_config_file or ", ".join(options.logging_paths))
     os.environ.pop("SCALER_ADDRESS", None)
-    return run_parts(parts) if file else run_local(options.num_of_workers)
+    return run_parts(parts) if file else run_local(options.num_of_workers, options.metrics_address)
 
 
 # ---- as a file describes it
@@ -208,13 +214,15 @@ def _supervise(start: Callable[[Supervisor], None]) -> int:
 # ---- on this machine alone
 
 
-def run_local(slots: int | None) -> int:
-    """A cluster on this machine until told to end; returns the exit code."""
+def run_local(slots: int | None, metrics: Address | None = None) -> int:
+    """A cluster on this machine until told to end; returns the exit code. ``metrics``: where its scheduler serves them."""
     from scaler.cluster.stack import LocalStack, start_stack
 
     first = free_ports(FIRST_PORT, 3)
     addresses = [f"tcp://127.0.0.1:{first + offset}" for offset in range(3)]
-    stack = LocalStack(slots or available_cpus(), addresses[0], addresses[1], addresses[2])
+    stack = LocalStack(
+        slots or available_cpus(), addresses[0], addresses[1], addresses[2], metrics_address=str(metrics or "")
+    )
     # Tasks may be functions of modules that stand here.
     sys.path.append(str(Path.cwd()))
 

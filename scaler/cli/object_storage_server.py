@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scaler.cli.command import Command
-from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, SPILLING, check_bind
+from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, SPILLING, check_bind
 from scaler.config import Option, address
 from scaler.errors import ConfigurationError
 
@@ -39,6 +39,7 @@ OPTIONS = (
     ),
     *SPILLING,
     INSECURE,
+    METRICS,
     EVENT_LOOP,
     *LOGGING,
 )
@@ -56,11 +57,12 @@ def check(options: Namespace) -> None:
 
 def run(options: Namespace) -> int:
     """Until told to end; returns the exit code."""
-    from scaler.net.daemon import run_daemon
+    from scaler.net.daemon import MetricsPlace, run_daemon
     from scaler.storage.service import StorageService
 
     service = StorageService(options.address, _settings(options), options.center, options.advertised_address)
-    return run_daemon(COMMAND.name, service, options.event_loop)
+    metrics = MetricsPlace(options.metrics_address) if options.metrics_address else None
+    return run_daemon(COMMAND.name, service, options.event_loop, metrics=metrics)
 
 
 def _settings(options: Namespace) -> StorageSettings:

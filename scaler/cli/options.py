@@ -9,6 +9,7 @@ from scaler.config import (
     address,
     boolean,
     capabilities,
+    http_address,
     integer,
     interval,
     memory_limit,
@@ -19,7 +20,7 @@ from scaler.config import (
 )
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
-from scaler.logs import LEVELS
+from scaler.logs import FORMATS, LEVELS
 
 EVENT_LOOP = Option(
     "event_loop",
@@ -40,9 +41,23 @@ LOGGING = (
     Option("logging_paths", "files to log to", ("/dev/stdout",), short="-lp", many=True),
     Option(
         "logging_config_file",
-        "a file for Python's logging.config.fileConfig, instead of level and paths; the logger is called scaler",
+        "a file for Python's logging.config.fileConfig, instead of level, paths and format; the logger is called scaler",
         short="-lcf",
     ),
+    Option(
+        "logging_format",
+        "lines for people (text), or a JSON object a line (json)",
+        "text",
+        short="-lf",
+        choices=FORMATS,
+    ),
+)
+METRICS = Option(
+    "metrics_address",
+    "serve /metrics for Prometheus and /healthz here, as host:port or a port of 127.0.0.1; port 0: any free one."
+    " Needs the extra metrics",
+    kind=http_address,
+    short="-mea",
 )
 INSECURE = Option(
     "insecure",
@@ -111,6 +126,12 @@ WORKERS = (
         short="-tts",
     ),
     Option("death_timeout_seconds", "end when there has been no scheduler for so long", 300.0, interval, short="-dts"),
+    Option(
+        "worker_metrics_address",
+        "where each worker serves its own /metrics and /healthz, as --metrics-address; port 0 where a host has several workers",
+        kind=http_address,
+        short="-wmea",
+    ),
     Option("worker_io_threads", "accepted for compatibility; one thread is not short here", 1, integer, short="-wit"),
     Option(
         "garbage_collect_interval_seconds",

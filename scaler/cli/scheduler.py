@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from scaler.cli.command import Command
-from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, check_bind
+from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, check_bind
 from scaler.config import Option, address, boolean, integer, interval, limit, seconds
 from scaler.errors import AddressError, ConfigurationError
 from scaler.scheduler.policy import ENGINES, parse_policy
@@ -68,7 +68,15 @@ OPTIONS = (
         seconds,
         short="-sri",
     ),
+    Option(
+        "tracing",
+        "make OpenTelemetry spans of how long tasks wait that clients trace; exporters as OTEL_* variables say."
+        " Needs the extra otel",
+        False,
+        boolean,
+    ),
     INSECURE,
+    METRICS,
     EVENT_LOOP,
     *LOGGING,
 )
@@ -90,7 +98,7 @@ def check(options: Namespace) -> None:
 
 def run(options: Namespace) -> int:
     """Until told to end; returns the exit code."""
-    from scaler.net.daemon import run_daemon
+    from scaler.net.daemon import MetricsPlace, run_daemon
     from scaler.scheduler.service import SchedulerService
     from scaler.scheduler.settings import SchedulerSettings
 
@@ -100,10 +108,12 @@ def run(options: Namespace) -> int:
         options.max_number_of_tasks_waiting,
         options.client_timeout_seconds,
         options.worker_timeout_seconds,
+        tracing=options.tracing,
         policy=parse_policy(options.policy_engine_type, options.policy_content),
     )
     service = SchedulerService(settings, options.address, options.object_storage_address, options.monitor_address)
-    return run_daemon(COMMAND.name, service, options.event_loop)
+    metrics = MetricsPlace(options.metrics_address) if options.metrics_address else None
+    return run_daemon(COMMAND.name, service, options.event_loop, metrics=metrics)
 
 
 COMMAND = Command("scaler_scheduler", "Scheduler", "scheduler", DESCRIPTION, OPTIONS, check, run)

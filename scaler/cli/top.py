@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -13,9 +15,12 @@ from typing import TYPE_CHECKING
 
 from scaler.cli.command import Command, refuse
 from scaler.config import Option, address, boolean, interval, parse, seconds
+from scaler.display import plural
 from scaler.errors import ConfigurationError, ScalerError
 
 if TYPE_CHECKING:
+    from scaler.messages import Update
+    from scaler.monitor.export import Export
     from scaler.monitor.feed import Feed, Recorder, Recording
 
 PROGRAM = "scaler_top"
@@ -25,6 +30,7 @@ DESCRIPTION = """Look into a running scheduler: tasks, workers, functions, failu
     scaler_top tcp://127.0.0.1:8518                 the scheduler's port + 2, or what its log says
     scaler_top tcp://127.0.0.1:8518 --once --json   one look, for scripts
     scaler_top --replay FILE                        what --record FILE wrote; ? in the monitor explains its keys
+    scaler_top tcp://127.0.0.1:8518 --export t.json what each slot runs, until Ctrl-C, as a trace for ui.perfetto.dev
 """
 OPTIONS = (
     Option("address", "the scheduler's monitor address", "", str, positional=True),
@@ -34,6 +40,12 @@ OPTIONS = (
     Option("timeout_seconds", "with --once: how long to try to reach the scheduler", 5.0, seconds, short="-t"),
     Option("record", "write what the scheduler tells into this file"),
     Option("replay", "show what was recorded in this file, instead of a scheduler"),
+    Option(
+        "export",
+        "write the tasks that end into this file, instead of showing anything: a trace for Perfetto and Chrome (.json, .json.gz),"
+        " a table (.csv, .csv.gz, .parquet); until Ctrl-C, or to the end of what --replay names",
+    ),
+    Option("for_seconds", "with --export: how long", 0.0, seconds),
     Option("replay_speed", "how many times as fast; 0: all at once", 1.0, seconds),
 )
 
@@ -51,6 +63,16 @@ def check(options: Namespace) -> None:
             raise ConfigurationError(f"ADDRESS: {error}") from None
     if options.json and not options.once:
         raise ConfigurationError("--json goes with --once")
+    if options.export:
+        from scaler.monitor.export import check_suffix
+
+        check_suffix(options.export)
+        if options.once:
+            raise ConfigurationError(
+                "--export writes what happens from now on, --once shows what there is; give one of them"
+            )
+    if options.for_seconds and not (options.export and options.address):
+        raise ConfigurationError("--for-seconds goes with ADDRESS and --export")
     if options.record and options.replay:
         raise ConfigurationError("--record is for a running scheduler, --replay for what was recorded")
 
@@ -59,6 +81,8 @@ def run(options: Namespace) -> int:
     """Until the user has seen enough; returns the exit code."""
     recorder = _recorder(options.record)
     try:
+        if options.export:
+            return _export(options, recorder)
         if options.once:
             return asyncio.run(_once(options, recorder))
         return _watch(options, recorder)
@@ -114,6 +138,82 @@ async def _once(options: Namespace, recorder: Recorder | None) -> int:
     with suppress(BrokenPipeError):
         print(json.dumps(as_json(model), indent=1) if options.json else as_text(model))
     return 0
+
+
+def _export(options: Namespace, recorder: Recorder | None) -> int:
+    """Write the task stream; Ctrl-C is the usual end of it."""
+    from scaler.monitor.export import Export, open_task_file
+
+    try:
+        export = Export(open_task_file(options.export))
+    except OSError as error:
+        raise ConfigurationError(f"--export: cannot write {options.export}: {error.strerror}") from None
+    try:
+        if options.replay:
+            _replay_into(export, options.replay)
+        else:
+            asyncio.run(_follow(export, options, recorder))
+    except KeyboardInterrupt:
+        pass
+    except OSError as error:
+        raise ScalerError(f"cannot write {options.export}: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            export.close()
+    missing = (
+        f"; {plural(export.model.left_out, 'more task')} ended that the sample leaves out"
+        if export.model.left_out
+        else ""
+    )
+    print(f"{options.export}: {plural(export.written, 'task')}{missing}")
+    return 0
+
+
+def _replay_into(export: Export, path: str) -> None:
+    from scaler.monitor.feed import read_recording
+
+    try:
+        file = read_recording(path)
+        first = next(file)
+    except OSError as error:
+        raise ConfigurationError(f"--replay: cannot read {path}: {error.strerror}") from None
+    for update in itertools.chain((first,), file):
+        export.apply(update)
+
+
+async def _follow(export: Export, options: Namespace, recorder: Recorder | None) -> None:
+    """Until the time is over, by way of a connection that is made again when it is lost. What cannot be written ends it."""
+    from scaler.monitor.feed import Feed, Status
+
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def told(update: Update) -> None:
+        try:
+            export.apply(update)
+        except OSError as error:
+            if not over.done():
+                over.set_exception(error)
+
+    def changed(status: Status) -> None:
+        sys.stderr.write(f"{PROGRAM}: {status.text}\n")
+
+    def end() -> None:
+        if not over.done():
+            over.set_result(None)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    source = _source(options, recorder)
+    assert isinstance(source, Feed)
+    source.told, source.changed = told, changed
+    running = asyncio.ensure_future(source.run())
+    done, _ = await asyncio.wait(
+        {running, over}, timeout=options.for_seconds or None, return_when=asyncio.FIRST_COMPLETED
+    )
+    running.cancel()
+    await asyncio.wait({running})
+    for one in done:
+        one.result()
 
 
 def _watch(options: Namespace, recorder: Recorder | None) -> int:

@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from scaler.cli.command import Command
-from scaler.cli.options import EVENT_LOOP, LOGGING, WORKERS
+from scaler.cli.options import EVENT_LOOP, LOGGING, METRICS, WORKERS
 from scaler.cli.workers import run_manager
 from scaler.config import Option, address, boolean, count, interval, natural, seconds
 from scaler.errors import ConfigurationError
@@ -52,6 +52,7 @@ OPTIONS = (
     Option("dry_run", "print what would be started at most, and end", False, boolean),
     Option("sweep", "end all workers that managers of this --worker-manager-id have left, and end", False, boolean),
     *WORKERS,
+    METRICS,
     EVENT_LOOP,
     *LOGGING,
 )

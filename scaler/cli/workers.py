@@ -10,6 +10,7 @@ from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from scaler.cli.command import logging_arguments
 from scaler.cli.options import is_loopback
 from scaler.config import available_cpus
 from scaler.errors import ConfigurationError
@@ -74,9 +75,10 @@ def run_manager(name: str, options: Namespace) -> int:
 
 def _run(name: str, options: Namespace, told: ManagerOptions, backend: Backend) -> int:
     from scaler.manager.service import ManagerService
-    from scaler.net.daemon import run_daemon
+    from scaler.net.daemon import MetricsPlace, run_daemon
 
-    return run_daemon(name, ManagerService(told, options.address, backend), options.event_loop)
+    metrics = MetricsPlace(options.metrics_address) if options.metrics_address else None
+    return run_daemon(name, ManagerService(told, options.address, backend), options.event_loop, metrics=metrics)
 
 
 def _warn_of_own_address(options: Namespace) -> None:
@@ -159,6 +161,7 @@ def template(options: Namespace, manager: str) -> WorkerTemplate:
     return WorkerTemplate(
         asdict(worker),
         options.event_loop,
-        (options.logging_level, options.logging_paths, options.logging_config_file),
+        logging_arguments(options),
         options.per_worker_task_queue_size,
+        str(options.worker_metrics_address or ""),
     )

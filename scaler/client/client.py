@@ -7,7 +7,8 @@ import atexit
 import functools
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from scaler import serialization
@@ -19,7 +20,8 @@ from scaler.client.graph_tasks import FirstFailure, SharedConstants, submit_grap
 from scaler.client.nested import nested_service
 from scaler.client.nested_keys import as_graph, flat, nested
 from scaler.client.object_reference import ObjectReference
-from scaler.client.options import ExceptionType, task_options
+from scaler.client.options import ExceptionType, task_options, traced
+from scaler.client.report import Report, report_of
 from scaler.client.service import ClientService
 from scaler.client.shared_objects import put_content
 from scaler.client.state import Task
@@ -30,6 +32,7 @@ from scaler.ids import Address
 from scaler.messages import ResultStatus, TaskOptions
 from scaler.nesting import running
 from scaler.serialization import DefaultSerializer, Serializer
+from scaler.tracing import Tracer
 
 if TYPE_CHECKING:
     from scaler.cluster.local import LocalCluster
@@ -48,6 +51,8 @@ class Client:
         serializer: writes and reads functions, arguments and results.
         stream_output: what tasks print appears here, on ``sys.stdout`` and ``sys.stderr``, instead of where their workers print.
         object_storage_address: the object storage's, if the one that the scheduler names cannot be reached from here.
+        tracing: make OpenTelemetry spans of what is submitted, and of the tasks; needs the extra ``otel``. Without it only
+            inside tasks that are traced.
         graph_engine: who analyses graphs: ``core``, or ``graphblas``, which needs the extra of that name.
         n_workers: slots of the local cluster, if one is started; as many as this process may use CPUs by default.
         name: for log lines and monitors.
@@ -69,6 +74,7 @@ class Client:
         n_workers: int | None = None,
         name: str | None = None,
         graph_engine: str = "core",
+        tracing: bool = False,
     ) -> None:
         self._arguments = (
             timeout_seconds,
@@ -78,14 +84,16 @@ class Client:
             name,
             graph_engine,
             stream_output,
+            tracing,
         )
+        self._tracer = Tracer("scaler-client") if tracing else None
         self._analysis = analysis_engine(graph_engine)
         self._cluster: LocalCluster | None = None
         chosen = address or os.environ.get("SCALER_ADDRESS")
         if not chosen:
             from scaler.cluster.local import LocalCluster
 
-            self._cluster = LocalCluster(n_workers)
+            self._cluster = LocalCluster(n_workers, tracing=tracing)
             chosen = self._cluster.address
         try:
             self._service = _service(chosen, *self._arguments[:5], stream_output)
@@ -151,6 +159,20 @@ class Client:
         options: TaskOptions | None,
         reserialize: bool,
     ) -> ScalerFuture:
+        tracer = self._tracer or running.tracer
+        if tracer is None:
+            return self._submit_now(fn, args, kwargs, options, reserialize)
+        with tracer.submission(f"submit {serialization.name_of(fn)}", waits=False) as context:
+            return self._submit_now(fn, args, kwargs, traced(options, context), reserialize)
+
+    def _submit_now(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: TaskOptions | None,
+        reserialize: bool,
+    ) -> ScalerFuture:
         service = self._service
         service.check_open()
         with service.making_tasks:
@@ -196,7 +218,7 @@ class Client:
         service = self._service
         service.check_open()
         options = task_options(capabilities)
-        with service.making_tasks:
+        with self._span("map", fn, options) as options, service.making_tasks:
             batch = Batch(service, Packer(service, fn, options, reserialize))
             try:
                 batch.submit_all(iterable)
@@ -232,6 +254,16 @@ class Client:
         """As imap(), with each result as soon as it is there."""
         return self._stream(fn, iterables, capabilities, buffersize, ordered=False)
 
+    def _span(
+        self, what: str, fn: Callable[..., Any] | None, options: TaskOptions | None, waits: bool = True
+    ) -> AbstractContextManager[TaskOptions | None]:
+        """A span in which tasks are submitted, if they are traced; gives the options that they are to have."""
+        tracer = self._tracer or running.tracer
+        if tracer is None:
+            return nullcontext(options)
+        name = what if fn is None else f"{what} {serialization.name_of(fn)}"
+        return _options_in(tracer.submission(name, waits), options)
+
     wait = staticmethod(gathering.wait)
     as_completed = staticmethod(gathering.as_completed)
     gather = staticmethod(gathering.gather)
@@ -249,7 +281,7 @@ class Client:
         service = self._service
         service.check_open()
         options = task_options(capabilities)
-        with service.making_tasks:
+        with self._span("imap", fn, options, waits=False) as options, service.making_tasks:
             packer = Packer(service, fn, options, False)
             return stream(service, packer, zip(*iterables, strict=False), ordered, buffersize)
 
@@ -272,11 +304,16 @@ class Client:
 
         Raises GraphError, CycleError or MissingKeyError, naming the keys, before anything is sent.
         """
+        keys = keys if isinstance(keys, str | bytes | tuple) else list(keys)
+        with self._span("get", None, task_options(capabilities), waits=block) as options:
+            return self._get(graph, keys, block, options, reserialize)
+
+    def _get(
+        self, graph: Mapping[Any, Any], keys: Iterable[Any], block: bool, options: TaskOptions | None, reserialize: bool
+    ) -> dict[Any, Any]:
         service = self._service
         service.check_open()
-        keys = keys if isinstance(keys, str | bytes | tuple) else list(keys)
         shared = SharedConstants(functools.partial(put_content, service), service)
-        options = task_options(capabilities)
         try:
             with uncollected(), service.making_tasks:
                 planned = plan(graph, keys, shared.share, self._analysis)
@@ -390,6 +427,14 @@ class Client:
             return f"it has ended: {future._described()}"
         return told.text
 
+    def report(self) -> Report:
+        """What this client's calls took since it connected, by function; also after it has left.
+
+        ``print(client.report())`` at the end of a job; ``client.report().save("report.html")`` for a page.
+        """
+        slots = self._service.slots or (self._cluster.slots if self._cluster is not None else 0)
+        return report_of(self._service, self._arguments[4] or "", slots)
+
     def clear(self) -> None:
         """Cancel everything that is unfinished, and free the objects that were sent."""
         self._service.check_open()
@@ -451,6 +496,12 @@ class Client:
         return rows
 
 
+@contextmanager
+def _options_in(span: AbstractContextManager[str], options: TaskOptions | None) -> Iterator[TaskOptions | None]:
+    with span as context:
+        yield traced(options, context)
+
+
 def _leave_at_exit(reference: weakref.ref[Client]) -> None:
     """The program ends without disconnect(): say goodbye, rather than have both sides wonder where the other went."""
     client = reference()
@@ -490,8 +541,8 @@ def _again(
     name: str | None,
     graph_engine: str,
     stream_output: bool,
+    tracing: bool,
 ) -> Client:
     """A pickled client, in a task."""
-    return Client(
-        address, False, timeout, heartbeat, serializer, stream_output, storage, name=name, graph_engine=graph_engine
-    )
+    own = {"name": name, "graph_engine": graph_engine, "tracing": tracing}
+    return Client(address, False, timeout, heartbeat, serializer, stream_output, storage, **own)  # type: ignore[arg-type]

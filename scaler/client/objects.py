@@ -45,6 +45,10 @@ class ClientObjects:
         self._fingerprints = Fingerprints(service.lock)
         self.names: dict[bytes, str] = {}
         """What people call objects, of those that have a name."""
+        self.put_bytes = 0
+        """What went into the object storage."""
+        self.fetched_bytes = 0
+        """What was read from there."""
         self._service = service
         self._lock = service.lock
         self._address = address
@@ -129,6 +133,7 @@ class ClientObjects:
             if not self._free(self._service.shared.let_go()):
                 raise
             self._client().put(object_id, content, self._service.identity, shared.append)
+        self.put_bytes += size_of(content)
         if shared:
             self.kept.keep_view(object_id, shared[0])
         else:
@@ -166,10 +171,12 @@ class ClientObjects:
     def read(self, object_id: bytes) -> memoryview:
         """Fetch an object that stays where it is; one that was lost is there again then, if that can be."""
         try:
-            return self._client().get(object_id, existed=True)
+            content = self._client().get(object_id, existed=True)
         except ObjectMissingError as error:
             self.lineage.restore(object_id, error)
-        return self._client().get(object_id, existed=True)
+            content = self._client().get(object_id, existed=True)
+        self.fetched_bytes += len(content)
+        return content
 
     def take(self, object_id: bytes) -> bytes | memoryview:
         """Fetch a result and free it. One that was lost is made again."""
@@ -181,6 +188,7 @@ class ClientObjects:
             except BaseException:
                 self.lineage.forget(object_id)
                 raise
+        self.fetched_bytes += len(content)
         self.release(object_id)
         return content
 

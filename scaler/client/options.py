@@ -7,6 +7,7 @@ import math
 import operator
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, SupportsFloat, TypeAlias
 
 from scaler.messages import TaskOptions
@@ -42,6 +43,11 @@ def task_options(
         [] if retry_on is None else _type_names(retry_on),
     )
     return None if options == TaskOptions() else options
+
+
+def traced(options: TaskOptions | None, context: str) -> TaskOptions:
+    """The same for a task that belongs to a trace."""
+    return replace(options or TaskOptions(), trace_context=context)
 
 
 def _capabilities(given: Iterable[str] | None) -> list[str]:

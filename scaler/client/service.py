@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import threading
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -37,6 +38,7 @@ from scaler.client.state import (
     Slots,
     Task,
 )
+from scaler.client.tally import Tally
 from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
@@ -106,6 +108,8 @@ class ClientService:
         self._differences: set[str] = set()
         """What was warned of."""
         self.closed: BaseException | None = None
+        self.began = time.monotonic()
+        self.began_unix = time.time()
         self._name = name
         self._timeout_seconds = timeout_seconds
         self._state = ClientState(heartbeat_seconds, timeout_seconds)
@@ -122,6 +126,7 @@ class ClientService:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._woken = False
+        self._folding = threading.Lock()
         self.lock = self._lock
         """For what counts the uses of objects."""
         self.shared = SharedObjects(self)
@@ -234,6 +239,8 @@ class ClientService:
         # Not in the turn, which has the driver's lock: what futures call when they are done is not ours.
         while self._outputs:
             self._carry_out(self._outputs.popleft())
+        with self._folding:
+            self._state.tally.fold(all_of_it=False)
 
     def _warn_of_differences(self, workers: Iterable[str]) -> None:
         """Functions, arguments and results are pickles: they may not be read by other versions."""
@@ -362,7 +369,7 @@ class ClientService:
         if self._inbox or driver.lock.locked():
             return False
         with driver.lock:
-            said = None if self._inbox else self._state.submit_alone(tasks)
+            said = None if self._inbox else self._state.submit_alone(tasks, time.monotonic())
             if said is not None:
                 driver.send_in_thread(*said)
             return said is not None
@@ -452,6 +459,19 @@ class ClientService:
             self.show_output()
             self.callbacks.close()
         self.objects.close()
+
+    @property
+    def tally(self) -> Tally:
+        """What the calls took that have ended."""
+        with self._folding:
+            self._state.tally.fold()
+        return self._state.tally
+
+    @property
+    def unfinished(self) -> int:
+        """How many calls have not ended."""
+        with self._driver.lock:
+            return self._state.unfinished
 
     def _leave(self) -> None:
         with self._driver.lock:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scaler.client.arrays import ArrayTask, ItemsEnded, OpenArrays
+from scaler.client.tally import Tally
 from scaler.ids import task_id, u32, u64
 from scaler.machine import Outbox, Output, Peer
 from scaler.messages import (
@@ -154,6 +155,7 @@ class ClientState:
         """The identity of the one that it is, or was, connected to."""
         self._slots = 0
         """Of all workers, as it told last."""
+        self.tally = Tally()
         self._number = 0
         """By which the scheduler knows this client, 0 until it says so."""
         self._questions: dict[int, int] = {}
@@ -179,6 +181,7 @@ class ClientState:
     def define(self, function: Function) -> None:
         """A function that tasks will name."""
         self._functions[function.number] = function
+        self.tally.define(function.number, function.name)
         self._say(DefineFunctions([function]))
 
     def retire(self, number: int) -> None:
@@ -197,6 +200,7 @@ class ClientState:
         """A new array. Its sequences are new."""
         self._arrays.add(task)
         self._uses[task.function] += 1
+        self.tally.arguments_bytes += len(task.items)
         for message in task.offers():
             self._say(message)
 
@@ -206,7 +210,7 @@ class ClientState:
             task.cancelled = True
             self._say(task.cancellation())
 
-    def submit_alone(self, tasks: list[Task]) -> tuple[int, Message] | None:
+    def submit_alone(self, tasks: list[Task], now: float) -> tuple[int, Message] | None:
         """Submit a task where that is all there is to do: the scheduler's number and what to tell it, at once.
 
         None, and nothing happened, where it should go with others: while tasks are unfinished, or anything is to be said.
@@ -216,6 +220,8 @@ class ClientState:
             return None
         self.submit(tasks)
         self._fresh = []
+        self.tally.arguments_bytes += len(tasks[0].payload)
+        self.tally.began(now)
         return self._scheduler, _submission(tasks)
 
     def cancel(self, sequences: Iterable[int]) -> None:
@@ -302,6 +308,8 @@ class ClientState:
         if peer == self._scheduler and handler is not None:
             self._heard = now
             handler(message)
+            if not self._unfinished and not len(self._arrays):
+                self.tally.finished(now)
 
     def peer_lost(self, peer: int, reason: str, now: float) -> None:
         if peer == self._scheduler:
@@ -321,6 +329,8 @@ class ClientState:
             self._out.send(self._scheduler, ClientHeartbeat(int(now * 1e6)))
 
     def drain(self, now: float) -> list[Output]:
+        if self._unfinished or len(self._arrays):
+            self.tally.began(now)
         if self._scheduler is not None:
             self._offer(self._fresh)
             self._fresh = []
@@ -353,6 +363,7 @@ class ClientState:
         for start in range(0, len(tasks), MESSAGE_TASKS):
             some = tasks[start : start + MESSAGE_TASKS]
             sizes = [len(task.payload) + 8 * len(task.dependencies) for task in some]
+            self.tally.arguments_bytes += sum(sizes)
             parts += [some[first:last] for first, last in runs(sizes)]
         submissions = [_submission(part) for part in parts]
         # A graph is sent as a whole: what is depended on in a later part must not be done and forgotten before.
@@ -363,6 +374,7 @@ class ClientState:
 
     def _results(self, message: Results) -> None:
         ended = Ended(message, [self._unfinished.pop(sequence, None) for sequence in u64(message.tasks)])
+        self.tally.note(message, [None if task is None else task.function for task in ended.tasks])
         for task in ended.tasks:
             if task is not None:
                 self._uses[task.function] -= 1
@@ -390,6 +402,7 @@ class ClientState:
                 if part and len(part) < len(ends):
                     before = ends[first - begin - 1] if first > begin else 0
                     payload, part = payload[before : part[-1]], array("I", [end - before for end in part])
+                self.tally.items_ended(whole.function, whole.first + first, last - first, message, i)
                 ended.items.append(ItemsEnded(whole, first, last, message.statuses[i], payload, part))
             if not whole.left:
                 self._arrays.remove(whole)

@@ -27,7 +27,9 @@ class SchedulerClusterCombo(Scheduler):
         scaler_policy: engine and content, as policy_engine_type and policy_content of the commands. Scaling is for worker
         managers that join the cluster; its own workers stay.
         event_loop: "uvloop" or "builtin".
-        logging_paths, logging_level, logging_config_file: where the log goes.
+        logging_paths, logging_level, logging_config_file, logging_format: where the log goes, and how ("text" or "json").
+        tracing: whether the scheduler makes OpenTelemetry spans of how long tasks wait that clients trace.
+        metrics_address: where the scheduler serves /metrics and /healthz, "host:port"; nowhere without it.
         worker_manager_id: what monitors call the origin of the workers.
         preload: what each executor calls before its first task, ``"package.module:function('text')"``.
         object_storage_memory_limit_bytes, object_storage_spill_directory: as memory_limit_bytes and spill_directory of
@@ -76,8 +78,13 @@ class SchedulerClusterCombo(Scheduler):
         memory_limit_bytes: int | str = 0,
         object_storage_memory_limit_bytes: int | str | None = None,
         object_storage_spill_directory: str = "",
+        logging_format: str = "text",
+        metrics_address: str | None = None,
+        tracing: bool = False,
     ) -> None:
-        paths, level = checked(logging_paths=logging_paths, logging_level=logging_level)
+        paths, level, lines = checked(
+            logging_paths=logging_paths, logging_level=logging_level, logging_format=logging_format
+        )
         stack = LocalStack(
             *checked(
                 n_workers=n_workers,
@@ -102,9 +109,11 @@ class SchedulerClusterCombo(Scheduler):
                 object_storage_memory_limit_bytes=object_storage_memory_limit_bytes,
                 object_storage_spill_directory=object_storage_spill_directory,
                 scaler_policy=scaler_policy,
+                metrics_address=metrics_address or "",
+                tracing=tracing,
             )
         )
-        self._cluster = LocalCluster(None, stack, level, paths, logging_config_file)
+        self._cluster = LocalCluster(None, stack, level, paths, logging_config_file, lines)
 
     @property
     def n_workers(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from scaler.cluster.stack import LocalStack, start_stack
 from scaler.cluster.supervisor import Supervisor
 from scaler.errors import ScalerError
-from scaler.logs import set_up_logging
+from scaler.logs import name_daemon, set_up_logging
 
 
 def main() -> int:
@@ -24,7 +24,9 @@ def main() -> int:
     if not line:
         return 0
     asked: dict[str, Any] = json.loads(line)
-    set_up_logging(asked["logging_level"], tuple(asked["logging_paths"]), asked["logging_config_file"])
+    level, paths, *others = asked["logging"]
+    name_daemon("Scaler")
+    set_up_logging(level, tuple(paths), *others)
     supervisor = Supervisor()
     supervisor.prepare()
     try:

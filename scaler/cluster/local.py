@@ -34,12 +34,15 @@ class LocalCluster:
         logging_level: str = "WARNING",
         logging_paths: tuple[str, ...] = ("/dev/stderr",),
         logging_config_file: str | None = None,
+        logging_format: str = "text",
+        tracing: bool = False,
     ) -> None:
         from scaler.cluster.parameters import checked
         from scaler.cluster.stack import LocalStack
         from scaler.config import available_cpus
 
-        stack = stack or LocalStack(*checked(n_workers=available_cpus() if n_workers is None else n_workers))
+        slots = checked(n_workers=available_cpus() if n_workers is None else n_workers)[0] if stack is None else 0
+        stack = stack or LocalStack(slots, tracing=tracing)
         self.slots = stack.slots
         """How many tasks run at once."""
         read, write = os.pipe()
@@ -57,9 +60,7 @@ class LocalCluster:
         asked = {
             "stack": asdict(stack),
             "answer": write,
-            "logging_level": logging_level,
-            "logging_paths": list(logging_paths),
-            "logging_config_file": logging_config_file,
+            "logging": [logging_level, list(logging_paths), logging_config_file, logging_format],
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asked).encode() + b"\n")

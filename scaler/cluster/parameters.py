@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from scaler.config import address, boolean, interval, limit, memory_limit, natural, nearest, preload, seconds, size
+from scaler.config import (
+    address,
+    boolean,
+    http_address,
+    interval,
+    limit,
+    memory_limit,
+    natural,
+    nearest,
+    preload,
+    seconds,
+    size,
+)
 from scaler.errors import ConfigurationError
-from scaler.logs import LEVELS
+from scaler.logs import FORMATS, LEVELS
 from scaler.scheduler.policy import parse_policy
 
 ANY_PORT = "tcp://127.0.0.1:0"
@@ -57,6 +69,7 @@ _KINDS: dict[str, Callable[[str], Any]] = {
     "task_timeout_seconds": seconds,
     "death_timeout_seconds": interval,
     "protected": boolean,
+    "tracing": boolean,
     "event_loop": _one_of("uvloop", "builtin"),
     "worker_manager_id": str,
     "preload": lambda text: preload(text) if text else "",
@@ -65,6 +78,8 @@ _KINDS: dict[str, Callable[[str], Any]] = {
     "trim_memory_threshold_bytes": size,
     "object_storage_memory_limit_bytes": size,
     "object_storage_spill_directory": str,
+    "logging_format": _one_of(*FORMATS),
+    "metrics_address": lambda text: str(http_address(text)) if text else "",
     "logging_level": lambda text: _one_of(*LEVELS)(text.upper()),
 }
 

@@ -19,7 +19,7 @@ class Scheduler:
         address, object_storage_address, monitor_address: where to listen; any free port of 127.0.0.1 by default.
         max_number_of_tasks_waiting: more than these are refused; -1 for no limit.
         heartbeat_interval_seconds, client_timeout_seconds, worker_timeout_seconds, protected, event_loop, logging_paths,
-        logging_level, logging_config_file: as those of SchedulerClusterCombo.
+        logging_level, logging_config_file, logging_format, metrics_address: as those of SchedulerClusterCombo.
 
     Raises ClusterError when it does not start; ConfigurationError, naming the parameter, for what it cannot be.
     """
@@ -38,12 +38,17 @@ class Scheduler:
         logging_paths: tuple[str, ...] = ("/dev/stdout",),
         logging_level: str = "INFO",
         logging_config_file: str | None = None,
+        logging_format: str = "text",
+        metrics_address: str | None = None,
     ) -> None:
-        paths, level = checked(logging_paths=logging_paths, logging_level=logging_level)
-        listen, storage, monitor = checked(
+        paths, level, lines = checked(
+            logging_paths=logging_paths, logging_level=logging_level, logging_format=logging_format
+        )
+        listen, storage, monitor, metrics = checked(
             address=address or ANY_PORT,
             object_storage_address=object_storage_address or ANY_PORT,
             monitor_address=monitor_address or (None if address else ANY_PORT),
+            metrics_address=metrics_address or "",
         )
         max_waiting_tasks, heartbeat, client_timeout, worker_timeout, protected, event_loop = checked(
             max_number_of_tasks_waiting=max_number_of_tasks_waiting,
@@ -64,8 +69,9 @@ class Scheduler:
             worker_timeout_seconds=worker_timeout,
             protected=protected,
             event_loop=event_loop,
+            metrics_address=metrics,
         )
-        self._cluster = LocalCluster(None, stack, level, paths, logging_config_file)
+        self._cluster = LocalCluster(None, stack, level, paths, logging_config_file, lines)
 
     def get_address(self) -> str:
         """For Client(address=…) and for workers."""

@@ -8,10 +8,11 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from scaler import tracing
 from scaler.cluster.supervisor import Ready, Supervisor
 from scaler.errors import ClusterError
 from scaler.ids import Address
-from scaler.net.daemon import run_daemon
+from scaler.net.daemon import MetricsPlace, run_daemon
 from scaler.scheduler.policy import parse_policy
 from scaler.scheduler.service import SchedulerService
 from scaler.scheduler.settings import SchedulerSettings
@@ -51,10 +52,21 @@ class LocalStack:
     spill_directory: str = ""
     policy: tuple[str, str] = ("simple", "")
     """Engine and content, for worker managers that join."""
+    metrics_address: str = ""
+    """Where the scheduler serves metrics; empty: nowhere."""
+    tracing: bool = False
+    """Whether the scheduler makes spans."""
 
 
 def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
-    """Start all three; returns their addresses. Raises ClusterError if one does not start."""
+    """Start all three; returns their addresses. Raises ClusterError if one does not start, ExtraMissingError for metrics where
+    their library is not installed."""
+    if stack.metrics_address:
+        from scaler.metrics.server import check_extra
+
+        check_extra()
+    if stack.tracing:
+        tracing.check_extra()
     # What a storage had is put or made again when another one takes its place, at the same address.
     storage = supervisor.start(
         "the object storage server",
@@ -95,6 +107,7 @@ def scheduler_settings(stack: LocalStack, storage: str) -> SchedulerSettings:
         stack.client_timeout_seconds,
         stack.worker_timeout_seconds,
         stack.heartbeat_seconds,
+        tracing=stack.tracing,
         policy=parse_policy(*stack.policy),
     )
 
@@ -104,9 +117,12 @@ def _run_scheduler(stack: LocalStack, storage: str, ready: Ready) -> int:
     service = SchedulerService(
         scheduler_settings(stack, storage), Address.parse(stack.address), Address.parse(storage), monitor
     )
-    return run_daemon(
-        "Scheduler", service, stack.event_loop, lambda: ready(f"{service.address}\t{service.monitor_address}")
-    )
+    metrics = MetricsPlace(Address.parse(stack.metrics_address)) if stack.metrics_address else None
+
+    def started() -> None:
+        ready(f"{service.address}\t{service.monitor_address}")
+
+    return run_daemon("Scheduler", service, stack.event_loop, started, metrics)
 
 
 def _run_worker(stack: LocalStack, scheduler: str, prepared: Callable[[str], None]) -> int:

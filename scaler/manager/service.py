@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaler.ids import Address
 from scaler.machine import Output
@@ -16,6 +16,9 @@ from scaler.manager.backend import Backend, Phase, Sighting, WorkerOrder
 from scaler.manager.state import ManagerOptions, ManagerState, StartWorkers, StopWorkers
 from scaler.messages import Role
 from scaler.net.daemon import Daemon, log
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 
 def sized(options: ManagerOptions, backend: Backend) -> ManagerOptions:
@@ -77,6 +80,19 @@ class ManagerService:
         """The scheduler should hear that this is no accident."""
         self.state.end(reason)
         self._daemon.driver.wake()
+
+    def health(self) -> str:
+        """It needs the scheduler."""
+        return "" if self.state.snapshot()["connected"] else f"not connected to the scheduler at {self._scheduler}"
+
+    def metrics(self) -> list[Metric]:
+        """Its slots and workers."""
+        from scaler.metrics.families import gauge, managers
+
+        return [
+            *managers([self.state.facts()]),
+            gauge("scaler_manager_workers", "Workers that are starting, at work or ending.", len(self.state.names)),
+        ]
 
     # ---- the backend
 

@@ -15,6 +15,7 @@ from scaler.machine import Outbox, Output, Peer, Stop
 from scaler.manager.backend import Phase, Sighting, WorkerOrder
 from scaler.messages import (
     Desired,
+    ManagerFacts,
     ManagerLeaving,
     ManagerReport,
     Message,
@@ -396,6 +397,23 @@ class ManagerState:
     def names(self) -> list[str]:
         """All workers that there are."""
         return list(self._workers)
+
+    def facts(self) -> ManagerFacts:
+        """What monitors are told of it."""
+        options, report = self.options, self._report()
+        return ManagerFacts(
+            options.name,
+            options.kind,
+            options.slots,
+            report.starting_slots,
+            report.running_slots,
+            report.failures,
+            report.last_failure,
+            self._desired or 0,
+            options.fixed,
+            report.withheld_slots,
+            list(options.capabilities),
+        )
 
     def snapshot(self) -> dict[str, Any]:
         """The state in numbers and short texts."""

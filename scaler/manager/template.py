@@ -18,9 +18,11 @@ class WorkerTemplate:
     options: Mapping[str, Any]
     """The fields of WorkerOptions."""
     event_loop: str
-    logging: tuple[str, tuple[str, ...], str | None]
+    logging: tuple[Any, ...]
     """The arguments of set_up_logging."""
     queue_limit_per_slot: int = 1000
+    metrics_address: str = ""
+    """Where each of them serves its metrics; empty: nowhere."""
 
     @property
     def manager(self) -> str:
@@ -35,7 +37,12 @@ class WorkerTemplate:
             "queue_limit": order.slots * self.queue_limit_per_slot,
         }
         return json.dumps(
-            {"options": {**self.options, **own}, "event_loop": self.event_loop, "logging": list(self.logging)}
+            {
+                "options": {**self.options, **own},
+                "event_loop": self.event_loop,
+                "logging": list(self.logging),
+                "metrics_address": self.metrics_address,
+            }
         )
 
     def with_grace(self, seconds: float) -> WorkerTemplate:

@@ -61,6 +61,7 @@ class RunTasks:
     inputs: Inputs = field(default_factory=Inputs)
     item_ends: list[bytes] = field(default_factory=list)
     tasks: Column = b""
+    trace_contexts: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

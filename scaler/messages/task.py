@@ -48,6 +48,7 @@ class TaskOptions:
     timeout_milliseconds: int = 0
     name: str = ""
     retry_on: list[str] = field(default_factory=list)
+    trace_context: str = ""
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ class Results:
     counts: Column = b""
     item_ends: list[bytes] = field(default_factory=list)
     slots: Column = b""
+    retried: Column = b""
 
 
 @dataclass(slots=True)

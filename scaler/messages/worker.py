@@ -96,6 +96,7 @@ class Assign:
     inputs: Inputs = field(default_factory=Inputs)
     item_ends: list[bytes] = field(default_factory=list)
     sequences: Column = b""
+    trace_contexts: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -218,25 +218,30 @@ class Recorder:
 
 
 def recorded(path: str | Path) -> list[Update]:
-    """The updates of a recording. Raises OSError, or ProtocolError for a file that is none.
+    """The updates of a recording, all at once; see read_recording()."""
+    return list(read_recording(path))
+
+
+def read_recording(path: str | Path) -> Iterator[Update]:
+    """The updates of a recording, one by one. Raises OSError, or ProtocolError for a file that is none.
 
     A frame at the end that was not written to its end is passed over.
     """
     codec, frames = conversation(Role.monitor)[1], FrameReader()
     frames.handshake_done()
-    updates: list[Update] = []
+    none = True
     with Path(path).open("rb") as file:
         while data := file.read(READ_BYTES):
             _feed(frames, data)
             for message, _ in iter(frames.take, None):
                 said = codec.decode(message)
                 if isinstance(said, Update):
-                    updates.append(said)
+                    none = False
+                    yield said
             if frames.error is not None:
                 raise ProtocolError(f"{path} is no recording of a monitor: {frames.error}")
-    if not updates:
+    if none:
         raise ProtocolError(f"{path} is no recording of a monitor: there is no update in it")
-    return updates
 
 
 def _feed(frames: FrameReader, data: bytes) -> None:

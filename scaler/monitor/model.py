@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from scaler.ids import SEQUENCE_BITS, sequence_of, u32, u64
+from scaler.ids import SEQUENCE_BITS, u32, u64
 from scaler.messages import (
     ClientFacts,
     EndedTasks,
@@ -294,13 +294,6 @@ _EXECUTOR_STATES = frozenset(ExecutorState)
 def _known(value: int, enumerants: frozenset[Any]) -> int:
     """0, unspecified, for what a newer scheduler may have to say."""
     return value if value in enumerants else 0
-
-
-def task_label(task: int) -> str:
-    """A task's id for people: client number and sequence; of a range ``r`` and its number."""
-    sequence = sequence_of(task)
-    top = 1 << SEQUENCE_BITS - 1
-    return f"{task >> SEQUENCE_BITS}:{f'r{sequence - top}' if sequence >= top else sequence}"
 
 
 def task_from_label(text: str) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from scaler.display import size, span
+from scaler.ids import task_label
 from scaler.messages import (
     ClientFacts,
     ExecutorFacts,
@@ -20,7 +21,7 @@ from scaler.messages import (
     ResultStatus,
     WorkerFacts,
 )
-from scaler.monitor.model import EndedTask, Model, RunningTask, task_label
+from scaler.monitor.model import EndedTask, Model, RunningTask
 
 T = TypeVar("T")
 _OUTCOMES = {

@@ -9,14 +9,31 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
+from scaler.config import version
 from scaler.errors import ConfigurationError
-from scaler.ids import new_identity
+from scaler.ids import Address, new_identity
+from scaler.logs import name_daemon
 from scaler.machine import Output, State, Stop
 from scaler.net.driver import Driver, new_event_loop
 
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+    from scaler.metrics.server import MetricsServer
+
 log = logging.getLogger("scaler")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsPlace:
+    """Where a daemon serves its metrics."""
+
+    address: Address
+    needed: bool = True
+    """Whether the daemon ends when it cannot; otherwise it warns and goes on without."""
 
 
 class Service(Protocol):
@@ -37,13 +54,21 @@ class Service(Protocol):
     async def close(self) -> None:
         """Leave nothing behind."""
 
+    def health(self) -> str:
+        """What keeps it from doing its work, or nothing."""
+
+    def metrics(self) -> list[Metric]:
+        """What it counts, for Prometheus. Asked only where its library is installed."""
+
 
 class Daemon:
     """A driver with signals: SIGINT and SIGTERM end it in order."""
 
-    def __init__(self, name: str, service: Service) -> None:
+    def __init__(self, name: str, service: Service, metrics: MetricsPlace | None = None) -> None:
         self.name = name
         self.service = service
+        self._metrics = metrics
+        self._server: MetricsServer | None = None
         self.driver = Driver(
             service.state, new_identity(), name, service.carry_out, random_bytes=os.urandom, logger=log
         )
@@ -59,15 +84,44 @@ class Daemon:
             loop.add_signal_handler(number, self.service.asked_to_end, f"stopped by {number.name}")
         try:
             await self.service.start(self)
+            self._serve_metrics()
             if ready is not None:
                 ready()
             outcome = await self.driver.stopped
         except ConfigurationError as error:
             outcome = Stop(str(error), 1)
         log.log(logging.ERROR if outcome.exit_code else logging.INFO, "%s: %s", self.name, outcome.reason)
+        if self._server is not None:
+            self._server.close()
         await self.driver.close()
         await self.service.close()
         return outcome.exit_code
+
+    def _serve_metrics(self) -> None:
+        """Raises ConfigurationError where they are needed and cannot be served."""
+        place = self._metrics
+        if place is None:
+            return
+        from scaler.metrics.server import MetricsServer
+
+        facts = {"daemon": self.name, "version": version()}
+        try:
+            self._server = MetricsServer(place.address, self._health, self._families, facts)
+        except ConfigurationError as error:
+            if place.needed:
+                raise
+            log.warning("%s: %s; it goes on without", self.name, error)
+        else:
+            where = self._server.address
+            log.info("%s: metrics at http://%s:%d/metrics", self.name, where.host, where.port)
+
+    def _health(self) -> str:
+        with self.driver.lock:
+            return self.service.health()
+
+    def _families(self) -> list[Metric]:
+        with self.driver.lock:
+            return self.service.metrics()
 
 
 def collect_garbage_rarely() -> None:
@@ -79,13 +133,27 @@ def collect_garbage_rarely() -> None:
     gc.set_threshold(100_000, 20, 100)
 
 
-def run_daemon(name: str, service: Service, event_loop: str = "uvloop", ready: Callable[[], None] | None = None) -> int:
-    """Run a service on a new event loop until it ends; returns its exit code."""
+def run_daemon(
+    name: str,
+    service: Service,
+    event_loop: str = "uvloop",
+    ready: Callable[[], None] | None = None,
+    metrics: MetricsPlace | None = None,
+) -> int:
+    """Run a service on a new event loop until it ends; returns its exit code.
+
+    Raises ExtraMissingError for metrics where their library is not installed.
+    """
+    if metrics is not None:
+        from scaler.metrics.server import check_extra
+
+        check_extra()
+    name_daemon(name)
     collect_garbage_rarely()
     loop = new_event_loop(event_loop)
 
     async def run() -> int:
-        return await Daemon(name, service).run(ready)
+        return await Daemon(name, service, metrics).run(ready)
 
     try:
         asyncio.set_event_loop(loop)

@@ -35,6 +35,8 @@ class TaskArray:
     options: TaskOptions
     depth: int = 0
     """Of the tasks inside of which it was submitted."""
+    came: float = 0.0
+    """When it was submitted, in seconds of the clock."""
 
     def __len__(self) -> int:
         return len(self.ends)

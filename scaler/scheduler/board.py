@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -36,30 +35,18 @@ from scaler.scheduler.placement import Placement
 from scaler.scheduler.ranges import Ranges
 from scaler.scheduler.ranks import MAX_DEPTH, rank, signed
 from scaler.scheduler.requirements import Requirements
-from scaler.scheduler.retries import is_retried
+from scaler.scheduler.retries import MAX_DEATHS, is_retried, times_retried
+from scaler.scheduler.special import Special
 from scaler.scheduler.times import Times
+from scaler.scheduler.traces import Traces
 
 TARGET_US = 10_000
 """How much measured work a worker holds at most, for each slot."""
 LARGEST_INPUTS = 48 << 20
 """What the inputs of one task may come to, in bytes, since they travel in one message. Large ones do not: they are stored."""
-MAX_DEATHS = 3
-"""A task that was running in more deaths than this fails."""
 
 
 _ENDED = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
-
-
-@dataclass(slots=True)
-class Special:
-    """What only few tasks have."""
-
-    options: TaskOptions | None = None
-    retries_left: int = 0
-    retried: int = 0
-    """How often it failed by an error of its own and was run again."""
-    deaths: list[str] = field(default_factory=list)
-    unwanted: bool = False
 
 
 class Board:
@@ -78,6 +65,7 @@ class Board:
         self.requirements = Requirements(self.loads)
         self.functions = Functions(target_us)
         self.ranges = Ranges(self)
+        self.traces = Traces(self)
         self.lineage = Lineage(self)
         self.counters = Counters()
         self.released_objects: list[tuple[bytes, bytes]] = []
@@ -152,6 +140,8 @@ class Board:
     def _set_options(self, tasks: array[int], options: TaskOptions, depth: int) -> None:
         fill(self._class, tasks, self.requirements.class_of(options.capabilities))
         fill(self._priority, tasks, rank(options.priority, depth))
+        if options.trace_context:
+            self.traces.came(tasks, options)
         if options.retries or options.timeout_milliseconds or options.name:
             for task in tasks:
                 self.special[task] = Special(options, options.retries)
@@ -281,6 +271,7 @@ class Board:
         )
         if len(self.ranges):
             self._put_in_ranges(placement, tasks)
+        self.traces.placed(placement, tasks)
         return placement
 
     def _put_in_ranges(self, placement: Placement, tasks: array[int]) -> None:
@@ -439,7 +430,8 @@ class Board:
 
     def _ended(self, task: int, status: ResultStatus, payload: bytes) -> End:
         found = self.ranges.get(task)
-        return End(task, self.client_id(task), status, payload, 1 if found is None else len(found))
+        count = 1 if found is None else len(found)
+        return End(task, self.client_id(task), status, payload, count, retried=times_retried(self.special.get(task)))
 
     def _stop(self, tasks: array[int], status: ResultStatus) -> None:
         """Take tasks out of everything but the graph, as failed or cancelled."""
@@ -535,6 +527,7 @@ class Board:
     def _forget(self, tasks: array[int]) -> None:
         functions = gather(self._function, tasks)
         self.functions.use(functions, -1)
+        self.traces.forget(tasks)
         if self._held:
             self._held.difference_update(tasks)
         if self.lineage:

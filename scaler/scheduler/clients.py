@@ -46,8 +46,10 @@ from scaler.scheduler.board import Board
 from scaler.scheduler.columns import checked_submit, cut_results, needed, select_results, select_submit
 from scaler.scheduler.ends import End
 from scaler.scheduler.nesting import Nesting
+from scaler.scheduler.retries import retried_column
 from scaler.scheduler.sessions import UNKNOWN, ClientSession, WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
+from scaler.scheduler.traces import check_context
 from scaler.software import differences
 
 _AT_ONCE = (AllOffered, ClientHeartbeat, ClientGoodbye, ExplainTask, ShutdownCluster)
@@ -323,7 +325,7 @@ class Clients:
         refused = self._refused(session, message, len(ids))
         session.refusing = more and (session.refusing or refused > 0)
         for id in ids[len(ids) - refused :]:
-            session.singles.append((sequence_of(id), ResultStatus.rejected, self._refusal(), 1, UNKNOWN))
+            session.singles.append((sequence_of(id), ResultStatus.rejected, self._refusal(), 1, UNKNOWN, 0))
         if refused:
             message, ids = select_submit(message, range(len(ids) - refused)), ids[: len(ids) - refused]
         if ids:
@@ -392,7 +394,7 @@ class Clients:
             elif want and sequence not in answered:
                 kept = self._board.results.get(task)
                 if kept is not None:
-                    session.singles.append((sequence, *kept, 1, UNKNOWN))
+                    session.singles.append((sequence, *kept, 1, UNKNOWN, 0))
                 else:
                     self.deliver_ends(self._board.lineage.want(task))
         for place in needed(message, chosen, spared) if spared else ():
@@ -421,10 +423,12 @@ class Clients:
         if message.function not in session.functions:
             raise ProtocolError(f"function {message.function} is not defined")
         first, function = message.first_sequence, session.functions[message.function]
-        whole = TaskArray(session.number, first, function, message.items, ends, message.options, session.depth)
+        check_context(message.options)
+        now = self._board.clock.now
+        whole = TaskArray(session.number, first, function, message.items, ends, message.options, session.depth, now)
         for begin, end in self._new_items(session, first, first + len(ends)):
             if end - begin > self._room():
-                session.singles.append((begin, ResultStatus.rejected, self._refusal(), end - begin, UNKNOWN))
+                session.singles.append((begin, ResultStatus.rejected, self._refusal(), end - begin, UNKNOWN, 0))
             else:
                 self._board.ranges.add(whole, begin - first, end - first)
         self._board.changed = True
@@ -444,6 +448,8 @@ class Clients:
             raise ProtocolError(f"function {min(unknown)} is not defined")
         functions = array("I", [session.functions[number] for number in numbers])
         groups: list[tuple[TaskOptions, array[int]]] = []
+        for options in message.option_sets:
+            check_context(options)
         if message.option_sets:
             chosen = u32(message.options)
             if len(chosen) == 1:
@@ -540,16 +546,17 @@ class Clients:
                 self._deliver_to(self.sessions[number], mine, select_results(message, chosen))
         self.deliver_ends(board.succeed(tasks, message.statuses, message.payloads))
 
-    def deliver_items(self, items: TaskRange, message: Results) -> None:
+    def deliver_items(self, task: int, items: TaskRange, message: Results) -> None:
         """The next items of a range have ended: ``message`` is of one entry."""
-        sequence = array("Q", [items.sequence])
-        self.sessions[items.whole.client].outbox.append(replace(message, tasks=sequence, attempts=b""))
+        sequence, retried = array("Q", [items.sequence]), retried_column(self._board.special, array("I", [task]))
+        told = replace(message, tasks=sequence, attempts=b"", retried=retried)
+        self.sessions[items.whole.client].outbox.append(told)
 
     def _deliver_to(self, session: ClientSession, tasks: array[int], message: Results) -> None:
         if self._board.any_unwanted:
             wanted = [i for i, task in enumerate(tasks) if self._board.wanted(task)]
             if len(wanted) < len(tasks):
-                message = select_results(message, wanted)
+                tasks, message = array("I", [tasks[i] for i in wanted]), select_results(message, wanted)
         if message.payloads:
             session.outbox.append(
                 Results(
@@ -560,6 +567,7 @@ class Clients:
                     message.wall_microseconds,
                     message.cpu_microseconds,
                     message.peak_memory_bytes,
+                    retried=retried_column(self._board.special, tasks),
                 )
             )
 
@@ -567,7 +575,8 @@ class Clients:
         for end in ends:
             session = self.sessions.get(end.id >> SEQUENCE_BITS)
             if session is not None:
-                session.singles.append((sequence_of(end.id), end.status, end.payload, end.count, end.profile))
+                told = sequence_of(end.id), end.status, end.payload, end.count, end.profile, end.retried
+                session.singles.append(told)
 
     def answer_all(self) -> None:
         self._ask_for_objects()

@@ -42,6 +42,7 @@ def select_results(message: Results, chosen: Sequence[int]) -> Results:
         _pick(u32(message.counts), chosen) if len(message.counts) else b"",
         [message.item_ends[i] for i in chosen] if message.item_ends else [],
         _pick(u32(message.slots), chosen) if len(message.slots) else b"",
+        _pick(u32(message.retried), chosen) if len(message.retried) else b"",
     )
 
 
@@ -151,6 +152,7 @@ def assignments(placement: Placement) -> Iterator[Assign]:
             _cut_inputs(placement.inputs, first, last) if ends else Inputs(),
             placement.item_ends[first:last],
             placement.sequences[first:last] if placement.sequences is not None else b"",
+            trace_contexts=placement.trace_contexts[first:last],
         )
 
 

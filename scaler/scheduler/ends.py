@@ -19,6 +19,8 @@ class End:
     """Items that ended, of which the id names the first."""
     profile: tuple[int, int, int] = (0, 0, 0)
     """Wall and CPU microseconds and peak bytes, where the task ran to its end."""
+    retried: int = 0
+    """How often it was run again."""
 
 
 @dataclass(slots=True)

@@ -11,7 +11,8 @@ from scaler.scheduler.recent import Recent
 from scaler.wire.codec import struct_codec
 
 if TYPE_CHECKING:
-    from scaler.scheduler.board import Board, Special
+    from scaler.scheduler.board import Board
+    from scaler.scheduler.special import Special
 
 KEPT_FAILURES = 50
 MOST_BYTES = 256 << 10

@@ -185,6 +185,22 @@ class Monitors:
             channel.next = now + channel.interval
         return bool(due)
 
+    def overview(self, tasks: TaskCounts) -> Update:
+        """All there is in numbers, for metrics."""
+        return Update(
+            True,
+            self._board.clock.unix_milliseconds,
+            tasks,
+            [worker_facts(worker, self._board.loads.held(worker.number)) for worker in self._workers.sessions.values()],
+            [],
+            client_facts(self._board, self._clients.sessions.values()),
+            [manager_facts(manager) for manager in self._capacity.sessions.values()],
+            self.cpu_percent,
+            self.resident_bytes,
+            scheduler=self.scheduler,
+            functions=function_facts(self._board),
+        )
+
     def _publish(self, channel: _Channel, tasks: TaskCounts) -> None:
         functions = function_facts(self._board)
         if channel.members:

@@ -22,3 +22,4 @@ class Placement:
     item_ends: list[bytes] = field(default_factory=list)
     sequences: array[int] | None = None
     """Both as in Assign."""
+    trace_contexts: list[str] = field(default_factory=list)

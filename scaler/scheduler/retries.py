@@ -1,9 +1,20 @@
-"""Which failures are worth another try, by the names of types: nothing is unpickled here."""
+"""Which failures are worth another try, by the names of types: nothing is unpickled here. And how many there were."""
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from scaler.ids import Column
 from scaler.messages import Failure, TaskOptions
 from scaler.wire.codec import struct_codec
+
+if TYPE_CHECKING:
+    from scaler.scheduler.special import Special
+
+MAX_DEATHS = 3
+"""A task that was running in more deaths than this fails."""
 
 
 def is_retried(options: TaskOptions, failure: bytes) -> bool:
@@ -12,3 +23,14 @@ def is_retried(options: TaskOptions, failure: bytes) -> bool:
         return True
     read: Failure = struct_codec("task", "Failure").decode(failure)
     return not {read.type_name, *read.types}.isdisjoint(options.retry_on)
+
+
+def times_retried(special: Special | None) -> int:
+    """How often a task was run again, after errors and deaths."""
+    return special.retried + min(len(special.deaths), MAX_DEATHS) if special is not None else 0
+
+
+def retried_column(special: Mapping[int, Special], tasks: array[int]) -> Column:
+    """The same of many tasks, as results have it: empty where all are 0."""
+    column = array("I", [times_retried(special.get(task)) for task in tasks]) if special else b""
+    return column if any(column) else b""

@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -18,6 +19,11 @@ from scaler.messages import Role
 from scaler.net.daemon import Daemon, log
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
+from scaler.scheduler.traces import Waited
+from scaler.tracing import Tracer
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 VITALS_SECONDS = 1.0
 LOOKS = 4
@@ -35,6 +41,7 @@ class SchedulerService:
         self.monitor_address = monitor
         self._storage = storage
         self._vitals: asyncio.Task[None] | None = None
+        self._tracer = Tracer("scaler-scheduler") if settings.tracing else None
         self._daemon: Daemon
 
     async def start(self, daemon: Daemon) -> None:
@@ -63,10 +70,27 @@ class SchedulerService:
             self._vitals.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._vitals
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.flush)
 
     def carry_out(self, output: Output) -> None:
-        """A scheduler's state asks for nothing of its own."""
-        raise TypeError(f"unknown output {output!r}")
+        """Waited, of traced tasks."""
+        if not isinstance(output, Waited) or self._tracer is None:
+            raise TypeError(f"unknown output {output!r}")
+        self._tracer.waited(output.context, output.name, output.came, output.assigned, output.attributes)
+
+    def health(self) -> str:
+        """It needs the object storage."""
+        return "" if self.state.has_storage else f"not connected to the object storage server at {self._storage}"
+
+    def metrics(self) -> list[Metric]:
+        """Of the whole cluster, as monitors are told."""
+        from scaler.metrics.families import cluster
+        from scaler.monitor.model import Model
+
+        model = Model()
+        model.apply(self.state.overview())
+        return list(cluster(model))
 
     async def _measure(self) -> None:
         """Tell the state what monitors are told of this process."""

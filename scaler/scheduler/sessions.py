@@ -17,8 +17,8 @@ from scaler.messages import (
     WorkerHeartbeat,
 )
 
-Single = tuple[int, int, bytes, int, tuple[int, int, int]]
-"""(sequence, status, payload, count, profile) of a task, or of items that follow each other, that ended other than well."""
+Single = tuple[int, int, bytes, int, tuple[int, int, int], int]
+"""(sequence, status, payload, count, profile, retried) of a task, or of items in a row, that ended other than well."""
 UNKNOWN = (0, 0, 0)
 """The profile (wall and processor time in us, peak bytes) of what did not run to its end."""
 
@@ -74,11 +74,13 @@ class ClientSession:
         """What is to be told, which is forgotten here."""
         told = self.outbox
         if self.singles:
-            sequences, statuses, payloads, counts, profiles = zip(*self.singles, strict=True)
+            sequences, statuses, payloads, counts, profiles, retried = zip(*self.singles, strict=True)
             wall, cpu, peak = (array("Q", column) for column in zip(*profiles, strict=True))
             results = Results(array("Q", sequences), b"", bytes(statuses), list(payloads), wall, cpu, peak)
             if max(counts) > 1:
                 results.counts = array("I", counts)
+            if any(retried):
+                results.retried = array("I", retried)
             told.append(results)
         self.outbox, self.singles = [], []
         return told

@@ -20,4 +20,6 @@ class SchedulerSettings:
     resume_seconds: float = 1.0
     """How long clients of a scheduler before this one wait for its workers to come back."""
     inline_limit_bytes: int = 64 << 10
+    tracing: bool = False
+    """Whether spans are made of how long traced tasks wait."""
     policy: Policy = field(default_factory=Policy)

@@ -22,6 +22,7 @@ from scaler.messages import (
     Statistics,
     StatisticsRequest,
     TaskCounts,
+    Update,
 )
 from scaler.scheduler.board import Board
 from scaler.scheduler.capacity import Capacity
@@ -49,6 +50,7 @@ class SchedulerState:
         self.settings = settings
         self.clock = Clock()
         self.board = Board(clock=self.clock)
+        self.board.traces.on = settings.tracing
         self._out = RememberedOutbox(clock=self.clock)
         samples = Samples(self.clock)
         nesting = Nesting(self.board)
@@ -245,6 +247,15 @@ class SchedulerState:
             ended.cancelled,
             ended.stale,
         )
+
+    @property
+    def has_storage(self) -> bool:
+        """Whether the object storage is connected."""
+        return self._storage is not None
+
+    def overview(self) -> Update:
+        """What a monitor that knows nothing is told, without single tasks, graphs and the log."""
+        return self.monitors.overview(self.task_counts())
 
     def explain(self, id: int, request: int = 0) -> Explanation:
         """Why a task (by its id) is where it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from scaler.errors import ProtocolError
@@ -337,7 +338,7 @@ class Workers:
         else:
             board.failures.note(task, status, message.payloads[0], session.identity, profile_of(message))
             board.counters.failed += 1
-        self._clients.deliver_items(items, message)
+        self._clients.deliver_items(task, items, message)
         board.ranges.advance(task, count)
 
     def _output(self, session: WorkerSession, message: TaskOutput) -> None:
@@ -438,6 +439,9 @@ class Workers:
                 self._out.send(self.sessions[number].peer, LendSlots(array("Q", ids)))
         for placement in self._board.place():
             self._send_placement(placement)
+        for number, waited in self._board.traces.take():
+            attributes = {**waited.attributes, "scaler.worker": self.sessions[number].label}
+            self._out.add(replace(waited, attributes=attributes))
         self.dismiss()
 
     def _send_placement(self, placement: Placement) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from scaler.ids import Address, content_object_id
 from scaler.machine import Output
-from scaler.messages import Chunk, Mapped, Message, Role, Shared, StorageFailure, StorageFailureReason
+from scaler.messages import Chunk, Mapped, Message, Role, Shared, Statistics, StorageFailure, StorageFailureReason
 from scaler.net.daemon import Daemon, log
 from scaler.storage.fetches import Fetches
 from scaler.storage.mover import Moved, Mover
@@ -17,6 +18,9 @@ from scaler.storage.segments import Segment, open_object
 from scaler.storage.settings import StorageSettings
 from scaler.storage.state import StorageState
 from scaler.wire.framing import MAX_ATTACHMENT_BYTES
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 AT_ONCE_BYTES = 256 << 10
 """Smaller objects are answered at once, larger ones by a task of their own that waits for the reader."""
@@ -125,6 +129,17 @@ class StorageService:
                 task.cancel()
         elif isinstance(output, AnswerProbe):
             self._answer_probe(output)
+
+    def health(self) -> str:
+        """That of one host needs the center."""
+        upstream = self.state.upstream
+        return f"not connected to {self._center}" if upstream is not None and upstream.peer is None else ""
+
+    def metrics(self) -> list[Metric]:
+        """What it has, and what was asked of it."""
+        from scaler.metrics.families import objects
+
+        return list(objects(Statistics(**self.state.snapshot())))
 
     # ---- between memory and disk
 

@@ -14,9 +14,10 @@ from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher, Footer, Static
 
 from scaler.errors import ScalerError
+from scaler.ids import task_label
 from scaler.messages import Answer, FailedTask, Update, WorkerFacts
 from scaler.monitor.feed import Feed, Recording, Status
-from scaler.monitor.model import Model, RunningTask, task_from_label, task_label
+from scaler.monitor.model import Model, RunningTask, task_from_label
 from scaler.monitor.tables import (
     ENDED,
     FAILED,

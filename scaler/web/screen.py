@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+from scaler.ids import task_label
 from scaler.messages import ExecutorState, ResultStatus
-from scaler.monitor.model import Model, task_label
+from scaler.monitor.model import Model
 from scaler.monitor.series import Series
 
 MOST_WORKERS = 500

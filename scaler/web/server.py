@@ -19,9 +19,10 @@ from aiohttp import web
 
 from scaler.errors import ConfigurationError, ConnectionLostError, ScalerError
 from scaler.ids import Address
+from scaler.metrics.families import cluster, exposition, gauge, objects
+from scaler.monitor.export import CsvFile, TraceFile, as_text
 from scaler.monitor.feed import Feed, Status
 from scaler.monitor.model import Model, task_from_label
-from scaler.web.metrics import exposition
 from scaler.web.screen import Screen
 
 log = logging.getLogger("scaler")
@@ -65,6 +66,8 @@ class Dashboard:
                 web.get("/api/explain", self._explain),
                 web.post("/api/cancel", self._cancel),
                 web.post("/api/drain", self._drain),
+                web.get("/api/tasks.csv", self._tasks),
+                web.get("/api/trace.json", self._trace),
                 web.get("/healthz", self._health),
                 web.get("/metrics", self._metrics),
             ]
@@ -144,12 +147,26 @@ class Dashboard:
     async def _state(self, request: web.Request) -> web.Response:
         return web.json_response(Screen(self.model).news(self.status.connected, self.status.text))
 
+    async def _tasks(self, request: web.Request) -> web.Response:
+        """The tasks of the stream, as a table."""
+        text = as_text(list(self.model.ended), self.model, CsvFile)
+        return web.Response(text=text, content_type="text/csv", headers={"Content-Disposition": "attachment"})
+
+    async def _trace(self, request: web.Request) -> web.Response:
+        """The same as a trace for Perfetto."""
+        text = as_text(list(self.model.ended), self.model, TraceFile)
+        return web.Response(text=text, content_type="application/json", headers={"Content-Disposition": "attachment"})
+
     async def _health(self, request: web.Request) -> web.Response:
         code = 200 if self.status.connected else 503
         return web.Response(status=code, text=f"{'ok' if code == 200 else self.status.text}\n")
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        content, content_type = exposition(self.model, self.status.connected)
+        connected = float(self.status.connected)
+        families = [gauge("scaler_up", "Whether the dashboard is connected to the scheduler.", connected)]
+        if self.model.updates:
+            families += [*cluster(self.model), *objects(self.model.objects)]
+        content, content_type = exposition(families, request.headers.get("Accept", ""))
         return web.Response(body=content, headers={"Content-Type": content_type})
 
     # ---- what can be asked of the scheduler

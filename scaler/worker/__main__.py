@@ -1,7 +1,8 @@
 """``python -m scaler.worker ORDER``: a worker, as worker managers start it.
 
 Without the argument ORDER is taken from the environment, where it is SCALER_WORKER_ORDER: so containers are told.
-It is JSON: ``options``, the fields of WorkerOptions; ``event_loop``; ``logging``, the arguments of set_up_logging.
+It is JSON: ``options``, the fields of WorkerOptions; ``event_loop``; ``logging``, the arguments of set_up_logging;
+``metrics_address``, where to serve metrics, or nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import sys
 from typing import Any
 
 from scaler.config import WORKER_ORDER
-from scaler.errors import ConfigurationError
+from scaler.errors import ConfigurationError, ExtraMissingError
+from scaler.ids import Address
 from scaler.logs import set_up_logging
 from scaler.worker.service import run_worker
 from scaler.worker.state import WorkerOptions
@@ -25,10 +27,12 @@ def work(order: dict[str, Any]) -> int:
     told.update(capabilities=tuple(told["capabilities"]), host=platform.node(), pid=os.getpid())
     options = WorkerOptions(**told)
     try:
-        level, paths, config_file = order["logging"]
-        set_up_logging(level, tuple(paths), config_file)
-        return run_worker(options, options.scheduler_address, order["event_loop"])
-    except ConfigurationError as error:
+        level, paths, *others = order["logging"]
+        set_up_logging(level, tuple(paths), *others)
+        metrics = order.get("metrics_address")
+        place = Address.parse(metrics) if metrics else None
+        return run_worker(options, options.scheduler_address, order["event_loop"], metrics=place)
+    except (ConfigurationError, ExtraMissingError) as error:
         sys.stderr.write(f"the worker cannot start: {error}\n")
         return 1
 

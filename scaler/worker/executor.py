@@ -28,8 +28,8 @@ from typing import Any
 from scaler import serialization
 from scaler._core.claims import PAGE_BYTES, Claims
 from scaler.buffers import size_of
-from scaler.errors import ObjectMissingError, TaskLostError
-from scaler.ids import LOST_OBJECT, NO_INPUT, Address, new_identity, u32, u64
+from scaler.errors import ObjectMissingError, ScalerError, TaskLostError
+from scaler.ids import LOST_OBJECT, NO_INPUT, Address, new_identity, task_label, u32, u64
 from scaler.messages import (
     DefineForExecutor,
     ExecutorSettings,
@@ -45,6 +45,7 @@ from scaler.messages import (
 from scaler.nesting import running
 from scaler.serialization import LARGEST_TEXT, frames_after
 from scaler.storage.client import StorageClient
+from scaler.tracing import OpenSpan, Tracer
 from scaler.wire.codec import codec, struct_codec
 from scaler.wire.frame_reader import FrameReader
 from scaler.worker.output import mark_of
@@ -92,6 +93,11 @@ class Executor:
         """That client, if what runs is its."""
         self._calling = False
         """Whether a task's function runs, so that nothing here is half done."""
+        self._tracer: Tracer | None = None
+        self._span: OpenSpan | None = None
+        """Of the task that runs, if it is traced."""
+        self._untraced = False
+        """Whether it was tried to trace tasks, in vain."""
         self._storage: StorageClient | None = None
         self._cache: OrderedDict[bytes, memoryview] = OrderedDict()
         self._cached_bytes = 0
@@ -153,7 +159,7 @@ class Executor:
         if len(functions) == 1:
             functions = functions * len(message.payloads)
         ends = u32(message.inputs.ends)
-        item_ends = message.item_ends
+        item_ends, contexts = message.item_ends, message.trace_contexts
         begin = 0
         for i, (function, payload) in enumerate(zip(functions, message.payloads, strict=True)):
             inputs: list[tuple[int, bytes]] = []
@@ -166,16 +172,53 @@ class Executor:
                 if started_ns - self._flushed_ns > FLUSH_NS:
                     self._flush()
                 running.begin(ids[i])
+                if contexts and contexts[i]:
+                    self._begin_span(contexts[i], function, ids[i], len(item_ends[i]) // 4 if item_ends else 0)
                 if self._streaming:
                     self._print_for(function)
                 if item_ends and len(item_ends[i]):
                     self._run_range(message.first_position + i, function, payload, u32(item_ends[i]))
                 else:
                     self._run(message.first_position + i, function, payload, inputs, started_ns)
+                if self._span is not None:
+                    self._end_span()
                 running.end()
                 if self._printing_for:
                     _flush_output()
                 self._claims.rest()
+
+    # ---- traces
+
+    def _begin_span(self, context: str, number: int, task: int, items: int) -> None:
+        """What runs next is a child of this span, and what it makes are children of it."""
+        if self._tracer is None and not self._untraced:
+            try:
+                self._tracer = Tracer("scaler-executor")
+            except ScalerError as error:
+                self._untraced = True
+                sys.stderr.write(f"tasks are not traced here: {error}\n")
+        if self._tracer is None:
+            return
+        function = self._functions.get(number)
+        attributes: dict[str, str | int] = {
+            "scaler.task": task_label(task),
+            "scaler.worker": self.settings.worker.hex()[:8],
+        }
+        if items:
+            attributes["scaler.items"] = items
+        name = function.name if function is not None else f"function {number}"
+        self._span = OpenSpan(self._tracer.run(context, name, attributes))
+        running.tracer = self._tracer
+
+    def _end_span(self) -> None:
+        span, self._span, running.tracer = self._span, None, None
+        if span is not None:
+            span.close()
+
+    def close(self) -> None:
+        """Leave nothing that others should have."""
+        if self._tracer is not None:
+            self._tracer.flush()
 
     def _print_for(self, number: int) -> None:
         """Say in the output itself whose task comes next, so that it is exact."""
@@ -236,6 +279,8 @@ class Executor:
                 self._calling = False
             return self._written(serializer, result, number)
         except BaseException as error:  # also SystemExit and KeyboardInterrupt: they end the task, not the executor
+            if self._span is not None and self._tracer is not None:
+                self._tracer.failed(self._span.span, error)
             if isinstance(error, ObjectMissingError) and not began:
                 return ResultStatus.object_lost, self._lost(error, inputs)
             serializer = self._loaded.get(number, (serialization.DefaultSerializer(), None))[0]
@@ -467,5 +512,6 @@ def main(link: int, page: int, stdout: int, stderr: int, preload: Preload | None
             if preload is not None:
                 current.preload(preload)
             current.serve()
+            current.close()
         except (BrokenPipeError, ConnectionResetError):
             return

@@ -400,7 +400,8 @@ class Executors:
         payloads = [task.payload for task in tasks]
         item_ends = [task.item_ends for task in tasks] if any(task.count > 1 for task in tasks) else []
         ids = array("Q", [task.id for task in tasks])
-        run = RunTasks(executor.next_position, functions, payloads, inputs_of(tasks), item_ends, ids)
+        contexts = [task.trace_context for task in tasks] if any(task.trace_context for task in tasks) else []
+        run = RunTasks(executor.next_position, functions, payloads, inputs_of(tasks), item_ends, ids, contexts)
         self._out.add(Tell(executor.number, run))
         executor.next_position += len(tasks)
 

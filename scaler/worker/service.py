@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -28,9 +28,10 @@ from scaler.messages import (
     ForkServerReady,
     Message,
     Role,
+    RunTasks,
 )
 from scaler.net.connection import Connection
-from scaler.net.daemon import Daemon, run_daemon
+from scaler.net.daemon import Daemon, MetricsPlace, run_daemon
 from scaler.software import software
 from scaler.wire.codec import codec
 from scaler.worker.executor import RESULTS_SIGNAL
@@ -40,11 +41,16 @@ from scaler.worker.output import OutputStream
 from scaler.worker.state import WorkerOptions, WorkerState
 from scaler.worker.usage import Usage
 
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
 TAIL_LINES = 5
 TAIL_CHARACTERS = 600
 READ_BYTES = 64 << 10
 OUTPUT_BYTES_PER_SECOND = 4 << 20
 """How fast what an executor prints is read, if it goes to a client."""
+FINISH_SECONDS = 1.0
+"""How long executors that have traced tasks may take to export the spans."""
 UNFINISHED_LINE_SECONDS = 0.2
 """How long the begin of a line waits for the rest of it."""
 
@@ -62,6 +68,8 @@ class _Process:
     peak_bytes: int = 0
     streams: dict[int, OutputStream] = field(default_factory=dict)
     """Where it prints, by the descriptors of our ends, as long as they are open."""
+    traced: bool = False
+    """Whether it has run tasks that are traced, of which it may still have to tell somebody."""
     streaming: bool = False
     """Whether it was told of functions whose client wants to see what they print."""
 
@@ -112,6 +120,7 @@ class WorkerService:
         """End the fork server, and with it the executors."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._control.fileno())
+        await self._let_finish([process for process in self._processes.values() if process.traced and process.pid])
         for process in self._processes.values():
             if process.pid:
                 with contextlib.suppress(ProcessLookupError):
@@ -121,6 +130,15 @@ class WorkerService:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._fork_pid, 0)
 
+    async def _let_finish(self, processes: list[_Process]) -> None:
+        """Executors that have nothing to do end by themselves when their link closes, and export their spans before."""
+        for process in processes:
+            if process.connection is not None:
+                process.connection.close("this worker ends")
+        deadline = time.monotonic() + FINISH_SECONDS
+        while any(psutil.pid_exists(process.pid) for process in processes) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
     def carry_out(self, output: Output) -> None:
         """StartExecutor, KillExecutor, AskForResults, Tell and Prepared."""
         if isinstance(output, Tell):
@@ -128,6 +146,8 @@ class WorkerService:
             if process is not None and process.connection is not None:
                 process.connection.send(output.message)
                 self._told.add(output.executor)
+                if type(output.message) is RunTasks and output.message.trace_contexts:
+                    process.traced = True
                 if type(output.message) is DefineForExecutor and not process.streaming:
                     process.streaming = any(function.streams_output for function in output.message.functions)
         elif isinstance(output, StartExecutor):
@@ -138,6 +158,29 @@ class WorkerService:
             self._signal(output.executor, RESULTS_SIGNAL)
         elif isinstance(output, Prepared) and self._prepared is not None:
             self._prepared(output.error)
+
+    def health(self) -> str:
+        """It needs the scheduler, and executors that are ready."""
+        told = self.state.snapshot()
+        if not told["connected"]:
+            return f"not connected to the scheduler at {self._scheduler}"
+        return "" if told["executors"] else "no executor is ready"
+
+    def metrics(self) -> list[Metric]:
+        """What it has to do, and what it uses."""
+        from scaler.metrics.families import gauge
+
+        told, cpu, resident = self.state.snapshot(), 0.0, 0
+        for percent, size in self._usage.of.values():
+            cpu, resident = cpu + percent / 100, resident + size
+        return [
+            gauge("scaler_worker_slots", "How many tasks it runs at once.", self.state.options.slots),
+            gauge("scaler_worker_executors", "Executors that are ready.", told["executors"]),
+            gauge("scaler_worker_queued_tasks", "Tasks that no executor has yet.", told["queued"]),
+            gauge("scaler_worker_given_tasks", "Tasks that executors run, or have ahead of time.", told["sent"]),
+            gauge("scaler_worker_cpu_ratio", "Of it and its executors, in cores, at the last heartbeat.", cpu),
+            gauge("scaler_worker_resident_bytes", "Of it and its executors, at the last heartbeat.", resident),
+        ]
 
     def _signal(self, executor: int, number: signal.Signals) -> None:
         process = self._processes.get(executor)
@@ -351,6 +394,7 @@ def run_worker(
     event_loop: str = "uvloop",
     name: str = "Worker",
     prepared: Callable[[str], None] | None = None,
+    metrics: Address | None = None,
 ) -> int:
     """Be a worker until told to end; returns the exit code. Must be called before this process has threads.
 
@@ -362,4 +406,6 @@ def run_worker(
         raise ConfigurationError(str(error)) from None
     fork_server = start_fork_server(options.preload)
     service = WorkerService(replace(options, pid=os.getpid()), address, fork_server, prepared)
-    return run_daemon(name, service, event_loop)
+    # Its tasks are more than its metrics: others on this host may have the port.
+    place = MetricsPlace(metrics, needed=False) if metrics is not None else None
+    return run_daemon(name, service, event_loop, metrics=place)

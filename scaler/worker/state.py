@@ -275,7 +275,7 @@ class WorkerState:
         if unknown:
             raise ProtocolError(f"function {min(unknown)} is not defined")
         ends, sequences = u32(message.inputs.ends), u64(message.sequences)
-        if len(message.item_ends) not in (0, count) or len(sequences) not in (0, count):
+        if any(len(column) not in (0, count) for column in (message.item_ends, sequences, message.trace_contexts)):
             raise ProtocolError("columns of different lengths")
         for number in set(functions):
             self._owners[ids[functions.index(number)] >> SEQUENCE_BITS] = self._executors.functions[number].owner
@@ -286,6 +286,8 @@ class WorkerState:
         ):
             timeout_us = (timeouts[i] * 1000 if timeouts else 0) or general_us
             task = Task(id, attempt, function, payload, timeout_us)
+            if message.trace_contexts:
+                task.trace_context = message.trace_contexts[i]
             if message.item_ends and len(message.item_ends[i]):
                 task.item_ends = message.item_ends[i]
                 task.count = len(u32(task.item_ends))

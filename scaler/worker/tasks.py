@@ -31,6 +31,8 @@ class Task:
     """Items of which the executor has sent results."""
     base: int = 0
     """Items that an executor before had done."""
+    trace_context: str = ""
+    """See TaskOptions."""
     function_name: str = ""
     """Of a task that survived its scheduler, whose functions are forgotten."""
 

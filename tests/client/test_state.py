@@ -250,26 +250,26 @@ def test_clear_without_a_connection_does_not_stop_what_comes_later() -> None:
 
 def test_a_lone_task_is_told_at_once() -> None:
     rig = Rig()
-    assert rig.state.submit_alone([Task(0, 0, b"a")]) == (1, Submit(q(0), i(0), [b"a"]))
+    assert rig.state.submit_alone([Task(0, 0, b"a")], 0.0) == (1, Submit(q(0), i(0), [b"a"]))
     assert rig.after() == []
-    assert rig.state.submit_alone([Task(1, 0, b"b")]) is None  # another one is unfinished
+    assert rig.state.submit_alone([Task(1, 0, b"b")], 0.0) is None  # another one is unfinished
     assert rig.state.unfinished == 1
     rig.ends(0)
-    assert rig.state.submit_alone([Task(1, 0, b"b")]) == (1, Submit(q(1), i(0), [b"b"]))
+    assert rig.state.submit_alone([Task(1, 0, b"b")], 0.0) == (1, Submit(q(1), i(0), [b"b"]))
     rig.lose()
-    assert rig.state.submit_alone([Task(2, 0, b"c")]) is None
+    assert rig.state.submit_alone([Task(2, 0, b"c")], 0.0) is None
     assert rig.connect()[-1] == Send(2, Submit(q(1), i(0), [b"b"]))
 
 
 def test_a_task_that_is_not_alone_goes_with_the_others() -> None:
     rig = Rig()
-    assert rig.state.submit_alone([Task(0, 0, b""), Task(1, 0, b"")]) is None
-    assert rig.state.submit_alone([Task(0, 0, b"", TaskOptions(["gpu"]))]) is None
+    assert rig.state.submit_alone([Task(0, 0, b""), Task(1, 0, b"")], 0.0) is None
+    assert rig.state.submit_alone([Task(0, 0, b"", TaskOptions(["gpu"]))], 0.0) is None
     rig.state.define(F1)
-    assert rig.state.submit_alone([Task(0, 1, b"")]) is None  # its function goes before
+    assert rig.state.submit_alone([Task(0, 1, b"")], 0.0) is None  # its function goes before
     rig.after()
     rig.state.submit([Task(0, 1, b"")])
-    assert rig.state.submit_alone([Task(1, 1, b"")]) is None
+    assert rig.state.submit_alone([Task(1, 1, b"")], 0.0) is None
     assert rig.state.unfinished == 1
 
 

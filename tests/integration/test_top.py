@@ -142,3 +142,38 @@ def test_a_real_terminal(cluster: tuple[str, str], terminal: Terminal) -> None:
         terminal.wait_for("is asked to leave")
         terminal.press("q")
         terminal.wait_for("ended with 0")
+
+
+def test_the_task_stream_goes_into_files(cluster: tuple[str, str], tmp_path: Path) -> None:
+    address, monitor = cluster
+    trace, feed = tmp_path / "t.json", tmp_path / "feed"
+    with subprocess.Popen(
+        [TOP, monitor, "--export", str(trace), "--record", str(feed), "-i", "0.1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as exporting:
+        assert exporting.stderr is not None and b"connected to" in exporting.stderr.readline()
+        with Client(address, timeout_seconds=10) as client:
+            assert client.submit(divide, 1, 0).exception() is not None
+            naps = [client.submit(nap, 0.02) for _ in range(10)]
+            assert sum(future.result() for future in naps) == pytest.approx(0.2)
+            wait_until(lambda: trace.read_text().count('"name": "nap"') == 10, "the tasks in the trace")
+        exporting.terminate()
+        said, _ = exporting.communicate(timeout=20)
+    assert exporting.returncode == 0 and said.decode() == f"{trace}: 11 tasks\n"
+    tasks = [event for event in json.loads(trace.read_text())["traceEvents"] if event["ph"] == "X"]
+    assert {event["tid"] for event in tasks} == {0, 1} and all(
+        event["dur"] >= 20_000 for event in tasks if event["name"] == "nap"
+    )
+    table = tmp_path / "t.csv"
+    done = top("--replay", str(feed), "--export", str(table))
+    assert (done.returncode, done.stdout) == (0, f"{table}: 11 tasks\n")
+    lines = table.read_text().splitlines()
+    assert (
+        len(lines) == 12
+        and sum(",nap," in line for line in lines) == 10
+        and sum(",failed," in line for line in lines) == 1
+    )
+    assert top(monitor, "--export", str(table), "--for-seconds", "0.3").returncode == 0
+    refused = top(monitor, "--export", "t.txt")
+    assert refused.returncode == 2 and "there is no format for it" in refused.stderr

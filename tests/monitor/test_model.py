@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from scaler.ids import RANGE_BIT, task_id
+from scaler.ids import RANGE_BIT, task_id, task_label
 from scaler.messages import FailedTask, LogLine, ResultStatus, SchedulerFacts
-from scaler.monitor.model import KEPT_UPDATES, Model, task_from_label, task_label
+from scaler.monitor.model import KEPT_UPDATES, Model, task_from_label
 from scaler.monitor.series import Rate
 
 from .builders import client, ended, function, identity, update, worker

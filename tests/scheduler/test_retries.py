@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from scaler.errors import ProtocolError
-from scaler.messages import Failure, ResultStatus, TaskOptions
+from scaler.ids import u32, u64
+from scaler.messages import Failure, Results, ResultStatus, TaskOptions
 from scaler.scheduler.retries import is_retried
 from scaler.serialization import DefaultSerializer, write_failure
 from scaler.wire.codec import struct_codec
 
-from .builders import Rig, closed, results, tasks
+from .builders import Rig, closed, of, results, tasks
 
 FAILED = ResultStatus.failed
 
@@ -60,3 +61,18 @@ def test_a_worker_that_sends_no_failure_is_closed() -> None:
     ann, worker = rig.client(), rig.worker()
     ann.submit(1, options=TaskOptions(retries=5, retry_on=["builtins.OSError"]))
     assert closed(worker.ends((ann.id(1), 1), status=FAILED, payload=b"why")) == [worker.peer]
+
+
+def test_clients_hear_how_often_a_task_was_run_again() -> None:
+    rig = Rig()
+    ann, worker = rig.client(), rig.worker()
+    ann.submit(1, 2, options=TaskOptions(retries=1))
+    worker.ends((ann.id(1), 1), status=FAILED, payload=b"why")
+    outputs = worker.ends((ann.id(1), 2), (ann.id(2), 1))
+    assert [(list(u64(m.tasks)), list(u32(m.retried))) for m in of(outputs, Results)] == [([1, 2], [1, 0])]
+    ann.submit(3)
+    assert [m.retried for m in of(worker.ends((ann.id(3), 1)), Results)] == [b""]
+    ann.submit(4, options=TaskOptions(retries=1))
+    worker.ends((ann.id(4), 1), status=FAILED, payload=b"why")
+    outputs = worker.ends((ann.id(4), 2), status=FAILED, payload=b"why")
+    assert [list(u32(m.retried)) for m in of(outputs, Results)] == [[1]]

@@ -16,6 +16,7 @@ from scaler.ids import Address
 from scaler.messages import FunctionFacts, TaskCounts, Update, WorkerFacts
 from scaler.monitor.feed import Status
 from scaler.web.server import Dashboard, own_names
+from tests.monitor.builders import ended
 
 NOWHERE = Address.parse("tcp://127.0.0.1:1")
 
@@ -121,6 +122,18 @@ def test_metrics_are_what_prometheus_reads() -> None:
         assert found["scaler_tasks"][("ready",)] == 3.0 and found["scaler_tasks_ended"][("failed",)] == 1.0
         assert found["scaler_function_seconds"] == {("price",): 2.0}
         assert (await browser.get("/healthz")).status == 200
+
+    with_dashboard(work)
+
+
+def test_the_last_tasks_can_be_downloaded() -> None:
+    async def work(dashboard: Dashboard, browser: TestClient[Any, Any]) -> None:
+        dashboard._told(update(ended=ended((1, "price", 1, 1))))
+        table = await browser.get("/api/tasks.csv")
+        assert table.content_type == "text/csv" and table.headers["Content-Disposition"] == "attachment"
+        assert [line.split(",")[2] for line in (await table.text()).splitlines()] == ["function", "price"]
+        trace = await (await browser.get("/api/trace.json")).json()
+        assert [event["name"] for event in trace["traceEvents"] if event["ph"] == "X"] == ["price"]
 
     with_dashboard(work)
 

@@ -189,9 +189,9 @@ def test_a_shorter_struct_of_an_older_peer_has_defaults(tmp_path: Path) -> None:
 
 
 def test_a_longer_struct_of_a_newer_peer_is_read_as_far_as_known(tmp_path: Path) -> None:
-    fields = ("functions", "p", "timeouts", "i", "e", "sequences", "extra")
+    fields = ("functions", "p", "timeouts", "i", "e", "sequences", "contexts", "extra")
     more = " ".join(f"{name} @{i + 2} :Data;" for i, name in enumerate(fields))
-    other = versions(tmp_path, f"struct Assign {{ tasks @0 :Data; attempts @1 :Data; {more} count @9 :UInt64; }}")
+    other = versions(tmp_path, f"struct Assign {{ tasks @0 :Data; attempts @1 :Data; {more} count @10 :UInt64; }}")
     data = other.new_message(assign={"tasks": b"1", "extra": b"unknown", "count": 5}).to_bytes()
     assert ALONE["SchedulerToWorker"].decode(data) == Assign(b"1", b"", b"", [], b"", Inputs())
 

@@ -493,3 +493,11 @@ def test_what_tasks_printed_is_told_before_their_results() -> None:
     rig.state.printed(b"A" * 16, True, b"careful\n")
     sent = [output.message for output in rig.done(0) if isinstance(output, Send)]
     assert sent[0] == TaskOutput(b"A" * 16, True, b"careful\n") and isinstance(sent[1], Results)
+
+
+def test_the_context_of_a_traced_task_goes_to_its_executor() -> None:
+    rig = Rig(slots=2)
+    outputs = rig.say(Assign(q(1, 2), i(1, 1), i(0), [b"1", b"2"], trace_contexts=["traceparent: 00-a", ""]))
+    assert [message.trace_contexts for message in told(outputs, RunTasks)] == [["traceparent: 00-a"], []]
+    outputs = rig.say(Assign(q(3, 4), i(1, 1), i(0), [b"1", b"2"], trace_contexts=["traceparent: 00-a"]))
+    assert "columns of different lengths" in str([output for output in outputs if isinstance(output, Close)])
