@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +19,7 @@ from scaler.ids import Address, new_identity
 from scaler.logs import name_daemon
 from scaler.machine import Output, State, Stop
 from scaler.net.driver import Driver, new_event_loop
+from scaler.net.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -62,7 +64,7 @@ class Service(Protocol):
 
 
 class Daemon:
-    """A driver with signals: SIGINT and SIGTERM end it in order."""
+    """A driver with signals: SIGINT and SIGTERM end it in order, SIGUSR1 has it log what it does. A watchdog notices when it hangs."""
 
     def __init__(self, name: str, service: Service, metrics: MetricsPlace | None = None) -> None:
         self.name = name
@@ -82,6 +84,8 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.service.asked_to_end, f"stopped by {number.name}")
+        loop.add_signal_handler(signal.SIGUSR1, self._tell_state)
+        watchdog = Watchdog(self.name, log)
         try:
             await self.service.start(self)
             self._serve_metrics()
@@ -95,7 +99,18 @@ class Daemon:
             self._server.close()
         await self.driver.close()
         await self.service.close()
+        watchdog.close()
         return outcome.exit_code
+
+    def _tell_state(self) -> None:
+        """SIGUSR1: for whoever wonders what it does."""
+        with self.driver.lock:
+            snapshot = self.service.state.snapshot()
+            roles = Counter(
+                connection.peer.role.name for connection in self.driver.connections.values() if connection.peer
+            )
+        peers = ", ".join(f"{count} {role}" for role, count in roles.items()) or "nobody"
+        log.info("%s: %s; connected with %s", self.name, snapshot, peers)
 
     def _serve_metrics(self) -> None:
         """Raises ConfigurationError where they are needed and cannot be served."""

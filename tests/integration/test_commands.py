@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import threading
 
@@ -273,3 +275,14 @@ def test_interrupted_while_it_starts(start, free_addresses):
         process = psutil.Process(manager.pid)
         wait_until(lambda process=process: process.children(), "a worker was started")
         ends(manager)
+
+
+def test_a_daemon_tells_what_it_does_when_it_is_asked(start, free_addresses):
+    scheduler, storage = free_addresses
+    start("scaler_object_storage_server", storage)
+    asked = start("scaler_scheduler", scheduler, "-osa", storage)
+    start("scaler_cluster", "-n", "1", scheduler)
+    asked.wait_for_line("connected with 1 slots")
+    os.kill(asked.pid, signal.SIGUSR1)
+    line = asked.wait_for_line("'workers': 1")
+    assert "1 worker" in line and "'clients': 0" in line
