@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 SOURCES := $(wildcard scaler/_core/*.pyx scaler/_core/*.pxd scaler/wire/*.pyx scaler/storage/*.pyx) setup.py pyproject.toml
 
-.PHONY: run test check sim chaos bench bench-core profile docs pictures clean
+.PHONY: run test check sim chaos fuzz bench bench-core profile docs pictures clean
 
 run: $(READY)  ## real work on a local cluster
 	$(BIN)/scaler demo
@@ -27,6 +27,9 @@ sim: $(READY)  ## the simulator over many seeds: make sim SEEDS=10000
 
 chaos: $(READY)  ## real processes that are killed, stopped and cut off: make chaos SECONDS=600
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),30) $(SCENARIOS)
+
+fuzz: $(READY)  ## nonsense told to all states: make fuzz MESSAGES=1000000
+	$(BIN)/python -m tests.fuzz --messages $(or $(MESSAGES),100000)
 
 bench: $(BENCH_READY)  ## Scaler next to its peers, into docs/benchmarks.md; make bench BENCH="--only submit" only prints
 	$(BIN)/python -m benchmarks $(or $(BENCH),--json docs/benchmarks.json --write docs/benchmarks.md)

@@ -10,6 +10,7 @@ from typing import Any
 
 from scaler.client.arrays import ArrayTask, ItemsEnded, OpenArrays
 from scaler.client.tally import Tally
+from scaler.errors import ProtocolError
 from scaler.ids import task_id, u32, u64
 from scaler.machine import Outbox, Output, Peer
 from scaler.messages import (
@@ -29,6 +30,7 @@ from scaler.messages import (
     Restore,
     Restored,
     Results,
+    ResultStatus,
     Resuming,
     RunningInside,
     ShutdownCluster,
@@ -305,11 +307,18 @@ class ClientState:
 
     def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         handler = self._handlers.get(type(message))
-        if peer == self._scheduler and handler is not None:
-            self._heard = now
+        if peer != self._scheduler or handler is None:
+            return
+        self._heard = now
+        try:
             handler(message)
-            if not self._unfinished and not len(self._arrays):
-                self.tally.finished(now)
+        except (ProtocolError, ValueError, IndexError, KeyError, OverflowError) as error:
+            reason = f"{type(message).__name__}: {error}"
+            self._out.log(30, f"the scheduler broke the protocol ({reason}); connecting again")
+            self._out.close(peer, reason)
+            self.peer_lost(peer, reason, now)
+        if not self._unfinished and not len(self._arrays):
+            self.tally.finished(now)
 
     def peer_lost(self, peer: int, reason: str, now: float) -> None:
         if peer == self._scheduler:
@@ -373,6 +382,7 @@ class ClientState:
         self._said += submissions
 
     def _results(self, message: Results) -> None:
+        message = _checked(message)
         ended = Ended(message, [self._unfinished.pop(sequence, None) for sequence in u64(message.tasks)])
         self.tally.note(message, [None if task is None else task.function for task in ended.tasks])
         for task in ended.tasks:
@@ -488,3 +498,21 @@ def _add_options(submit: Submit, tasks: list[Task]) -> None:
             submit.option_sets.append(options)
         column.append(numbers[id(options)])
     submit.options = column[:1] if len(submit.option_sets) == 1 else column
+
+
+def _checked(message: Results) -> Results:
+    """Raises ProtocolError when its columns do not fit together, before anything is made of it."""
+    count, counts = len(message.payloads), u32(message.counts)
+    columns = message.wall_microseconds, message.cpu_microseconds, message.peak_memory_bytes
+    if len(u64(message.tasks)) != count or len(message.statuses) != count:
+        raise ProtocolError("columns of different lengths")
+    if any(len(u64(column)) != count for column in columns) or len(u32(message.retried)) not in (0, count):
+        raise ProtocolError("columns of different lengths")
+    if len(counts) not in (0, count) or len(message.item_ends) not in (0, count):
+        raise ProtocolError("columns of different lengths")
+    if message.statuses and max(message.statuses) > max(ResultStatus):
+        raise ProtocolError(f"there is no result status {max(message.statuses)}")
+    for i, ends in enumerate(map(u32, message.item_ends)):
+        if ends and (len(ends) != (counts[i] if counts else 1) or ends[-1] != len(message.payloads[i])):
+            raise ProtocolError("the results of items do not fit together")
+    return message

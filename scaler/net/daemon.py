@@ -64,7 +64,7 @@ class Service(Protocol):
 
 
 class Daemon:
-    """A driver with signals: SIGINT and SIGTERM end it in order, SIGUSR1 has it log what it does. A watchdog notices when it hangs."""
+    """A driver with signals: SIGINT and SIGTERM end it in order, SIGUSR1 has it log what it does; and a watchdog."""
 
     def __init__(self, name: str, service: Service, metrics: MetricsPlace | None = None) -> None:
         self.name = name

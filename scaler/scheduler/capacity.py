@@ -27,6 +27,8 @@ DECIDE_SECONDS = 0.05
 """Decisions are at least so far apart, however often the load changes."""
 GUESS_SECONDS = 1.0
 """How often to decide again while tasks run of which no time is known."""
+MOST_SLOTS = 1 << 26
+"""Of a manager."""
 
 
 class Capacity:
@@ -59,6 +61,7 @@ class Capacity:
     def receive(self, peer: int, who: Peer, message: Message, now: float) -> None:
         """Raises ProtocolError for what a manager may not say."""
         session = self.sessions.get(peer)
+        _check_slots(message)
         if isinstance(message, RegisterManager) and session is None:
             self._register(peer, who, message, now)
         elif isinstance(message, ManagerReport) and session is not None:
@@ -228,3 +231,14 @@ class Capacity:
 
 def _connected(worker: WorkerSession) -> ConnectedWorker:
     return ConnectedWorker(worker.facts.worker_name, worker.facts.slots, worker.draining)
+
+
+def _check_slots(message: Message) -> None:
+    """Sums of these are told to others: they have to stay numbers of 32 bits."""
+    told: tuple[int, ...] = ()
+    if isinstance(message, RegisterManager):
+        told = (message.max_slots,)
+    elif isinstance(message, ManagerReport):
+        told = (message.starting_slots, message.running_slots, message.withheld_slots)
+    if any(slots > MOST_SLOTS for slots in told):
+        raise ProtocolError(f"{max(told)} slots; a manager has {MOST_SLOTS} at most")

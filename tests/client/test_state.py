@@ -394,3 +394,28 @@ def test_the_task_around_a_client_is_told_first_on_a_new_connection() -> None:
     told = [o.message for o in rig.connect() if isinstance(o, Send)]
     assert told[0] == RunningInside(8, 0, b"W" * 16)
     assert [type(message) for message in told[1:]] == [DefineFunctions, Submit]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"statuses": b""},
+        {"statuses": b"\xff"},
+        {"tasks": q(1, 2)},
+        {"wall_microseconds": b""},
+        {"counts": i(1, 1)},
+        {"counts": i(2), "item_ends": [i(1).tobytes()]},
+        {"item_ends": [i(9).tobytes()]},
+        {"tasks": b"odd"},
+    ],
+)
+def test_results_that_do_not_fit_together_close_the_connection_and_end_nothing(damage: dict[str, Any]) -> None:
+    rig = Rig()
+    rig.submit(Task(1, 0, b"a"))
+    message = Results(q(1), b"", b"\1", [b"r"], q(0), q(0), q(0))
+    for name, value in damage.items():
+        setattr(message, name, value)
+    outputs = rig.hear(message)
+    assert [type(o) for o in outputs if isinstance(o, Close | Ended)] == [Close]
+    assert rig.state.unfinished == 1
+    assert offered(rig.connect()) == [1]

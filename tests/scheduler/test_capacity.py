@@ -320,3 +320,11 @@ def test_what_takes_long_and_was_never_measured_gets_more_slots_with_time():
     assert manager.asked(client.submit(*range(101))) == []
     asked = [slots for _ in range(10) for slots in manager.asked(r.at(r.now + 1))]
     assert asked == sorted(asked) and asked[-1] > 90
+
+
+def test_more_slots_than_can_be_summed_close_the_manager() -> None:
+    rig = Rig()
+    peer, _ = rig.connect(Role.manager, b"M" * 16)
+    assert closed(rig.say(peer, RegisterManager("m", "test", (1 << 26) + 1))) == [peer]
+    manager = rig.manager("n", 4)
+    assert closed(manager.report(1 << 27, 0)) == [manager.peer]
