@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -131,7 +131,7 @@ def provider_of_environment(service: str) -> TracerProvider:
     """With the exporters that OTEL_TRACES_EXPORTER names: ``otlp`` (the default), ``console``, ``none``, or any other that is
     installed; several with commas between them.
 
-    Raises ConfigurationError for one that is not installed.
+    Raises ConfigurationError for one that is not installed, or cannot be used.
     """
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -141,17 +141,36 @@ def provider_of_environment(service: str) -> TracerProvider:
     resource = Resource.create({} if given else {"service.name": service})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     delay = None if os.environ.get("OTEL_BSP_SCHEDULE_DELAY") else DELAY_MILLISECONDS
-    for name in os.environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
-        if name.strip() not in ("", "none"):
-            provider.add_span_processor(BatchSpanProcessor(_exporter(name.strip()), schedule_delay_millis=delay))
+    for exporter in _exporters():
+        provider.add_span_processor(BatchSpanProcessor(exporter(), schedule_delay_millis=delay))
     return provider
 
 
-def _exporter(name: str) -> Any:
+def check_environment() -> None:
+    """Raises ExtraMissingError without OpenTelemetry, ConfigurationError for exporters that are not installed."""
+    check_extra()
+    list(_exporters())
+
+
+def _exporters() -> Iterator[Callable[[], Any]]:
+    """What makes each exporter that is asked for."""
+    for given in os.environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
+        if given.strip() not in ("", "none"):
+            yield _exporter(given.strip())
+
+
+def _exporter(name: str) -> Callable[[], Any]:
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "")
     entry = name if name != "otlp" else f"otlp_proto_{'grpc' if protocol == 'grpc' else 'http'}"
     found = metadata.entry_points(group="opentelemetry_traces_exporter", name=entry)
     if not found:
         text = f"OTEL_TRACES_EXPORTER: there is no exporter {name!r} ({entry}) installed"
         raise ConfigurationError(f"{text}; pip install 'opengris-scaler[otel]' brings otlp over HTTP")
-    return next(iter(found)).load()()
+
+    def make() -> Any:
+        try:
+            return next(iter(found)).load()()
+        except Exception as error:
+            raise ConfigurationError(f"OTEL_TRACES_EXPORTER: {name!r} cannot be used: {error}") from error
+
+    return make

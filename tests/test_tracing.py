@@ -109,6 +109,17 @@ def test_an_exporter_that_is_not_there(monkeypatch):
         provider_of_environment("test")
 
 
+def test_an_exporter_that_cannot_be_loaded(monkeypatch, tmp_path):
+    installed = tmp_path / "broken-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text("[opentelemetry_traces_exporter]\nbroken = nowhere_at_all:Exporter\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "broken")
+    with pytest.raises(ConfigurationError, match="'broken' cannot be used: No module named 'nowhere_at_all'"):
+        provider_of_environment("test")
+
+
 def test_without_the_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(ExtraMissingError, match=r"pip install 'opengris-scaler\[otel\]'"):

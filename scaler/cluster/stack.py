@@ -59,14 +59,14 @@ class LocalStack:
 
 
 def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
-    """Start all three; returns their addresses. Raises ClusterError if one does not start, ExtraMissingError for metrics where
-    their library is not installed."""
+    """Start all three; returns their addresses. Raises ClusterError if one does not start, ExtraMissingError and
+    ConfigurationError for metrics and tracing where what they need is not installed."""
     if stack.metrics_address:
         from scaler.metrics.server import check_extra
 
         check_extra()
     if stack.tracing:
-        tracing.check_extra()
+        tracing.check_environment()
     # What a storage had is put or made again when another one takes its place, at the same address.
     storage = supervisor.start(
         "the object storage server",

@@ -28,7 +28,7 @@ from typing import Any
 from scaler import serialization
 from scaler._core.claims import PAGE_BYTES, Claims
 from scaler.buffers import size_of
-from scaler.errors import ObjectMissingError, ScalerError, TaskLostError
+from scaler.errors import ObjectMissingError, TaskLostError
 from scaler.ids import LOST_OBJECT, NO_INPUT, Address, new_identity, task_label, u32, u64
 from scaler.messages import (
     DefineForExecutor,
@@ -194,7 +194,7 @@ class Executor:
         if self._tracer is None and not self._untraced:
             try:
                 self._tracer = Tracer("scaler-executor")
-            except ScalerError as error:
+            except Exception as error:  # Whatever it is, the task is to run.
                 self._untraced = True
                 sys.stderr.write(f"tasks are not traced here: {error}\n")
         if self._tracer is None:

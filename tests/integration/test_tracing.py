@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from scaler import Client, SchedulerClusterCombo
+from scaler.errors import ClusterError
 
 from .conftest import wait_until
 
@@ -189,3 +190,17 @@ def test_a_client_goes_on_where_nobody_collects(monkeypatch: pytest.MonkeyPatch)
     with Client(n_workers=1, timeout_seconds=20, tracing=True) as client:
         assert client.submit(abs, -1).result() == 1
     assert time.monotonic() - began < 10
+
+
+def test_workers_that_cannot_trace_run_tasks_all_the_same(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "telepathy")
+    with (
+        SchedulerClusterCombo(1, logging_level="ERROR") as cluster,
+        Client(cluster.get_address(), timeout_seconds=20, tracing=True, stream_output=True) as client,
+    ):
+        assert [client.submit(abs, -n).result() for n in range(3)] == [0, 1, 2]
+    assert collector.spans == []
+    with pytest.raises(ClusterError, match="there is no exporter 'telepathy'"):
+        Client(n_workers=1, tracing=True)
