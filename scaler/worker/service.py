@@ -49,7 +49,7 @@ TAIL_CHARACTERS = 600
 READ_BYTES = 64 << 10
 OUTPUT_BYTES_PER_SECOND = 4 << 20
 """How fast what an executor prints is read, if it goes to a client."""
-FINISH_SECONDS = 1.0
+FINISH_SECONDS = 2.0
 """How long executors that have traced tasks may take to export the spans."""
 UNFINISHED_LINE_SECONDS = 0.2
 """How long the begin of a line waits for the rest of it."""
