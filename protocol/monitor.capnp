@@ -20,6 +20,7 @@ struct MonitorToScheduler {
     cancel @2 :CancelTask;
     drain @3 :DrainWorker;
     explain @4 :ExplainTask;
+    describe @5 :DescribeGraph;
   }
 }
 
@@ -29,6 +30,7 @@ struct SchedulerToMonitor {
     update @1 :Update;
     answer @2 :Answer;
     explanation @3 :Explanation;
+    graph @4 :GraphDescription;
   }
 }
 
@@ -58,6 +60,32 @@ struct ExplainTask {
   request @0 :UInt64;
   task @1 :UInt64;
   # Task id, or the id of an item.
+}
+
+struct DescribeGraph {
+  # What does a graph look like now? Answered by GraphDescription.
+  request @0 :UInt64;
+  number @1 :UInt64;
+  # GraphFacts.number.
+}
+
+struct GraphDescription {
+  # The tasks of a graph that are there, in columns, an entry each: those that have not ended, and those whose results are still
+  # needed. Up to 5000.
+  request @0 :UInt64;
+  tasks @1 :Data;
+  # u64 column of task ids. Empty for a graph that is not there any more.
+  functions @2 :Data;
+  # u32 column: places in `functionNames`.
+  functionNames @3 :List(Text);
+  states @4 :Data;
+  # u8 column: 1 waiting, 2 ready, 3 assigned, 4 running, 5 retracting, 6 succeeded, 7 failed, 8 cancelled.
+  dependencyEnds @5 :Data;
+  # u32 column: where each task's dependencies end in the next column.
+  dependencies @6 :Data;
+  # u32 column: places in `tasks`. Dependencies that are not there any more are left out.
+  total @7 :UInt64;
+  # How many tasks are there, those included that are left out above.
 }
 
 struct Answer {

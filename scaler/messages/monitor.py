@@ -34,6 +34,24 @@ class ExplainTask:
 
 
 @dataclass(slots=True)
+class DescribeGraph:
+    request: int
+    number: int
+
+
+@dataclass(slots=True)
+class GraphDescription:
+    request: int
+    tasks: Column = b""
+    functions: Column = b""
+    function_names: list[str] = field(default_factory=list)
+    states: bytes = b""
+    dependency_ends: Column = b""
+    dependencies: Column = b""
+    total: int = 0
+
+
+@dataclass(slots=True)
 class Answer:
     request: int
     done: bool

@@ -18,9 +18,11 @@ from scaler.machine import Peer
 from scaler.messages import (
     Answer,
     CancelTask,
+    DescribeGraph,
     DrainWorker,
     ExplainTask,
     Explanation,
+    GraphDescription,
     Message,
     Role,
     Subscribe,
@@ -117,6 +119,12 @@ class Feed:
         assert isinstance(answer, Explanation)
         return answer
 
+    async def describe(self, graph: int) -> GraphDescription:
+        """What a graph, by its number, looks like now. Raises ConnectionLostError without a connection."""
+        answer = await self._ask(lambda request: DescribeGraph(request, graph))
+        assert isinstance(answer, GraphDescription)
+        return answer
+
     async def cancel(self, task: int) -> Answer:
         """Cancel a task. Raises ConnectionLostError without a connection."""
         return await self._act(lambda request: CancelTask(request, task))
@@ -185,7 +193,7 @@ class Feed:
             self.record.write(message)
         if isinstance(message, Update):
             self.told(message)
-        elif isinstance(message, Answer | Explanation):
+        elif isinstance(message, Answer | Explanation | GraphDescription):
             answer = self._asked.get(message.request)
             if answer is not None and not answer.done():
                 answer.set_result(message)
@@ -274,6 +282,9 @@ class Recording:
         self.changed(Status(True, f"the end of {self.label}"))
 
     async def explain(self, task: int) -> Explanation:
+        raise ConnectionLostError("this is a recording; only a running scheduler can be asked")
+
+    async def describe(self, graph: int) -> GraphDescription:
         raise ConnectionLostError("this is a recording; only a running scheduler can be asked")
 
     async def cancel(self, task: int) -> Answer:

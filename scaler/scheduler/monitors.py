@@ -14,6 +14,7 @@ from scaler.machine import Peer
 from scaler.messages import (
     Answer,
     CancelTask,
+    DescribeGraph,
     DrainWorker,
     EndedTasks,
     ExplainTask,
@@ -30,7 +31,7 @@ from scaler.messages import (
 from scaler.scheduler.board import Board
 from scaler.scheduler.capacity import Capacity
 from scaler.scheduler.clients import Clients
-from scaler.scheduler.explain import explain, find_task
+from scaler.scheduler.explain import describe, explain, find_task
 from scaler.scheduler.facts import client_facts, function_facts, manager_facts, waiting_tasks, worker_facts
 from scaler.scheduler.recent import RememberedOutbox
 from scaler.scheduler.samples import Samples
@@ -105,6 +106,8 @@ class Monitors:
         elif isinstance(message, ExplainTask):
             told = explain(self._board, self._workers.sessions.values(), message.task, message.request)
             self._out.send(peer, told)
+        elif isinstance(message, DescribeGraph):
+            self._out.send(peer, describe(self._board, message.number, message.request))
         elif isinstance(message, CancelTask | DrainWorker):
             done, text = self._act(who, message)
             self._out.send(peer, Answer(message.request, done, text))
