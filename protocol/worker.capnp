@@ -7,6 +7,7 @@
 # Loss: when the connection breaks, the scheduler gives the worker's tasks to others at once. The worker stops what it runs
 # and comes back as if it were new, until its own death timeout ends it.
 
+using Profile = import "profile.capnp";
 using Task = import "task.capnp";
 
 struct WorkerToScheduler {
@@ -22,6 +23,7 @@ struct WorkerToScheduler {
     leaving @7 :WorkerLeaving;
     trimmed @8 :Trimmed;
     output @9 :Task.TaskOutput;
+    samples @10 :Profile.StackSamples;
   }
 }
 
@@ -38,6 +40,8 @@ struct SchedulerToWorker {
     shutdown @8 :ShutdownWorker;
     heartbeat @9 :WorkerHeartbeatEcho;
     lend @10 :LendSlots;
+    sample @11 :Profile.BeginSampling;
+    stopSampling @12 :Profile.EndSampling;
   }
 }
 

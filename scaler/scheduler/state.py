@@ -31,6 +31,7 @@ from scaler.scheduler.explain import explain
 from scaler.scheduler.life import TaskState
 from scaler.scheduler.monitors import Monitors
 from scaler.scheduler.nesting import Nesting
+from scaler.scheduler.profiles import Profiles
 from scaler.scheduler.recent import RememberedOutbox
 from scaler.scheduler.samples import Samples
 from scaler.scheduler.settings import SchedulerSettings
@@ -50,10 +51,13 @@ class SchedulerState:
         samples = Samples(self.clock)
         nesting = Nesting(self.board)
         self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down, self.explain)
-        self.workers = Workers(settings, self.board, nesting, self._out, self.clients, self._hang_up, samples)
+        self.profiles = Profiles(self._out)
+        self.workers = Workers(
+            settings, self.board, nesting, self._out, self.clients, self._hang_up, samples, self.profiles
+        )
         self.capacity = Capacity(settings, self.board, self.workers, self._out, self._hang_up)
         parts = self.clients, self.workers, self.capacity
-        self.monitors = Monitors(settings, self.board, *parts, samples, self._out)
+        self.monitors = Monitors(settings, self.board, *parts, samples, self.profiles, self._out)
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None
         self._storage_identity = b""
@@ -110,7 +114,7 @@ class SchedulerState:
         elif who.role == Role.manager:
             self.capacity.lost(peer, reason, now)
         elif who.role == Role.monitor:
-            self.monitors.unsubscribe(peer)
+            self.monitors.lost(peer, now)
 
     def tick(self, now: float) -> None:
         self.clock.now = now
@@ -139,6 +143,8 @@ class SchedulerState:
         if self.board.functions.doubtful:
             self.workers.collect_functions()
         self._release_objects()
+        if self.profiles:
+            self.profiles.end_if_done(now)
         deadline = self.monitors.next_deadline()
         if deadline is not None and now >= deadline:
             self._publish(now)
@@ -155,6 +161,7 @@ class SchedulerState:
             self.workers.retract_at,
             self.monitors.next_deadline(),
             self.capacity.due,
+            self.profiles.due,
         )
         return min([time for time in times if time is not None], default=None)
 

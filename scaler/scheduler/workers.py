@@ -22,6 +22,7 @@ from scaler.messages import (
     ResultStatus,
     Retract,
     Retracted,
+    StackSamples,
     Started,
     TaskOutput,
     Trimmed,
@@ -38,6 +39,7 @@ from scaler.scheduler.columns import assignments, checked_results, profile_of, s
 from scaler.scheduler.life import TaskEvent, TaskState
 from scaler.scheduler.nesting import Nesting
 from scaler.scheduler.placement import Placement
+from scaler.scheduler.profiles import Profiles
 from scaler.scheduler.samples import Samples
 from scaler.scheduler.sessions import WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
@@ -65,6 +67,7 @@ class Workers:
         clients: Clients,
         hang_up: Callable[[int, str], None],
         samples: Samples,
+        profiles: Profiles,
     ) -> None:
         self.sessions: dict[int, WorkerSession] = {}
         """By the number that the board's loads know it by."""
@@ -77,6 +80,7 @@ class Workers:
         self._clients = clients
         self._hang_up = hang_up
         self._samples = samples
+        self._profiles = profiles
         self._of_peer: dict[int, WorkerSession] = {}
         self._of_identity: dict[bytes, WorkerSession] = {}
         self._free_numbers: list[int] = []
@@ -93,6 +97,7 @@ class Workers:
             ExecutorDeaths: self._executor_deaths,
             WorkerLeaving: self._leaving,
             TaskOutput: self._output,
+            StackSamples: profiles.found,
         }
 
     # ---- coming and going
@@ -135,6 +140,7 @@ class Workers:
                 int(settings.worker_timeout_seconds * 1000),
             ),
         )
+        self._profiles.worker_came(session, len(self.sessions), now)
         offers = f", offers {', '.join(sorted(message.capabilities))}" if message.capabilities else ""
         self._out.log(20, f"{session.label} connected with {message.slots} slots{offers}")
         self._unrunnable.clear()
@@ -189,6 +195,7 @@ class Workers:
         ends = self._board.lose_worker(session.number, f"{session.label}: {story}", session.identity)
         self._clients.deliver_ends(ends)
         self._clients.worker_left(session)
+        self._profiles.worker_left(session)
         level = 20 if story == LEFT and not held else 30
         again = f"; the {held} tasks it held run again" if held else ""
         self._out.log(level, f"lost {session.label}: {story}{again}")
