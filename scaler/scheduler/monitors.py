@@ -45,7 +45,7 @@ from scaler.scheduler.workers import Workers
 SHORTEST_INTERVAL_SECONDS = 0.1
 MOST_WORKERS = 1000
 """How many changed workers and executors an update tells of, about."""
-PROTECTED = "the scheduler is protected: monitors may only look; start it with --no-protected to let them cancel, drain and profile"
+PROTECTED = "the scheduler is protected: monitors may only look; --no-protected at its start lets them cancel, drain and profile"
 
 
 @dataclass(slots=True, eq=False)

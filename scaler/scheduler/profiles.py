@@ -1,4 +1,4 @@
-"""Profiles that monitors have asked for: which workers are asked, and when it is over. What they find is passed on as it comes."""
+"""Profiles that monitors have asked for: which workers are asked, and when it is over. What these find is passed on at once."""
 
 from __future__ import annotations
 
