@@ -9,6 +9,7 @@
 # each position is either taken by the executor or revoked by the worker, so tasks that wait behind a long one can be
 # given to another executor while this one is busy.
 
+using Profile = import "profile.capnp";
 using Task = import "task.capnp";
 
 struct WorkerToForkServer {
@@ -61,6 +62,9 @@ struct WorkerToExecutor {
     forget @3 :ForgetForExecutor;
     run @4 :RunTasks;
     tidy @5 :Tidy;
+    sample @6 :Profile.BeginSampling;
+    stopSampling @7 :Profile.EndSampling;
+    # A signal (SIGURG) follows both: an executor that runs a task reads them in the middle of it.
   }
 }
 
@@ -69,6 +73,7 @@ struct ExecutorToWorker {
     unspecified @0 :Void;
     results @1 :Task.Results;
     preloaded @2 :Preloaded;
+    samples @3 :Profile.StackSamples;
   }
 }
 

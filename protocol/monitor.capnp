@@ -8,6 +8,7 @@
 # The monitor may ask for something, each time with a number of its own for the answer. What changes anything is refused by a
 # scheduler that is protected.
 
+using Profile = import "profile.capnp";
 using Storage = import "storage.capnp";
 using Task = import "task.capnp";
 using Worker = import "worker.capnp";
@@ -20,6 +21,9 @@ struct MonitorToScheduler {
     cancel @2 :CancelTask;
     drain @3 :DrainWorker;
     explain @4 :ExplainTask;
+    describe @5 :DescribeGraph;
+    profile @6 :ProfileTasks;
+    stopProfile @7 :StopProfile;
   }
 }
 
@@ -29,6 +33,8 @@ struct SchedulerToMonitor {
     update @1 :Update;
     answer @2 :Answer;
     explanation @3 :Explanation;
+    graph @4 :GraphDescription;
+    profile @5 :ProfilePart;
   }
 }
 
@@ -60,8 +66,74 @@ struct ExplainTask {
   # Task id, or the id of an item.
 }
 
+struct DescribeGraph {
+  # What does a graph look like now? Answered by GraphDescription.
+  request @0 :UInt64;
+  number @1 :UInt64;
+  # GraphFacts.number.
+}
+
+struct GraphDescription {
+  # The tasks of a graph that are there, in columns, an entry each: those that have not ended, and those whose results are still
+  # needed. Up to 5000.
+  request @0 :UInt64;
+  tasks @1 :Data;
+  # u64 column of task ids. Empty for a graph that is not there any more.
+  functions @2 :Data;
+  # u32 column: places in `functionNames`.
+  functionNames @3 :List(Text);
+  states @4 :Data;
+  # u8 column: 1 waiting, 2 ready, 3 assigned, 4 running, 5 retracting, 6 succeeded, 7 failed, 8 cancelled.
+  dependencyEnds @5 :Data;
+  # u32 column: where each task's dependencies end in the next column.
+  dependencies @6 :Data;
+  # u32 column: places in `tasks`. Dependencies that are not there any more are left out.
+  total @7 :UInt64;
+  # How many tasks are there, those included that are left out above.
+}
+
+struct ProfileTasks {
+  # Look at what executors do, many times a second. Answered by Answer; if that says done, by ProfileParts until one has ended
+  # set. A scheduler has up to 8 profiles at a time, of up to 100 workers each.
+  request @0 :UInt64;
+  milliseconds @1 :UInt32;
+  # For how long; 1 to 600000.
+  hertz @2 :UInt32;
+  # How often a second; 1 to 1000, 0 for 100.
+  worker @3 :Data;
+  # Identity, 16 bytes. Empty: all workers, also those that come meanwhile.
+  slots @4 :Data;
+  # u32 column: only these slots of that worker. Empty: all of them.
+  functionName @5 :Text;
+  # Only while a function of this name runs. Empty: whatever runs.
+}
+
+struct StopProfile {
+  # End a profile before its time. Its last ProfilePart follows.
+  request @0 :UInt64;
+  # That of its ProfileTasks. One that is not known, as it has ended, is passed over.
+}
+
+struct ProfilePart {
+  # What a worker has found since its last part; or that the profile has ended.
+  request @0 :UInt64;
+  # That of ProfileTasks.
+  samples @1 :Profile.StackSamples;
+  # `ended` in it is said of the worker, and `profile` and its numbers of executors mean nothing here.
+  workers @2 :UInt32;
+  # How many were asked so far.
+  workersEnded @3 :UInt32;
+  # Of these, those that have told all.
+  executors @4 :UInt32;
+  # Of all workers, as far as they have said.
+  ended @5 :Bool;
+  # No part follows.
+  text @6 :Text;
+  # With the last part: what is missing and why, for people, a line each. Empty: nothing is.
+}
+
 struct Answer {
-  # To CancelTask and DrainWorker.
+  # To CancelTask, DrainWorker and ProfileTasks.
   request @0 :UInt64;
   done @1 :Bool;
   # Whether it was done; else nothing has changed.

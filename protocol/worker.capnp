@@ -9,6 +9,7 @@
 # identity in its Welcome), it stops what it runs and comes back as if it were new. When it reaches another one, that one knows
 # nothing yet: the worker says in `survived` what it has, and clients offer their tasks again.
 
+using Profile = import "profile.capnp";
 using Task = import "task.capnp";
 
 struct WorkerToScheduler {
@@ -25,6 +26,7 @@ struct WorkerToScheduler {
     trimmed @8 :Trimmed;
     output @9 :Task.TaskOutput;
     survived @10 :Survived;
+    samples @11 :Profile.StackSamples;
   }
 }
 
@@ -41,6 +43,8 @@ struct SchedulerToWorker {
     shutdown @8 :ShutdownWorker;
     heartbeat @9 :WorkerHeartbeatEcho;
     lend @10 :LendSlots;
+    sample @11 :Profile.BeginSampling;
+    stopSampling @12 :Profile.EndSampling;
   }
 }
 

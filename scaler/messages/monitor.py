@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from scaler.ids import Column
+from scaler.messages.profile import StackSamples
 from scaler.messages.storage import Statistics
 from scaler.messages.task import ResultStatus
 from scaler.messages.worker import ExecutorFacts
@@ -31,6 +32,50 @@ class DrainWorker:
 class ExplainTask:
     request: int
     task: int
+
+
+@dataclass(slots=True)
+class DescribeGraph:
+    request: int
+    number: int
+
+
+@dataclass(slots=True)
+class GraphDescription:
+    request: int
+    tasks: Column = b""
+    functions: Column = b""
+    function_names: list[str] = field(default_factory=list)
+    states: bytes = b""
+    dependency_ends: Column = b""
+    dependencies: Column = b""
+    total: int = 0
+
+
+@dataclass(slots=True)
+class ProfileTasks:
+    request: int
+    milliseconds: int
+    hertz: int = 0
+    worker: bytes = b""
+    slots: Column = b""
+    function_name: str = ""
+
+
+@dataclass(slots=True)
+class StopProfile:
+    request: int
+
+
+@dataclass(slots=True)
+class ProfilePart:
+    request: int
+    samples: StackSamples = field(default_factory=StackSamples)
+    workers: int = 0
+    workers_ended: int = 0
+    executors: int = 0
+    ended: bool = False
+    text: str = ""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +19,20 @@ from scaler.machine import Peer
 from scaler.messages import (
     Answer,
     CancelTask,
+    DescribeGraph,
     DrainWorker,
     ExplainTask,
     Explanation,
+    GraphDescription,
     Message,
+    ProfilePart,
+    ProfileTasks,
     Role,
+    StopProfile,
     Subscribe,
     Update,
 )
+from scaler.monitor.profile import Profile
 from scaler.net.connection import Connection
 from scaler.net.driver import conversation
 from scaler.wire.frame_reader import FrameReader
@@ -60,6 +67,8 @@ class Feed:
     name: str = "monitor"
     _connection: Connection | None = None
     _asked: dict[int, asyncio.Future[Message]] = field(default_factory=dict)
+    _profiles: dict[int, Profile] = field(default_factory=dict)
+    """Those that go on, by request."""
     _requests: int = 0
 
     async def run(self) -> None:
@@ -117,6 +126,12 @@ class Feed:
         assert isinstance(answer, Explanation)
         return answer
 
+    async def describe(self, graph: int) -> GraphDescription:
+        """What a graph, by its number, looks like now. Raises ConnectionLostError without a connection."""
+        answer = await self._ask(lambda request: DescribeGraph(request, graph))
+        assert isinstance(answer, GraphDescription)
+        return answer
+
     async def cancel(self, task: int) -> Answer:
         """Cancel a task. Raises ConnectionLostError without a connection."""
         return await self._act(lambda request: CancelTask(request, task))
@@ -124,6 +139,29 @@ class Feed:
     async def drain(self, worker: bytes) -> Answer:
         """Have a worker, by its identity, leave. Raises ConnectionLostError without a connection."""
         return await self._act(lambda request: DrainWorker(request, worker))
+
+    async def profile(self, profile: Profile) -> Answer:
+        """Begin a profile, if the scheduler lets us; it is told what is found until it has ended.
+
+        Raises ConnectionLostError without a connection.
+        """
+
+        def make(request: int) -> ProfileTasks:
+            profile.request = request
+            self._profiles[request] = profile
+            milliseconds, slots = round(profile.seconds * 1000), array("I", profile.slots)
+            return ProfileTasks(request, milliseconds, profile.hertz, profile.worker, slots, profile.function)
+
+        answer = await self._act(make)
+        if not answer.done:
+            self._profiles.pop(profile.request, None)
+        return answer
+
+    def stop_profile(self, profile: Profile) -> None:
+        """End it before its time; it is told of its end soon. One that has ended stays as it is."""
+        if profile.request in self._profiles and self._connection is not None:
+            self._connection.send(StopProfile(profile.request))
+            self._connection.flush()
 
     # ---- inside
 
@@ -185,10 +223,13 @@ class Feed:
             self.record.write(message)
         if isinstance(message, Update):
             self.told(message)
-        elif isinstance(message, Answer | Explanation):
+        elif isinstance(message, Answer | Explanation | GraphDescription):
             answer = self._asked.get(message.request)
             if answer is not None and not answer.done():
                 answer.set_result(message)
+        elif isinstance(message, ProfilePart) and message.request in self._profiles:
+            profile = self._profiles.pop(message.request) if message.ended else self._profiles[message.request]
+            profile.apply(message)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -198,6 +239,9 @@ class Feed:
             if not answer.done():
                 answer.set_exception(ConnectionLostError(f"lost the connection to {self.address} before the answer"))
         self._asked.clear()
+        profiles, self._profiles = self._profiles, {}
+        for profile in profiles.values():
+            profile.end(f"the rest: the connection to {self.address} was lost")
 
 
 class Recorder:
@@ -281,8 +325,17 @@ class Recording:
     async def explain(self, task: int) -> Explanation:
         raise ConnectionLostError("this is a recording; only a running scheduler can be asked")
 
+    async def describe(self, graph: int) -> GraphDescription:
+        raise ConnectionLostError("this is a recording; only a running scheduler can be asked")
+
     async def cancel(self, task: int) -> Answer:
         raise ConnectionLostError("this is a recording; only a running scheduler can be told anything")
 
     async def drain(self, worker: bytes) -> Answer:
         return await self.cancel(0)
+
+    async def profile(self, profile: Profile) -> Answer:
+        raise ConnectionLostError("this is a recording; only a running scheduler can be looked into")
+
+    def stop_profile(self, profile: Profile) -> None:
+        """None goes on."""

@@ -8,13 +8,14 @@ from collections.abc import Collection
 
 from scaler._core.slots import NONE
 from scaler.ids import SEQUENCE_BITS, sequence_of
-from scaler.messages import Explanation
+from scaler.messages import Explanation, GraphDescription
 from scaler.scheduler.board import Board
 from scaler.scheduler.failures import story
 from scaler.scheduler.life import TaskState
 from scaler.scheduler.sessions import WorkerSession
 
 SHOWN = 100
+SHOWN_NODES = 5000
 SHOWN_LINES = 8
 _HELD = (TaskState.ASSIGNED, TaskState.RUNNING, TaskState.RETRACTING)
 
@@ -79,6 +80,23 @@ def _missing(board: Board, task: int) -> array[int]:
         return array("I")
     needed = dict.fromkeys(board.graph.dependencies(task))
     return array("I", [other for other in needed if not board.graph.finished(other)])
+
+
+def describe(board: Board, number: int, request: int) -> GraphDescription:
+    """What a graph looks like now, by its number."""
+    tasks = board.graphs.tasks(number)
+    shown = tasks[:SHOWN_NODES]
+    places = {task: place for place, task in enumerate(shown)}
+    names: dict[str, int] = {}
+    functions, ends, dependencies = array("I"), array("I"), array("I")
+    for task in shown:
+        functions.append(names.setdefault(board.functions.name(board.function_of(task)), len(names)))
+        needed = dict.fromkeys(board.graph.dependencies(task))
+        dependencies.extend(places[other] for other in needed if other in places)
+        ends.append(len(dependencies))
+    states = bytes(board.life.state(task) for task in shown)
+    ids = board.slots.ids(shown)
+    return GraphDescription(request, ids, functions, list(names), states, ends, dependencies, len(tasks))
 
 
 # ---- in words

@@ -99,6 +99,12 @@ class Graphs:
                 self._open[number].assigned += 1
         return [*self._ended, *self._open.values()]
 
+    def tasks(self, number: int) -> array[int]:
+        """Of a graph those that are there. Looks at every index: for people who ask."""
+        if not number or number not in self._open:
+            return array("I")
+        return array("I", [task for task, of in enumerate(self._of_task) if of == number])
+
     # ---- inside
 
     def _of(self, task: int) -> int:

@@ -14,14 +14,17 @@ from scaler.machine import Peer
 from scaler.messages import (
     Answer,
     CancelTask,
+    DescribeGraph,
     DrainWorker,
     EndedTasks,
     ExplainTask,
     FunctionFacts,
     Message,
+    ProfileTasks,
     ResultStatus,
     SchedulerFacts,
     Statistics,
+    StopProfile,
     Subscribe,
     TaskCounts,
     Update,
@@ -30,8 +33,9 @@ from scaler.messages import (
 from scaler.scheduler.board import Board
 from scaler.scheduler.capacity import Capacity
 from scaler.scheduler.clients import Clients
-from scaler.scheduler.explain import explain, find_task
+from scaler.scheduler.explain import describe, explain, find_task
 from scaler.scheduler.facts import client_facts, function_facts, manager_facts, waiting_tasks, worker_facts
+from scaler.scheduler.profiles import Profiles
 from scaler.scheduler.recent import RememberedOutbox
 from scaler.scheduler.samples import Samples
 from scaler.scheduler.sessions import WorkerSession
@@ -41,9 +45,7 @@ from scaler.scheduler.workers import Workers
 SHORTEST_INTERVAL_SECONDS = 0.1
 MOST_WORKERS = 1000
 """How many changed workers and executors an update tells of, about."""
-PROTECTED = (
-    "the scheduler is protected: monitors may only look; start it with --no-protected to let them cancel and drain"
-)
+PROTECTED = "the scheduler is protected: monitors may only look; --no-protected at its start lets them cancel, drain and profile"
 
 
 @dataclass(slots=True, eq=False)
@@ -78,6 +80,7 @@ class Monitors:
         workers: Workers,
         capacity: Capacity,
         samples: Samples,
+        profiles: Profiles,
         out: RememberedOutbox,
     ) -> None:
         self.cpu_percent = 0.0
@@ -92,6 +95,7 @@ class Monitors:
         self._workers = workers
         self._capacity = capacity
         self._samples = samples
+        self._profiles = profiles
         self._out = out
         self._channels: dict[float, _Channel] = {}
         self._of_peer: dict[int, _Channel] = {}
@@ -105,9 +109,13 @@ class Monitors:
         elif isinstance(message, ExplainTask):
             told = explain(self._board, self._workers.sessions.values(), message.task, message.request)
             self._out.send(peer, told)
-        elif isinstance(message, CancelTask | DrainWorker):
-            done, text = self._act(who, message)
+        elif isinstance(message, DescribeGraph):
+            self._out.send(peer, describe(self._board, message.number, message.request))
+        elif isinstance(message, CancelTask | DrainWorker | ProfileTasks):
+            done, text = self._act(peer, who, message, now)
             self._out.send(peer, Answer(message.request, done, text))
+        elif isinstance(message, StopProfile):
+            self._profiles.stop(peer, message.request, now)
         else:
             raise ProtocolError("not a message of a monitor")
 
@@ -119,6 +127,11 @@ class Monitors:
         channel.next = now
         self._of_peer[peer] = channel
         self._samples.on = True
+
+    def lost(self, peer: int, now: float) -> None:
+        """A monitor is gone."""
+        self._profiles.monitor_gone(peer, now)
+        self.unsubscribe(peer)
 
     def unsubscribe(self, peer: int) -> None:
         """It is gone, or wants something else."""
@@ -143,12 +156,21 @@ class Monitors:
         else:
             channel.newcomers.add(peer)
 
-    def _act(self, who: Peer, message: CancelTask | DrainWorker) -> tuple[bool, str]:
+    def _act(
+        self, peer: int, who: Peer, message: CancelTask | DrainWorker | ProfileTasks, now: float
+    ) -> tuple[bool, str]:
         """Do what was asked for; returns whether it was done, and what or why not."""
         if self._settings.protected:
             return False, PROTECTED
         by = f"monitor {who.name or who.identity.hex()[:8]}"
-        return self._cancel(message.task, by) if isinstance(message, CancelTask) else self._drain(message.worker, by)
+        if isinstance(message, CancelTask):
+            return self._cancel(message.task, by)
+        if isinstance(message, DrainWorker):
+            return self._drain(message.worker, by)
+        done, text = self._profiles.begin(peer, message, self._workers.sessions.values, now)
+        if done:
+            self._out.log(20, f"{by} takes {text}")
+        return done, text
 
     def _cancel(self, id: int, by: str) -> tuple[bool, str]:
         task = find_task(self._board, id)

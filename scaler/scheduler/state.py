@@ -32,6 +32,7 @@ from scaler.scheduler.explain import explain
 from scaler.scheduler.life import TaskState
 from scaler.scheduler.monitors import Monitors
 from scaler.scheduler.nesting import Nesting
+from scaler.scheduler.profiles import Profiles
 from scaler.scheduler.recent import RememberedOutbox
 from scaler.scheduler.resumption import Resumption
 from scaler.scheduler.samples import Samples
@@ -56,15 +57,24 @@ class SchedulerState:
         nesting = Nesting(self.board)
         self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down, self.explain)
         self.survivors = Survivors()
+        self.profiles = Profiles(self._out)
         self.workers = Workers(
-            settings, self.board, nesting, self._out, self.clients, self._hang_up, samples, self.survivors
+            settings,
+            self.board,
+            nesting,
+            self._out,
+            self.clients,
+            self._hang_up,
+            samples,
+            self.survivors,
+            self.profiles,
         )
         self.resumption = Resumption(
             settings, self.board, self.clients, self.workers, self.survivors, self._expel_client
         )
         self.capacity = Capacity(settings, self.board, self.workers, self._out, self._hang_up)
         parts = self.clients, self.workers, self.capacity
-        self.monitors = Monitors(settings, self.board, *parts, samples, self._out)
+        self.monitors = Monitors(settings, self.board, *parts, samples, self.profiles, self._out)
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None
         self._storage_identity = b""
@@ -121,7 +131,7 @@ class SchedulerState:
         elif who.role == Role.manager:
             self.capacity.lost(peer, reason, now)
         elif who.role == Role.monitor:
-            self.monitors.unsubscribe(peer)
+            self.monitors.lost(peer, now)
 
     def tick(self, now: float) -> None:
         self.clock.now = now
@@ -152,6 +162,8 @@ class SchedulerState:
         if self.board.functions.doubtful:
             self.workers.collect_functions()
         self._release_objects()
+        if self.profiles:
+            self.profiles.end_if_done(now)
         deadline = self.monitors.next_deadline()
         if deadline is not None and now >= deadline:
             self._publish(now)
@@ -169,6 +181,7 @@ class SchedulerState:
             self.monitors.next_deadline(),
             self.capacity.due,
             self.resumption.next_deadline(),
+            self.profiles.due,
         )
         return min([time for time in times if time is not None], default=None)
 

@@ -23,6 +23,7 @@ from scaler.messages import (
     ResultStatus,
     Retract,
     Retracted,
+    StackSamples,
     Started,
     Survived,
     TaskOutput,
@@ -40,6 +41,7 @@ from scaler.scheduler.columns import assignments, checked_results, profile_of, s
 from scaler.scheduler.life import TaskEvent, TaskState
 from scaler.scheduler.nesting import Nesting
 from scaler.scheduler.placement import Placement
+from scaler.scheduler.profiles import Profiles
 from scaler.scheduler.samples import Samples
 from scaler.scheduler.sessions import WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
@@ -69,6 +71,7 @@ class Workers:
         hang_up: Callable[[int, str], None],
         samples: Samples,
         survivors: Survivors,
+        profiles: Profiles,
     ) -> None:
         self.sessions: dict[int, WorkerSession] = {}
         """By the number that the board's loads know it by."""
@@ -83,6 +86,7 @@ class Workers:
         self._samples = samples
         self._survivors = survivors
         self._owners_of_survivors: list[bytes] = []
+        self._profiles = profiles
         self._of_peer: dict[int, WorkerSession] = {}
         self._of_identity: dict[bytes, WorkerSession] = {}
         self._free_numbers: list[int] = []
@@ -100,6 +104,7 @@ class Workers:
             WorkerLeaving: self._leaving,
             TaskOutput: self._output,
             Survived: self._survived,
+            StackSamples: profiles.found,
         }
 
     # ---- coming and going
@@ -143,6 +148,7 @@ class Workers:
                 int(settings.worker_timeout_seconds * 1000),
             ),
         )
+        self._profiles.worker_came(session, len(self.sessions), now)
         offers = f", offers {', '.join(sorted(message.capabilities))}" if message.capabilities else ""
         self._out.log(20, f"{session.label} connected with {message.slots} slots{offers}")
         self._unrunnable.clear()
@@ -212,6 +218,7 @@ class Workers:
         ends = self._board.lose_worker(session.number, f"{session.label}: {story}", session.identity)
         self._clients.deliver_ends(ends)
         self._clients.worker_left(session)
+        self._profiles.worker_left(session)
         level = 20 if story == LEFT and not held else 30
         again = f"; the {held} tasks it held run again" if held else ""
         self._out.log(level, f"lost {session.label}: {story}{again}")

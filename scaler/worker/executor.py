@@ -16,10 +16,11 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback as tracebacks
 from array import array
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import accumulate
@@ -31,7 +32,9 @@ from scaler.buffers import size_of
 from scaler.errors import ObjectMissingError, TaskLostError
 from scaler.ids import LOST_OBJECT, NO_INPUT, Address, new_identity, task_label, u32, u64
 from scaler.messages import (
+    BeginSampling,
     DefineForExecutor,
+    EndSampling,
     ExecutorSettings,
     ForgetForExecutor,
     Function,
@@ -40,6 +43,7 @@ from scaler.messages import (
     Results,
     ResultStatus,
     RunTasks,
+    StackSamples,
     Tidy,
 )
 from scaler.nesting import running
@@ -50,14 +54,15 @@ from scaler.wire.codec import codec, struct_codec
 from scaler.wire.frame_reader import FrameReader
 from scaler.worker.output import mark_of
 from scaler.worker.preload import Preload
+from scaler.worker.sampling import Sampling
 
 FLUSH_NS = 300_000
 """A result waits for others at most this long, counted from the last time results were sent, while tasks keep ending."""
 RANGE_FLUSH_NS = 5_000_000
 RANGE_FLUSH_BYTES = 256 << 10
 """The same for the items of a range, which end together; and how much of them waits."""
-RESULTS_SIGNAL = signal.SIGURG
-"""By which the worker asks for results. Where nobody listens to it, it does nothing."""
+ATTENTION_SIGNAL = signal.SIGURG
+"""By which the worker asks for results, and for a look at what it said. Where nobody listens to it, it does nothing."""
 READ_BYTES = 256 << 10
 CACHE_BYTES = 256 << 20
 CACHE_SECONDS = 2.0
@@ -76,6 +81,18 @@ class Executor:
     def __init__(self, link: socket.socket, claims: Claims) -> None:
         self.settings = ExecutorSettings("", "", 64 << 10)
         self._link = link
+        self._sending = threading.RLock()
+        """Profiles are sent from threads of their own."""
+        self._buffer = bytearray(READ_BYTES)
+        self._waiting: deque[Message] = deque()
+        """What was read and is not handled yet."""
+        self._asked = False
+        """Whether a signal came that nobody has looked after yet."""
+        self._attending = False
+        self._samplings: dict[int, Sampling] = {}
+        self._number = 0
+        """Of the function that was called last."""
+        self._thread = threading.get_ident()
         self._claims = claims
         self._frames = FrameReader()
         self._frames.handshake_done()
@@ -110,23 +127,28 @@ class Executor:
             preload.run()
         except BaseException as raised:  # also SystemExit: it is the worker that decides
             error = "".join(tracebacks.format_exception(raised.with_traceback(frames_after(raised, 2))))
-        self._link.sendall(self._outgoing.frame(Preloaded(error[-LARGEST_TEXT:])))
+        self._send(Preloaded(error[-LARGEST_TEXT:]))
 
     def serve(self) -> None:
         """Until the worker closes the socket."""
-        buffer = bytearray(READ_BYTES)
-        while received := self._receive(buffer):
-            self._frames.feed(buffer, received)
-            for message, _ in iter(self._frames.take, None):
-                self._handle(self._incoming.decode(message))
+        while received := self._receive():
+            self._read(received)
+            while self._waiting:
+                self._handle(self._waiting.popleft())
             self._flush()
 
-    def _receive(self, buffer: bytearray) -> int:
+    def _read(self, received: int) -> None:
+        """What has come of messages, in order."""
+        self._frames.feed(self._buffer, received)
+        for message, _ in iter(self._frames.take, None):
+            self._waiting.append(self._incoming.decode(message))
+
+    def _receive(self) -> int:
         """As recv_into(). Objects are not kept while there is nothing to do."""
         if self._cache and not select.select([self._link], [], [], CACHE_SECONDS)[0]:
             self._cache.clear()
             self._cached_bytes = 0
-        return self._link.recv_into(buffer)
+        return self._link.recv_into(self._buffer)
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, RunTasks):
@@ -141,6 +163,8 @@ class Executor:
                 self._loaded.pop(number, None)
         elif isinstance(message, Tidy):
             tidy(message.trim)
+        elif isinstance(message, BeginSampling | EndSampling):
+            self._sample(message)
         elif isinstance(message, ExecutorSettings):
             self._take_settings(message)
 
@@ -269,11 +293,14 @@ class Executor:
     def _outcome(self, number: int, payload: bytes, inputs: list[tuple[int, bytes]]) -> tuple[ResultStatus, bytes]:
         """How a call ended."""
         began = False
+        self._number = number
         try:
             serializer, function = self._loaded.get(number) or self._load(number)
             args, kwargs = self._arguments(serializer, number, payload, inputs)
             began = self._calling = True
             try:
+                if self._asked:
+                    self._attend()
                 result = function(*args, **kwargs)
             finally:
                 self._calling = False
@@ -376,19 +403,69 @@ class Executor:
                 self._cached_bytes -= len(self._cache.popitem(last=False)[1])
         return content
 
+    # ---- profiles
+
+    def _sample(self, message: BeginSampling | EndSampling) -> None:
+        sampling = self._samplings.pop(message.profile, None)
+        if sampling is not None:
+            sampling.end()
+        if isinstance(message, BeginSampling):
+            sampling = Sampling(message, self._thread, _OUTCOME, self._claims, self._running_name, self._say_samples)
+            self._samplings[message.profile] = sampling
+            sampling.start()
+
+    def _running_name(self) -> str:
+        function = self._functions.get(self._number)
+        return function.name if function is not None else ""
+
+    def _say_samples(self, samples: StackSamples) -> None:
+        self._send(samples)
+        if samples.ended:
+            self._samplings.pop(samples.profile, None)
+
+    # ---- asked while a task runs
+
+    def asked(self, *_: Any) -> None:
+        """A signal: the worker sees that a task runs for long, and results of those before it should not wait for its end; or it
+        wants what it said to be read now."""
+        self._asked = True
+        if self._calling and not self._attending:
+            self._attend()
+
+    def _attend(self) -> None:
+        """In the middle of a task: send what is kept, and read what has come. Another signal may come meanwhile."""
+        while self._asked:
+            self._attending, self._asked = True, False
+            self._flush()
+            self._look_for_messages()
+            self._attending = False
+
+    def _look_for_messages(self) -> None:
+        """Do what need not wait for the end of the task, and keep the rest."""
+        while select.select([self._link], [], [], 0)[0]:
+            received = self._link.recv_into(self._buffer)
+            if not received:
+                return  # The worker is gone: serve() sees it, too.
+            self._read(received)
+        for message in [m for m in self._waiting if isinstance(m, BeginSampling | EndSampling)]:
+            self._waiting.remove(message)
+            self._sample(message)
+
     # ---- results
 
-    def asked_for_results(self, *_: Any) -> None:
-        """A signal: the worker sees that a task runs for long, and results of those before it should not wait for its end."""
-        if self._calling:
-            self._flush()
+    def _send(self, message: Message) -> None:
+        with self._sending:
+            self._link.sendall(self._outgoing.frame(message))
 
     def _flush(self) -> None:
         if self._items is not None:
             self._items.end_run(self._results)
         if self._results.payloads:
-            self._link.sendall(self._outgoing.frame(self._results.take()))
+            self._send(self._results.take())
         self._flushed_ns = time.monotonic_ns()
+
+
+_OUTCOME = Executor._outcome.__code__
 
 
 def tidy(trim: bool) -> None:
@@ -506,8 +583,8 @@ def main(link: int, page: int, stdout: int, stderr: int, preload: Preload | None
     with socket.socket(fileno=link) as connection:
         current = Executor(connection, claims)
         serialization.set_fetch(current.fetch)
-        signal.signal(RESULTS_SIGNAL, current.asked_for_results)
-        signal.siginterrupt(RESULTS_SIGNAL, False)
+        signal.signal(ATTENTION_SIGNAL, current.asked)
+        signal.siginterrupt(ATTENTION_SIGNAL, False)
         try:
             if preload is not None:
                 current.preload(preload)

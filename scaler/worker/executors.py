@@ -62,8 +62,8 @@ class KillExecutor:
 
 
 @dataclass(slots=True)
-class AskForResults:
-    """Have an executor send the results it has kept, though it runs a task."""
+class AskForAttention:
+    """Have an executor send the results it has kept and read what it was told of profiles, though it runs a task."""
 
     executor: int
 
@@ -508,7 +508,7 @@ class Executors:
         kept = next(iter(executor.sent)) < running or item > executor.sent[running].done
         if kept and executor.asked != (running, item):
             executor.asked = running, item
-            self._out.add(AskForResults(executor.number))
+            self._out.add(AskForAttention(executor.number))
 
     def _free_those_behind(self, executor: Executor, running: int) -> None:
         """Take back what waits behind a task that runs for long: another executor may have it sooner."""

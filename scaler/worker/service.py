@@ -34,8 +34,8 @@ from scaler.net.connection import Connection
 from scaler.net.daemon import Daemon, MetricsPlace, run_daemon
 from scaler.software import software
 from scaler.wire.codec import codec
-from scaler.worker.executor import RESULTS_SIGNAL
-from scaler.worker.executors import AskForResults, KillExecutor, Prepared, StartExecutor, Tell
+from scaler.worker.executor import ATTENTION_SIGNAL
+from scaler.worker.executors import AskForAttention, KillExecutor, Prepared, StartExecutor, Tell
 from scaler.worker.fork_server import PACKET_BYTES, start_fork_server
 from scaler.worker.output import OutputStream
 from scaler.worker.state import WorkerOptions, WorkerState
@@ -140,7 +140,7 @@ class WorkerService:
             await asyncio.sleep(0.01)
 
     def carry_out(self, output: Output) -> None:
-        """StartExecutor, KillExecutor, AskForResults, Tell and Prepared."""
+        """StartExecutor, KillExecutor, AskForAttention, Tell and Prepared."""
         if isinstance(output, Tell):
             process = self._processes.get(output.executor)
             if process is not None and process.connection is not None:
@@ -154,8 +154,11 @@ class WorkerService:
             self._fork(output.executor)
         elif isinstance(output, KillExecutor):
             self._signal(output.executor, signal.SIGKILL)
-        elif isinstance(output, AskForResults):
-            self._signal(output.executor, RESULTS_SIGNAL)
+        elif isinstance(output, AskForAttention):
+            process = self._processes.get(output.executor)
+            if process is not None and process.connection is not None:
+                process.connection.flush()  # What it is to read comes first.
+            self._signal(output.executor, ATTENTION_SIGNAL)
         elif isinstance(output, Prepared) and self._prepared is not None:
             self._prepared(output.error)
 

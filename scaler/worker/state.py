@@ -13,9 +13,11 @@ from scaler.ids import RANGE_BIT, SEQUENCE_BITS, sequence_of, u32, u64
 from scaler.machine import Outbox, Output, Peer, Stop
 from scaler.messages import (
     Assign,
+    BeginSampling,
     CancelAssigned,
     DefineForWorker,
     Drain,
+    EndSampling,
     ExecutorSettings,
     ForgetForWorker,
     LendSlots,
@@ -28,6 +30,7 @@ from scaler.messages import (
     Role,
     ShutdownWorker,
     Survived,
+    StackSamples,
     TaskOutput,
     WorkerHeartbeat,
     WorkerHeartbeatEcho,
@@ -37,6 +40,7 @@ from scaler.messages import (
 from scaler.worker.executors import STARTED_SECONDS, Executors
 from scaler.worker.memory import MemoryRules, MemoryWatch
 from scaler.worker.reports import Told
+from scaler.worker.profiling import Profiling
 from scaler.worker.tasks import Pairs, Task
 
 
@@ -85,6 +89,7 @@ class WorkerState:
         rules = MemoryRules(options.memory_limit_bytes, options.garbage_collect_seconds, options.trim_memory_bytes)
         label = f"worker {options.host}:{options.pid}"
         self.memory = MemoryWatch(rules, self._executors, self._out, label)
+        self._profiling = Profiling(self._executors, self._out, self._send)
         self._draining = False
         self._heartbeat_at: float | None = None
         self._watch_at: float | None = None
@@ -110,6 +115,8 @@ class WorkerState:
             Drain: self._drain_requested,
             ShutdownWorker: self._shutdown,
             WorkerHeartbeatEcho: self._echo,
+            BeginSampling: self._profiling.begin,
+            EndSampling: self._profiling.end,
         }
 
     # ---- told by the service
@@ -125,7 +132,10 @@ class WorkerState:
 
     def executor_said(self, number: int, message: Message, now: float) -> None:
         """A message from an executor."""
-        self._executors.said(number, message)
+        if isinstance(message, StackSamples):
+            self._profiling.found(number, message)
+        else:
+            self._executors.said(number, message)
 
     def printed(self, client: bytes, to_standard_error: bool, content: bytes) -> None:
         """What tasks of a client printed who wants to see it, before their results are heard of."""
@@ -206,6 +216,7 @@ class WorkerState:
             return
         self._scheduler, self._lost_at, self._lost_reason = None, now, reason
         self._heartbeat_at = None
+        self._profiling.forget_all()
         self._executors.suspend()
         if self._draining or self._leave_at is not None:
             self._out.add(Stop("the scheduler is gone"))
@@ -231,6 +242,8 @@ class WorkerState:
             self._watch_at = now + STARTED_SECONDS
         if self.memory.unarranged:
             self.memory.arrange(now)
+        if self._profiling:
+            self._profiling.arrange(now)
         for report in self._executors.reports.take(now) if self._scheduler is not None else ():
             self._send(report)
         self._retire_at = self._executors.retire(now)
@@ -241,7 +254,8 @@ class WorkerState:
 
     def next_deadline(self) -> float | None:
         end = None if self._lost_at is None else self._lost_at + self.options.death_timeout_seconds
-        times = (self._heartbeat_at, self._watch_at, self._retire_at, self.memory.due, end, self._leave_at)
+        looking = self.memory.due, self._profiling.due
+        times = (self._heartbeat_at, self._watch_at, self._retire_at, *looking, end, self._leave_at)
         return min((time for time in times if time is not None), default=None)
 
     # ---- from the scheduler

@@ -42,7 +42,7 @@ def test_it_tells_asks_and_connects_again(where: str, tmp_path: Path) -> None:
         running = asyncio.create_task(feed.run())
         await until(lambda: model.updates >= 3)
         assert changes == [Status(True, f"connected to {address}")]
-        assert not (await feed.explain(5)).known
+        assert not (await feed.explain(5)).known and (await feed.describe(1)).total == 0
         assert "protected" in (await feed.cancel(5)).text and not (await feed.drain(b"w" * 16)).done
         await driver.close()
         await until(lambda: len(changes) >= 3)
@@ -103,7 +103,7 @@ def test_a_recording_is_read_back_and_replayed(tmp_path: Path) -> None:
         recording = Recording(told, seen.append, changes.append, speed=1000, label="it")
         await recording.run()
         assert seen == told and [status.text for status in changes] == ["replaying it", "the end of it"]
-        for asking in (recording.explain(1), recording.cancel(1), recording.drain(b"")):
+        for asking in (recording.explain(1), recording.describe(1), recording.cancel(1), recording.drain(b"")):
             with pytest.raises(ConnectionLostError, match="recording"):
                 await asking
 

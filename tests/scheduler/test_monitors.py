@@ -11,16 +11,19 @@ from scaler.ids import task_id, u32, u64
 from scaler.messages import (
     Answer,
     CancelTask,
+    DescribeGraph,
     DrainWorker,
     ExecutorFacts,
     ExecutorState,
     ExplainTask,
     Explanation,
     Failure,
+    GraphDescription,
     Results,
     ResultStatus,
     Retract,
     Role,
+    Submit,
     SubmitArray,
     Subscribe,
     TaskOptions,
@@ -29,6 +32,7 @@ from scaler.messages import (
     WorkerHeartbeat,
     WorkerHeartbeatEcho,
 )
+from scaler.scheduler.life import TaskState
 from scaler.scheduler.monitors import MOST_WORKERS
 from scaler.wire.codec import struct_codec
 
@@ -276,6 +280,22 @@ class TestGraphs:
         ann.submit(8, 9, needs={9: [8]})
         ann.submit(20)
         assert [graph.tasks for graph in watching(rig)[1].graphs] == [3, 2]
+
+    def test_what_a_graph_looks_like(self) -> None:
+        rig = Rig()
+        ann, worker = rig.client(functions=(0, 1)), rig.worker()
+        message = Submit(q(1, 2, 3, 4), i(0, 1, 1, 0), [b""] * 4)
+        message.dependency_ends, message.dependencies = i(0, 1, 2, 4), q(1, 1, 2, 3)
+        ann.say(message)
+        worker.ends((ann.id(1), 1))
+        monitor, update = watching(rig)
+        (told,) = of(rig.say(monitor, DescribeGraph(4, update.graphs[0].number)), GraphDescription, monitor)
+        assert (told.request, list(u64(told.tasks)), told.total) == (4, [ann.id(n) for n in (1, 2, 3, 4)], 4)
+        assert [told.function_names[f] for f in u32(told.functions)] == ["f0", "f1", "f1", "f0"]
+        assert list(told.states) == [TaskState.SUCCEEDED, TaskState.ASSIGNED, TaskState.ASSIGNED, TaskState.WAITING]
+        assert list(u32(told.dependency_ends)) == [0, 1, 2, 4] and list(u32(told.dependencies)) == [0, 0, 1, 2]
+        (none,) = of(rig.say(monitor, DescribeGraph(5, 99)), GraphDescription, monitor)
+        assert none == GraphDescription(5, array("Q"), array("I"), [], b"", array("I"), array("I"), 0)
 
     def test_indexes_that_are_used_again_belong_to_nobody(self) -> None:
         rig = Rig()

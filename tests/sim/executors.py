@@ -12,7 +12,9 @@ from scaler._core.claims import PAGE_BYTES, Claims
 from scaler.ids import LOST_OBJECT, NO_INPUT, u32, u64
 from scaler.machine import Output
 from scaler.messages import (
+    BeginSampling,
     DefineForExecutor,
+    EndSampling,
     ExecutorSettings,
     ForgetForExecutor,
     Function,
@@ -23,8 +25,9 @@ from scaler.messages import (
     RunTasks,
     Tidy,
 )
+from scaler.stacks import Frame, StackCounts
 from scaler.wire.codec import codec
-from scaler.worker.executors import AskForResults, KillExecutor, StartExecutor, Tell
+from scaler.worker.executors import AskForAttention, KillExecutor, StartExecutor, Tell
 from scaler.worker.state import WorkerOptions, WorkerState
 
 from .checkers import Books, Job, Kind, Run, Violation
@@ -73,7 +76,7 @@ class WorkerNode(Node):
             if executor is not None:
                 self.books.hidden_deaths += not executor.alive
                 executor.die("killed by its worker")
-        elif isinstance(output, AskForResults):
+        elif isinstance(output, AskForAttention):
             executor = self.executors.get(output.executor)
             if executor is not None and executor.run is not None:
                 executor.answer()
@@ -120,6 +123,7 @@ class Executor:
         self._items: list[tuple[bytes, int]] = []
         """Results of items that ended well one after the other."""
         self._flushed_at = 0.0
+        self._profiles: set[int] = set()
         self._arrives_at = self._answers_at = 0.0
         self.clock.after(FORK_SECONDS * (0.5 + self.clock.random.random()), self._started)
 
@@ -138,6 +142,9 @@ class Executor:
 
     def _arrived(self, message: Message) -> None:
         if not self.alive:
+            return
+        if isinstance(message, BeginSampling | EndSampling):
+            self._sample(message)
             return
         if isinstance(message, RunTasks):
             self._inbox.extend(_tasks(message))
@@ -164,7 +171,10 @@ class Executor:
         )
         if max(counts) > 1:
             results.counts, results.item_ends = array("I", counts), list(ends)
-        data = _OUTGOING.encode(results)
+        self._say(results)
+
+    def _say(self, message: Message) -> None:
+        data = _OUTGOING.encode(message)
         self._answers_at = max(self._answers_at, self.clock.now + self.clock.random.random() * 0.000_1)
         self.clock.at(self._answers_at, lambda: self._answered(data))
 
@@ -172,6 +182,24 @@ class Executor:
         if self.worker.alive:
             self.worker.state.executor_said(self.number, _OUTGOING.decode(data), self.clock.now)
             self.worker.wake()
+
+    def _sample(self, message: BeginSampling | EndSampling) -> None:
+        """It finds one stack, again and again, until its time is over."""
+        if isinstance(message, EndSampling):
+            if message.profile in self._profiles:
+                self._end_profile(message.profile)
+            return
+        self._profiles.add(message.profile)
+        self.clock.after(message.milliseconds / 1000, lambda: self._end_profile(message.profile))
+
+    def _end_profile(self, number: int) -> None:
+        if self.alive and number in self._profiles:
+            self._profiles.remove(number)
+            counts = StackCounts()
+            counts.add("f", (Frame("f", "f.py", 1),), 1)
+            samples = counts.take(number)
+            samples.ended = True
+            self._say(samples)
 
     # ---- tasks
 

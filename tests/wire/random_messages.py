@@ -12,7 +12,7 @@ from scaler import messages
 from scaler.wire import schema
 from scaler.wire.codec import codec, snake
 
-FILES = ("client", "executor", "handshake", "host", "manager", "monitor", "storage", "task", "worker")
+FILES = ("client", "executor", "handshake", "host", "manager", "monitor", "profile", "storage", "task", "worker")
 UNIONS = [
     ("client", "ClientToScheduler"),
     ("client", "SchedulerToClient"),

@@ -1,7 +1,7 @@
 """The worker's state with tasks that lend their slots."""
 
 from scaler.messages import LendSlots, Results
-from scaler.worker.executors import SPARE_SECONDS, AskForResults, KillExecutor, StartExecutor
+from scaler.worker.executors import SPARE_SECONDS, AskForAttention, KillExecutor, StartExecutor
 
 from .builders import Rig, ended, of_kind, q, ran, said
 
@@ -68,7 +68,7 @@ def test_results_before_a_parent_do_not_wait_for_it() -> None:
     rig.take(1)
     rig.claims[0].rest()
     rig.take(2)
-    assert of_kind(lend(rig, 3), AskForResults) == [AskForResults(0)]
+    assert of_kind(lend(rig, 3), AskForAttention) == [AskForAttention(0)]
 
 
 def test_a_spare_executor_ends_when_it_was_not_needed_for_a_while() -> None:

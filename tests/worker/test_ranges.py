@@ -17,7 +17,7 @@ from scaler.messages import (
     RunTasks,
     Trimmed,
 )
-from scaler.worker.executors import STARTED_SECONDS, AskForResults, KillExecutor
+from scaler.worker.executors import STARTED_SECONDS, AskForAttention, KillExecutor
 
 from .builders import Rig, i, q, said, told
 
@@ -181,7 +181,7 @@ def test_an_executor_is_asked_once_for_results_that_wait_behind_a_long_item() ->
     assign(rig, 7, 10)
     begin(rig, 0, 10, 4)
     asked = [rig.at(rig.now + STARTED_SECONDS) for _ in range(3)]
-    assert [AskForResults(0) in outputs for outputs in asked] == [True, False, False]
+    assert [AskForAttention(0) in outputs for outputs in asked] == [True, False, False]
 
 
 def test_an_executor_that_keeps_nothing_is_not_asked() -> None:
@@ -189,4 +189,4 @@ def test_an_executor_that_keeps_nothing_is_not_asked() -> None:
     assign(rig, 7, 10)
     begin(rig, 0, 10, 4)
     items_done(rig, 0, 3)
-    assert AskForResults(0) not in rig.at(rig.now + STARTED_SECONDS)
+    assert AskForAttention(0) not in rig.at(rig.now + STARTED_SECONDS)
