@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaler.cli.command import Command, refuse
-from scaler.config import Option, address, boolean, interval, parse, seconds
+from scaler.config import Option, address, boolean, count, interval, parse, seconds
 from scaler.display import plural
 from scaler.errors import ConfigurationError, ScalerError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from scaler.messages import Update
     from scaler.monitor.export import Export
     from scaler.monitor.feed import Feed, Recorder, Recording
+    from scaler.monitor.profile import Profile
 
 PROGRAM = "scaler_top"
 SECTION = "top"
@@ -29,6 +30,7 @@ DESCRIPTION = """Look into a running scheduler: tasks, workers, functions, failu
 
     scaler_top tcp://127.0.0.1:8518                 the scheduler's port + 2, or what its log says
     scaler_top tcp://127.0.0.1:8518 --once --json   one look, for scripts
+    scaler_top tcp://127.0.0.1:8518 --profile 10    where tasks are in their code, in the next 10 s
     scaler_top --replay FILE                        what --record FILE wrote; ? in the monitor explains its keys
     scaler_top tcp://127.0.0.1:8518 --export t.json what each slot runs, until Ctrl-C, as a trace for ui.perfetto.dev
 """
@@ -36,8 +38,16 @@ OPTIONS = (
     Option("address", "the scheduler's monitor address", "", str, positional=True),
     Option("interval_seconds", "how often to be told; at least 0.1", 1.0, interval, short="-i"),
     Option("once", "print one look as text, and end", False, boolean),
-    Option("json", "with --once: print JSON", False, boolean),
-    Option("timeout_seconds", "with --once: how long to try to reach the scheduler", 5.0, seconds, short="-t"),
+    Option("json", "with --once or --profile: print JSON", False, boolean),
+    Option(
+        "timeout_seconds", "with --once or --profile: how long to try to reach the scheduler", 5.0, seconds, short="-t"
+    ),
+    Option(
+        "profile", "look for so many seconds at where tasks are in their code, print it as text, and end", 0.0, seconds
+    ),
+    Option("profile_hertz", "how often a second to look, 1 to 1000", 100, count),
+    Option("profile_function", "only while a function of this name runs"),
+    Option("profile_file", "write the profile into this file, for speedscope (.json) or as folded stacks (.folded)"),
     Option("record", "write what the scheduler tells into this file"),
     Option("replay", "show what was recorded in this file, instead of a scheduler"),
     Option(
@@ -61,8 +71,8 @@ def check(options: Namespace) -> None:
             address(options.address)
         except ValueError as error:
             raise ConfigurationError(f"ADDRESS: {error}") from None
-    if options.json and not options.once:
-        raise ConfigurationError("--json goes with --once")
+    if options.json and not (options.once or options.profile):
+        raise ConfigurationError("--json goes with --once and --profile")
     if options.export:
         from scaler.monitor.export import check_suffix
 
@@ -73,8 +83,18 @@ def check(options: Namespace) -> None:
             )
     if options.for_seconds and not (options.export and options.address):
         raise ConfigurationError("--for-seconds goes with ADDRESS and --export")
+    _check_profile(options)
     if options.record and options.replay:
         raise ConfigurationError("--record is for a running scheduler, --replay for what was recorded")
+
+
+def _check_profile(options: Namespace) -> None:
+    if options.profile and (options.once or options.replay or options.record):
+        raise ConfigurationError("--profile goes without --once, --record and --replay")
+    if options.profile_file and not options.profile_file.endswith((".json", ".folded")):
+        raise ConfigurationError(f"--profile-file: {options.profile_file} ends neither with .json nor with .folded")
+    if not options.profile and (options.profile_file or options.profile_function):
+        raise ConfigurationError("--profile-file and --profile-function go with --profile SECONDS")
 
 
 def run(options: Namespace) -> int:
@@ -83,6 +103,8 @@ def run(options: Namespace) -> int:
     try:
         if options.export:
             return _export(options, recorder)
+        if options.profile:
+            return asyncio.run(_profile(options))
         if options.once:
             return asyncio.run(_once(options, recorder))
         return _watch(options, recorder)
@@ -214,6 +236,31 @@ async def _follow(export: Export, options: Namespace, recorder: Recorder | None)
     await asyncio.wait({running})
     for one in done:
         one.result()
+
+
+async def _profile(options: Namespace) -> int:
+    """Take a profile, and print it."""
+    from scaler.monitor.feed import Feed
+    from scaler.monitor.profile import Profile
+    from scaler.monitor.profile_text import as_json, as_text
+
+    profile = Profile(options.profile, options.profile_hertz, function=options.profile_function or "")
+    feed = Feed(address(options.address), _ignore, name=PROGRAM)
+    await feed.take(profile, options.timeout_seconds)
+    if options.profile_file:
+        _write_profile(profile, Path(options.profile_file))
+    with suppress(BrokenPipeError):
+        print(json.dumps(as_json(profile), indent=1) if options.json else as_text(profile))
+    return 0
+
+
+def _write_profile(profile: Profile, path: Path) -> None:
+    from scaler.monitor.profile_text import as_folded, as_speedscope
+
+    try:
+        path.write_text(as_folded(profile) if path.suffix == ".folded" else json.dumps(as_speedscope(profile)))
+    except OSError as error:
+        raise ConfigurationError(f"--profile-file: cannot write {path}: {error.strerror}") from None
 
 
 def _watch(options: Namespace, recorder: Recorder | None) -> int:

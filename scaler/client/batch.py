@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaler import serialization
 from scaler.client.arrays import ArrayTask, ItemsEnded
-from scaler.client.future import Outcome, read_outcome
+from scaler.client.future import LOOK_UP_SECONDS, Outcome, read_outcome
 from scaler.client.object_reference import ObjectReference
 from scaler.errors import ScalerError, SerializationError
 from scaler.messages import MESSAGE_BYTES, ResultStatus, TaskOptions, runs
@@ -229,7 +229,8 @@ class Batch:
         if progress is not None:
             self._show(progress)
         with self._changed:
-            self._changed.wait_for(lambda: not self._left or self._failed is not None)
+            while not self._changed.wait_for(lambda: not self._left or self._failed is not None, LOOK_UP_SECONDS):
+                pass
         self._service.show_output()
         if self._failed is not None:
             raise failure_of(self._service, self._failed[1])

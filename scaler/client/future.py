@@ -122,6 +122,9 @@ class _Teller:
         self.add_result = self.add_exception = self.add_cancelled = tell
 
 
+LOOK_UP_SECONDS = 1.0
+"""Nobody waits for longer without looking up: a signal, such as Ctrl-C, that comes just before a lock is waited for would be
+noticed only when that is over."""
 _CANCELLED = Outcome(ResultStatus.cancelled, b"")
 
 
@@ -218,9 +221,10 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
                     waiter.release()
                 else:
                     self._waiters.append(waiter)
-            if not waiter.lock.acquire(
-                timeout=-1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)
-            ):
+            if timeout is None:
+                while not waiter.lock.acquire(timeout=LOOK_UP_SECONDS):
+                    pass
+            elif not waiter.lock.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX)):
                 with self._condition:
                     if waiter in self._waiters:
                         self._waiters.remove(waiter)

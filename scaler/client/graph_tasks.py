@@ -13,7 +13,7 @@ from typing_extensions import Buffer
 
 from scaler import serialization
 from scaler.buffers import size_of
-from scaler.client.future import ScalerFuture
+from scaler.client.future import LOOK_UP_SECONDS, ScalerFuture
 from scaler.client.graph import Node
 from scaler.client.graph_entry import has_any
 from scaler.client.object_reference import ObjectReference
@@ -54,7 +54,8 @@ class FirstFailure:
             return
         for future in self._futures:
             future.when_done(self._ended)
-        self._over.wait()
+        while not self._over.wait(LOOK_UP_SECONDS):
+            pass
         if self._failed is not None:
             self._failed.result()
 

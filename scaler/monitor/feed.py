@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from scaler.errors import ConnectionLostError, ProtocolError, RefusedError
+from scaler.errors import ConnectionLostError, ProtocolError, RefusedError, ScalerError
 from scaler.ids import Address, new_identity
 from scaler.machine import Peer
 from scaler.messages import (
@@ -119,6 +119,38 @@ class Feed:
             running.result()
         if told not in done:
             raise ConnectionLostError(f"{why[0]} (tried for {seconds:g} s)")
+
+    async def take(self, profile: Profile, seconds: float) -> None:
+        """Run until a profile has ended.
+
+        Raises ConnectionLostError where there is no connection within so many seconds, or it is lost before anything was found;
+        ScalerError with what the scheduler says where it refuses.
+        """
+        ended, connected, why = asyncio.Event(), asyncio.Event(), f"no answer from {self.address}"
+
+        def changed(status: Status) -> None:
+            nonlocal why
+            why = status.text
+            if status.connected:
+                connected.set()
+
+        self.changed, profile.changed = changed, lambda: ended.set() if profile.ended else None
+        running = asyncio.ensure_future(self.run())
+        try:
+            waiting = asyncio.ensure_future(connected.wait())
+            done, _ = await asyncio.wait({running, waiting}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if running in done:
+                running.result()
+            if waiting not in done:
+                raise ConnectionLostError(f"{why} (tried for {seconds:g} s)")
+            answer = await self.profile(profile)
+            if not answer.done:
+                raise ScalerError(answer.text)
+            await ended.wait()
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
 
     async def explain(self, task: int) -> Explanation:
         """Why a task is where it is. Raises ConnectionLostError without a connection."""

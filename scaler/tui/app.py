@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -15,9 +16,10 @@ from textual.widgets import ContentSwitcher, Footer, Static
 
 from scaler.errors import ScalerError
 from scaler.ids import task_label
-from scaler.messages import Answer, FailedTask, Update, WorkerFacts
+from scaler.messages import Answer, ExecutorFacts, FailedTask, FunctionFacts, Update, WorkerFacts
 from scaler.monitor.feed import Feed, Recording, Status
-from scaler.monitor.model import Model, RunningTask, task_from_label
+from scaler.monitor.model import EndedTask, Model, RunningTask, task_from_label
+from scaler.monitor.profile import Profile
 from scaler.monitor.tables import (
     ENDED,
     FAILED,
@@ -35,8 +37,10 @@ from scaler.tui.executors import ExecutorsScreen
 from scaler.tui.facts_table import FactsTable
 from scaler.tui.objects import Objects
 from scaler.tui.overview import Overview
+from scaler.tui.profile import ProfileScreen
 
 REFRESH_SECONDS = 0.2
+PROFILE_SECONDS = 30.0
 SCREENS = ("overview", "workers", "running", "ended", "failed", "functions", "graphs", "managers", "objects", "log")
 TITLES = ("Overview", "Workers", "Running", "Ended", "Failed", "Calls", "Graphs", "Managers", "Store", "Log")
 
@@ -59,7 +63,8 @@ class TopApp(App[int]):
         Binding("e", "explain", "why"),
         Binding("c", "cancel", "cancel"),
         Binding("d", "drain", "drain"),
-        Binding("p", "hold", "hold"),
+        Binding("p", "profile", "profile"),
+        Binding("h", "hold", "hold"),
         Binding("question_mark", "help", "help"),
         Binding("escape", "clear", show=False),
         Binding("q", "quit", "quit"),
@@ -112,6 +117,8 @@ class TopApp(App[int]):
 
     def show_changes(self) -> None:
         """Draw what is seen anew, if there is something new."""
+        if isinstance(self.screen, ProfileScreen) and not self.held:
+            self.screen.show_changes()
         if self.held or self._shown == self.model.updates:
             return
         self._shown = self.model.updates
@@ -128,7 +135,7 @@ class TopApp(App[int]):
     @property
     def table(self) -> FactsTable | None:
         """The table that keys are meant for, if one is seen."""
-        if isinstance(self.screen, ExecutorsScreen):
+        if isinstance(self.screen, ExecutorsScreen | ProfileScreen):
             return self.screen.table
         view = self.view
         return view.table if isinstance(view, Objects) else view if isinstance(view, FactsTable) else None
@@ -140,7 +147,7 @@ class TopApp(App[int]):
         if self.model.updates:
             text.append(f"  {clock(self.model.unix_seconds)}", "dim")
         if self.held:
-            text.append("  held, p goes on", "bold yellow")
+            text.append("  held, h goes on", "bold yellow")
         if self.table is not None and self.table.words:
             text.append(f"  only: {self.table.words}", "bold yellow")
         self.query_one("#status", Static).update(text)
@@ -254,6 +261,25 @@ class TopApp(App[int]):
             f"Have worker {label} leave, when it has done what it has begun?", lambda: self._source.drain(identity)
         )
 
+    def action_profile(self) -> None:
+        """Of what is at the cursor; of everything where that is nothing that runs."""
+        if isinstance(self.screen, ProfileScreen):
+            return
+        row = self.table.row if self.table is not None else None
+        worker = self.screen.worker if isinstance(self.screen, ExecutorsScreen) else b""
+        profile = profile_of(row, worker)
+        title = f"Profile of {profile_label(self.model, profile)}"
+        question = f"{title}, {profile.hertz} times a second for {profile.seconds:g} s?"
+
+        async def take() -> Answer:
+            answer = await self._source.profile(profile)
+            if answer.done:
+                stop = partial(self._source.stop_profile, profile)
+                self.push_screen(ProfileScreen(profile, title, self.model, stop))
+            return answer
+
+        self._act(question, take)
+
     def _act(self, question: str, act: Callable[[], Awaitable[Answer]]) -> None:
         """Ask the user first, then the scheduler, and show what it says."""
 
@@ -275,6 +301,33 @@ class TopApp(App[int]):
                 self.notify(str(error), title="No answer", severity="error")
 
         self.run_worker(guarded())
+
+
+def profile_of(row: object, worker: bytes) -> Profile:
+    """What to look at where the cursor is on this row; ``worker``: the one whose executors are shown."""
+    profile = Profile(PROFILE_SECONDS)
+    if isinstance(row, WorkerFacts):
+        profile.worker = row.identity
+    elif isinstance(row, RunningTask):
+        profile.worker, profile.slots = row.worker, (row.slot,)
+    elif isinstance(row, ExecutorFacts) and worker:
+        profile.worker, profile.slots = worker, (row.slot,)
+    elif isinstance(row, FunctionFacts):
+        profile.function = row.name
+    elif isinstance(row, EndedTask):
+        profile.function = row.function
+    elif isinstance(row, FailedTask):
+        profile.function = row.function_name
+    return profile
+
+
+def profile_label(model: Model, profile: Profile) -> str:
+    """What is looked at, for people."""
+    if profile.slots:
+        return f"slot {profile.slots[0]} of worker {model.worker_label(profile.worker)}"
+    if profile.worker:
+        return f"worker {model.worker_label(profile.worker)}"
+    return profile.function or "all that runs"
 
 
 def _severity(answer: Answer) -> Any:

@@ -28,14 +28,16 @@ e          why is this task where it is? Asks which one, where the
 c          cancel the task at the cursor; asks first
 d          have this worker leave, when it has done what it has
            begun; asks first
-p          hold the picture, and go on
+p          profile: where in their code are these tasks? Of the worker,
+           executor or function at the cursor; asks first
+h          hold the picture, and go on
 q          end
 
 3:17 is task 17 of client 3, 3:r4 a range of items of its arrays.
 A slot is busy when it has a task. Lag is how long a heartbeat takes
 to the scheduler and back. Ended is a sample when more than 500 tasks
 end in a second; all else counts everything. A protected scheduler,
-the default, refuses to cancel and to drain.
+the default, refuses to cancel, to drain and to profile.
 """
 
 

@@ -32,6 +32,7 @@ class ExecutorsScreen(ModalScreen[None]):
         Binding("e", "app.explain", "why"),
         Binding("c", "app.cancel", "cancel"),
         Binding("d", "app.drain", "drain"),
+        Binding("p", "app.profile", "profile"),
     ]
 
     def __init__(self, model: Model, worker: bytes) -> None:
@@ -42,7 +43,7 @@ class ExecutorsScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="box") as box:
             box.border_title = f"Worker {self._model.worker_label(self.worker)}"
-            box.border_subtitle = "e: why  c: cancel  d: drain  escape closes"
+            box.border_subtitle = "e: why  c: cancel  d: drain  p: profile  escape closes"
             yield Static(id="facts")
             yield FactsTable(executors_of(self.worker), self._model)
 

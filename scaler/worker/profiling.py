@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from scaler.errors import ProtocolError
 from scaler.ids import u32
 from scaler.machine import Outbox
 from scaler.messages import BeginSampling, EndSampling, Message, StackSamples
@@ -56,7 +57,12 @@ class Profiling:
     # ---- told
 
     def begin(self, message: BeginSampling, now: float) -> None:
-        """The scheduler wants a profile."""
+        """The scheduler wants a profile. Raises ProtocolError or ValueError for one that cannot be."""
+        if not 1 <= message.hertz <= 1000 or not message.tell_milliseconds:
+            raise ProtocolError(
+                f"a profile of {message.hertz} samples a second, told each {message.tell_milliseconds} ms"
+            )
+        u32(message.slots)
         self._running[message.profile] = _Profile(
             message, now + message.milliseconds / 1000, now + message.tell_milliseconds / 1000
         )

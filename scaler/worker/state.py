@@ -29,8 +29,8 @@ from scaler.messages import (
     Retracted,
     Role,
     ShutdownWorker,
-    Survived,
     StackSamples,
+    Survived,
     TaskOutput,
     WorkerHeartbeat,
     WorkerHeartbeatEcho,
@@ -39,8 +39,8 @@ from scaler.messages import (
 )
 from scaler.worker.executors import STARTED_SECONDS, Executors
 from scaler.worker.memory import MemoryRules, MemoryWatch
-from scaler.worker.reports import Told
 from scaler.worker.profiling import Profiling
+from scaler.worker.reports import Told
 from scaler.worker.tasks import Pairs, Task
 
 

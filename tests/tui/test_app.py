@@ -286,13 +286,13 @@ def test_the_state_of_the_connection_is_seen() -> None:
 
 def test_the_picture_can_be_held() -> None:
     async def scene(app: TopApp, pilot: Pilot[Any]) -> None:
-        await pilot.press("p")
+        await pilot.press("h")
         app._told(update(30))
         app.show_changes()
         await pilot.pause()
         assert "held" in screen(app) and "4,267" not in screen(app)
         before = screen(app)
-        await pilot.press("p")
+        await pilot.press("h")
         app.show_changes()
         await pilot.pause()
         assert screen(app) != before and "held" not in screen(app)
