@@ -244,6 +244,7 @@ def graphs(model: Model) -> list[dict[str, Any]]:
     """The newest first."""
     return [
         {
+            "number": g.number,
             "name": g.name,
             "client": model.client_label(g.client),
             "tasks": g.tasks,

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import secrets
 import socket
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from importlib import resources
 from urllib.parse import urlsplit
@@ -23,10 +25,15 @@ from scaler.metrics.families import cluster, exposition, gauge, objects
 from scaler.monitor.export import CsvFile, TraceFile, as_text
 from scaler.monitor.feed import Feed, Status
 from scaler.monitor.model import Model, task_from_label
+from scaler.monitor.profile import Profile
+from scaler.monitor.profile_text import as_folded, as_speedscope
+from scaler.web.graph_view import graph_view
+from scaler.web.profile_view import profile_view
 from scaler.web.screen import Screen
 
 log = logging.getLogger("scaler")
 ASK_SECONDS = 10.0
+MOST_PROFILES = 20
 QUIET_SECONDS = 15.0
 """A comment is sent to browsers so often when there is nothing to tell: so both sides see that the other is gone."""
 HEADERS = {
@@ -51,6 +58,8 @@ class Dashboard:
         self.feed = Feed(monitor, self._told, self._changed, name="scaler_gui")
         self._hosts = {host.lower() for host in hosts}
         self._news = asyncio.Event()
+        self._profiles: OrderedDict[str, Profile] = OrderedDict()
+        """The last ones that browsers asked for."""
 
     def application(self) -> web.Application:
         """All that is served."""
@@ -66,6 +75,11 @@ class Dashboard:
                 web.get("/api/explain", self._explain),
                 web.post("/api/cancel", self._cancel),
                 web.post("/api/drain", self._drain),
+                web.get("/api/graph", self._graph),
+                web.post("/api/profile", self._begin_profile),
+                web.post("/api/profile/stop", self._stop_profile),
+                web.get("/api/profile", self._profile),
+                web.get("/api/profile.{form:speedscope.json|folded}", self._profile_file),
                 web.get("/api/tasks.csv", self._tasks),
                 web.get("/api/trace.json", self._trace),
                 web.get("/healthz", self._health),
@@ -188,6 +202,48 @@ class Dashboard:
         async with asyncio.timeout(ASK_SECONDS):
             answer = await self.feed.drain(worker)
         return web.json_response({"done": answer.done, "text": answer.text})
+
+    async def _graph(self, request: web.Request) -> web.Response:
+        async with asyncio.timeout(ASK_SECONDS):
+            told = await self.feed.describe(int(request.query.get("graph", "")))
+        return web.json_response(graph_view(told))
+
+    # ---- profiles
+
+    async def _begin_profile(self, request: web.Request) -> web.Response:
+        asked = request.query
+        profile = Profile(float(asked.get("seconds", "10")), int(asked.get("hertz", "100")))
+        profile.worker, profile.function = bytes.fromhex(asked.get("worker", "")), asked.get("function", "")
+        if not (0 < profile.seconds <= 600 and 1 <= profile.hertz <= 1000):
+            raise ValueError("a profile takes up to 600 seconds, and looks 1 to 1000 times a second")
+        async with asyncio.timeout(ASK_SECONDS):
+            answer = await self.feed.profile(profile)
+        name = secrets.token_hex(8)
+        if answer.done:
+            self._profiles[name] = profile
+            while len(self._profiles) > MOST_PROFILES:
+                self.feed.stop_profile(self._profiles.popitem(last=False)[1])
+        return web.json_response({"done": answer.done, "text": answer.text, "profile": name})
+
+    def _known_profile(self, request: web.Request) -> Profile:
+        profile = self._profiles.get(request.query.get("profile", ""))
+        if profile is None:
+            raise web.HTTPNotFound(text="there is no such profile, or not any more\n")
+        return profile
+
+    async def _stop_profile(self, request: web.Request) -> web.Response:
+        self.feed.stop_profile(self._known_profile(request))
+        return web.json_response({"done": True, "text": ""})
+
+    async def _profile(self, request: web.Request) -> web.Response:
+        return web.json_response(profile_view(self._known_profile(request)))
+
+    async def _profile_file(self, request: web.Request) -> web.Response:
+        profile = self._known_profile(request)
+        folded = request.match_info["form"] == "folded"
+        text = as_folded(profile) if folded else json.dumps(as_speedscope(profile))
+        kind = "text/plain" if folded else "application/json"
+        return web.Response(text=text, content_type=kind, headers={"Content-Disposition": "attachment"})
 
 
 async def _static(request: web.Request) -> web.Response:

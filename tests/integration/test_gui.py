@@ -20,7 +20,7 @@ pytestmark = [
 ]
 # Rows are drawn anew with every update: what is done with one is done in one step, in the browser.
 ROW_OF_SLEEP = "[...document.querySelectorAll('#table-running tbody tr')].find(r => r.cells[1].textContent == 'sleep')"
-VIEWS = ("overview", "stream", "functions", "workers", "graphs", "objects", "failures", "log")
+VIEWS = ("overview", "stream", "functions", "workers", "graphs", "profile", "objects", "failures", "log")
 
 
 def price(number: int) -> int:
@@ -109,6 +109,55 @@ def test_a_task_is_explained_and_another_one_cancelled(page):
     future.cancel()
 
 
+def spin(seconds: float) -> float:
+    """Where a profile finds it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        sum(range(1000))
+    return seconds
+
+
+def test_a_profile_becomes_a_flame_graph_and_a_table(page):
+    driver, client = page
+    future = client.submit(spin, 60)
+    shown(driver, "profile")
+    driver.execute_script(
+        "document.getElementById('look-seconds').value = 600; document.getElementById('look-function').value = 'spin'"
+    )
+    driver.find_element("id", "look-begin").click()
+    wait_until(lambda: "test_gui.py" in driver.find_element("id", "table-profile").text, "a part of the profile", 30)
+    labels = "return [...document.querySelectorAll('#chart-flame .slicetext')].map(e => e.textContent)"
+    assert "spin" in driver.execute_script(labels)
+    driver.find_element("id", "look-stop").click()
+    wait_until(lambda: "ended" in driver.find_element("id", "look-label").text, "the end")
+    for form, text in (("speedscope", "speedscope.app"), ("folded", "spin;spin")):
+        link = driver.find_element("id", f"look-{form}").get_attribute("href")
+        fetched = driver.execute_async_script("fetch(arguments[0]).then(r => r.text()).then(arguments[1])", link)
+        assert text in fetched
+    future.cancel()
+
+
+def test_the_nodes_of_a_graph_are_shown_by_their_state(page, tmp_path):
+    driver, client = page
+    flag = str(tmp_path / "flag")
+    graph = {"held": (wait, flag), **{f"after {n}": (pair, "held", n) for n in range(3)}}
+    graph["end"] = (pair, "after 0", "after 1", "after 2")
+    futures = client.get(graph, ["end"], block=False)
+    wait_until(lambda: "pair" in shown(driver, "graphs"), "the graph")
+    press = "[...document.querySelectorAll('#table-graphs button')].find(b => b.textContent == 'nodes')?.click()"
+    driver.execute_script(press)
+    nodes = driver.find_element("id", "table-nodes")
+    wait_until(lambda: "running" in nodes.text and nodes.text.count("waiting") == 4, "nodes and their states")
+    assert len(driver.find_elements("css selector", "#chart-nodes .point")) == 5
+    Path(flag).touch()
+    assert futures["end"].result(20) is not None
+    wait_until(lambda: "nothing of it is left" in driver.find_element("id", "nodes-title").text, "the end of the graph")
+
+
+def pair(*parts: object) -> list[object]:
+    return list(parts)
+
+
 @pytest.mark.parametrize("width", [400, 1280])
 def test_nothing_is_wider_than_the_screen(page, width):
     driver, _ = page
@@ -129,7 +178,7 @@ def test_the_keyboard_is_enough(page):
     assert driver.find_element("id", "graphs").is_displayed()
     assert driver.switch_to.active_element.get_attribute("id") == "tab-graphs"
     named = "e.textContent.trim() || e.labels?.length || e.ariaLabel"
-    unlabelled = f"return [...document.querySelectorAll('button, input')].filter(e => !({named})).length"
+    unlabelled = f"return [...document.querySelectorAll('button, input, select')].filter(e => !({named})).length"
     for view in VIEWS:
         shown(driver, view)
         assert driver.execute_script(unlabelled) == 0, view

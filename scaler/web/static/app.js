@@ -2,7 +2,7 @@
 "use strict";
 
 const VIEWS = { overview: "Overview", stream: "Task stream", functions: "Functions", workers: "Workers", graphs: "Graphs",
-  objects: "Objects", failures: "Failures", log: "Log" };
+  profile: "Profile", objects: "Objects", failures: "Failures", log: "Log" };
 const KEPT_POINTS = 600, KEPT_BARS = 5000;
 const byId = (id) => document.getElementById(id);
 const charts = { times: [] };
@@ -163,9 +163,24 @@ const DRAW = {
     table("executors", [["worker", "Worker"], ["slot", "Slot", whole], ["pid", "Pid", String], ["state", "State"], ["function", "Function"], ["task", "Task"], ["seconds", "For", seconds],
       ["cpu", "CPU", percent], ["memory", "Memory", bytes]], news.executors.filter(has), "None is known.");
   },
+  profile() {
+    const list = byId("known-functions"), workers = byId("look-worker"), names = news.functions.map((f) => f.name).join("\n");
+    if (list.dataset.names !== names) {
+      list.dataset.names = names;
+      list.replaceChildren(...news.functions.map((f) => element("option", { value: f.name })));
+    }
+    const ids = news.workers.map((w) => w.id).join();
+    if (workers.dataset.ids !== ids) {
+      const chosen = workers.value;
+      workers.dataset.ids = ids;
+      workers.replaceChildren(element("option", { value: "" }, "all"), ...news.workers.map((w) => element("option", { value: w.id, selected: w.id === chosen }, w.name)));
+    }
+  },
   graphs() {
     const bar = (g) => element("progress", { max: Math.max(1, g.tasks), value: g.finished + g.failed, "aria-label": `${g.finished + g.failed} of ${g.tasks}` });
-    table("graphs", [["name", "Graph"], ["client", "Client"], ["", "Progress", null, bar], ["tasks", "Tasks", whole], ["finished", "Finished", whole], ["failed", "Failed", whole],
+    const look = (g) => element("button", { onclick: () => { drawn = g; drawNodes(true); } }, "nodes");
+    if (drawn) drawNodes(false);
+    table("graphs", [["name", "Graph"], ["client", "Client"], ["", "", null, look], ["", "Progress", null, bar], ["tasks", "Tasks", whole], ["finished", "Finished", whole], ["failed", "Failed", whole],
       ["assigned", "With workers", whole], ["began", "Submitted", clock], ["ended", "Ended", (t) => t ? clock(t) : ""]], news.graphs, "No graph was submitted lately.");
   },
   objects() {
@@ -188,6 +203,83 @@ const DRAW = {
 
 function draw() {
   if (news) DRAW[view]();
+}
+
+// ---- the nodes of a graph
+
+const COLOURS = { waiting: "#9aa0a6", ready: "#c9a227", assigned: "#4c8bf5", running: "#1a73e8", "asked back": "#8ab4f8", succeeded: "#34a853",
+  failed: "#d93025", cancelled: "#a142f4" };
+let drawn = null, asking = false;
+
+async function drawNodes(first) {
+  if (asking) return;
+  asking = true;
+  const told = await ask("GET", "api/graph?graph=" + drawn.number);
+  asking = false;
+  byId("nodes").hidden = false;
+  if (!told.nodes) { byId("nodes-title").textContent = told.text; return; }
+  const more = told.shown < told.total ? `, ${whole(told.shown)} of ${whole(told.total)} tasks` : "";
+  byId("nodes-title").textContent = told.nodes.length ? `${drawn.name}${more}` : `${drawn.name}: nothing of it is left`;
+  const x = [], y = [];
+  for (const [from, to] of told.edges) {
+    x.push(told.nodes[from].layer, told.nodes[to].layer, null);
+    y.push(told.nodes[from].position, told.nodes[to].position, null);
+  }
+  const line = getComputedStyle(document.documentElement).getPropertyValue("--line");
+  const traces = [{ x, y, mode: "lines", line: { width: 1, color: line }, hoverinfo: "skip", showlegend: false }];
+  for (const [state, color] of Object.entries(COLOURS)) {
+    const some = told.nodes.filter((n) => n.state === state);
+    if (some.length) traces.push({ x: some.map((n) => n.layer), y: some.map((n) => n.position), mode: "markers", name: state, customdata: some.map((n) => n.task),
+      marker: { color, size: some.map((n) => 10 + 4 * Math.log2(n.count)) },
+      text: some.map((n) => `${n.function.replaceAll("<", "&lt;")} ${n.task}${n.count > 1 ? `, ${whole(n.count)} tasks` : ""}`), hovertemplate: "%{text}<br>%{data.name}<extra></extra>" });
+  }
+  await Plotly.react("chart-nodes", traces, layout({ showlegend: true, legend: { orientation: "h" }, xaxis: { type: "linear", visible: false, tickformat: "" },
+    yaxis: { visible: false, rangemode: "normal" } }), quiet);
+  if (first) {
+    byId("chart-nodes").removeAllListeners("plotly_click");
+    byId("chart-nodes").on("plotly_click", (event) => { const task = event.points[0].customdata; if (task) why({ task }).click(); });
+    byId("nodes-title").scrollIntoView();
+  }
+  const order = Object.keys(COLOURS), rank = (n) => (n.state === "running" ? -1 : order.indexOf(n.state));
+  table("nodes", [["task", "Task"], ["function", "Function"], ["state", "State"], ["layer", "Layer", whole], ["count", "Tasks", whole],
+    ["", "", null, (n) => n.task ? why(n) : ""]], told.nodes.sort((a, b) => rank(a) - rank(b)).slice(0, 200), "Nothing of it is left.");
+}
+
+// ---- profiles
+
+let looked = null;
+
+async function beginProfile(event) {
+  event.preventDefault();
+  const asked = new URLSearchParams({ seconds: byId("look-seconds").value, hertz: byId("look-hertz").value, function: byId("look-function").value, worker: byId("look-worker").value });
+  const told = await ask("POST", "api/profile?" + asked);
+  if (!told.done) { byId("look-label").textContent = told.text; return; }
+  looked = { profile: told.profile, parts: -1 };
+  byId("look-stop").disabled = false;
+  byId("look-files").hidden = false;
+  byId("look-speedscope").href = "api/profile.speedscope.json?profile=" + told.profile;
+  byId("look-folded").href = "api/profile.folded?profile=" + told.profile;
+  followProfile(looked);
+}
+
+async function followProfile(which) {
+  while (looked === which) {
+    const told = await ask("GET", "api/profile?profile=" + which.profile);
+    if (looked !== which) return;
+    byId("look-label").textContent = [told.label || told.text, ...(told.missing || []).map((m) => "missing: " + m)].join("; ");
+    if (told.flame && told.parts !== which.parts) drawProfile(told);
+    which.parts = told.parts;
+    if (told.ended || !told.flame) { byId("look-stop").disabled = true; return; }
+    await new Promise((done) => setTimeout(done, 500));
+  }
+}
+
+function drawProfile(told) {
+  const f = told.flame;
+  Plotly.react("chart-flame", [{ type: "icicle", ids: f.ids, parents: f.parents, labels: f.labels, values: f.seconds, branchvalues: "total", tiling: { orientation: "v" },
+    text: f.where, customdata: f.seconds.map((s) => `${seconds(s)}, ${percent(100 * s / (f.seconds[0] || 1))}`), textinfo: "label",
+    hovertemplate: "%{label} %{text}<br>%{customdata}<extra></extra>", sort: false }], layout({ margin: { l: 4, r: 4, t: 4, b: 4 } }), quiet);
+  table("profile", [["name", "Function"], ["where", "Where"], ["own", "In itself", seconds], ["total", "With what it called", seconds]], told.functions, "No task ran.");
 }
 
 // The view that the address names. Not an element's id: the page would jump there.
@@ -245,9 +337,11 @@ function begin() {
     byId("tab-" + view).focus();
   });
   document.addEventListener("keydown", (event) => {
-    if (/^[1-8]$/.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey && !/INPUT|TEXTAREA/.test(event.target.tagName)) show(Object.keys(VIEWS)[event.key - 1]);
+    if (/^[1-9]$/.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey && !/INPUT|TEXTAREA|SELECT/.test(event.target.tagName)) show(Object.keys(VIEWS)[event.key - 1]);
   });
   byId("filter").addEventListener("input", draw);
+  byId("look").addEventListener("submit", beginProfile);
+  byId("look-stop").addEventListener("click", () => looked && ask("POST", "api/profile/stop?profile=" + looked.profile));
   byId("why").addEventListener("submit", (event) => { event.preventDefault(); explain(byId("why-task").value); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   addEventListener("hashchange", () => show(here()));
