@@ -112,8 +112,9 @@ class ProfileScreen(ModalScreen[None]):
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "leave", "close"),
-        Binding("right", "turn(True)", show=False),
-        Binding("left", "turn(False)", show=False),
+        # Before the table, which would move sideways where it is wider than the screen.
+        Binding("right", "turn(True)", show=False, priority=True),
+        Binding("left", "turn(False)", show=False, priority=True),
         Binding("f", "flatten", "flat"),
         Binding("x", "stop", "stop"),
         Binding("slash", "app.filter", "filter"),

@@ -177,3 +177,29 @@ def test_the_task_stream_goes_into_files(cluster: tuple[str, str], tmp_path: Pat
     assert top(monitor, "--export", str(table), "--for-seconds", "0.3").returncode == 0
     refused = top(monitor, "--export", "t.txt")
     assert refused.returncode == 2 and "there is no format for it" in refused.stderr
+
+
+def spin(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        sum(range(1000))
+
+
+def test_a_profile_for_scripts(cluster: tuple[str, str], tmp_path: Path) -> None:
+    address, monitor = cluster
+    with Client(address, timeout_seconds=10) as client:
+        future = client.submit(spin, 60)
+        client.submit(nap, 0).result(20)
+        file = tmp_path / "found.folded"
+        found = top(monitor, "--profile", "1.5", "--profile-function", "spin", "--profile-file", str(file))
+        assert found.returncode == 0 and "spin" in found.stdout and "test_top.py:" in found.stdout
+        assert "spin;spin (test_top.py:" in file.read_text()
+        told = json.loads(top(monitor, "--profile", "0.5", "--json").stdout)
+        assert told["executors"] == 2 and told["functions"][0]["name"] == "spin"
+        future.cancel()
+    for bad in (
+        ("--profile-file", "x.json"),
+        ("--profile", "1", "--once"),
+        ("--profile", "1", "--profile-file", "x.txt"),
+    ):
+        assert top(monitor, *bad).returncode == 2

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from scaler.monitor.feed import Recorder, Recording, recorded
 from scaler.tui.app import SCREENS, TopApp
+from scaler.tui.profile import ProfileScreen
+from tests.monitor.demo_profile import demo_profile
 
 from .demo_feed import feed
 
@@ -20,8 +22,9 @@ BEFORE: dict[str, tuple[str, ...]] = {name: (str((n + 1) % 10),) for n, name in 
     "executors": ("2", "down", "down", "enter"),
     "traceback": ("5", "down", "enter"),
     "help": ("question_mark",),
+    "profile": (),
 }
-"""The keys that lead to each picture."""
+"""The keys that lead to each picture. A profile is none of a recording."""
 
 
 async def draw(recording: Path, keys: tuple[str, ...]) -> str:
@@ -30,7 +33,10 @@ async def draw(recording: Path, keys: tuple[str, ...]) -> str:
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
         app.show_changes()
-        await pilot.press(*keys)
+        if keys:
+            await pilot.press(*keys)
+        else:
+            app.push_screen(ProfileScreen(demo_profile(), "Profile of all that runs", app.model, lambda: None))
         await pilot.pause()
         return app.export_screenshot()
 

@@ -14,12 +14,15 @@ from textual.pilot import Pilot
 from scaler.errors import ConnectionLostError
 from scaler.messages import Answer, Explanation, Update
 from scaler.monitor.feed import Recorder, Recording, Status, recorded
+from scaler.monitor.profile import Profile
 from scaler.monitor.tables import WORKERS, sorted_rows
 from scaler.tui.app import SCREENS, TopApp
 from scaler.tui.dialogs import HELP, Asking, Question, Reading
 from scaler.tui.executors import ExecutorsScreen
 from scaler.tui.facts_table import FactsTable, fitted
 from scaler.tui.overview import Chart
+from scaler.tui.profile import ProfileScreen
+from tests.monitor.demo_profile import demo_profile
 
 from .demo_feed import feed, identity, update, worker
 
@@ -43,6 +46,13 @@ class Scripted(Recording):
     async def cancel(self, task: int) -> Answer:
         self.asked.append(("cancel", task))
         return Answer(1, self.done, "cancelled 1 tasks" if self.done else "the scheduler is protected")
+
+    async def profile(self, profile: Profile) -> Answer:
+        self.asked.append(("profile", profile))
+        return Answer(1, self.done, "" if self.done else "the scheduler is protected")
+
+    def stop_profile(self, profile: Profile) -> None:
+        self.asked.append(("stop", profile))
 
     async def drain(self, worker: bytes) -> Answer:
         self.asked.append(("drain", worker))
@@ -376,3 +386,46 @@ def test_rows_are_found_by_all_words_in_any_case(tmp_path: Path) -> None:
         app.model.apply(one)
     rows = sorted_rows(WORKERS, app.model, 0, words="GPU node-10")
     assert [row.worker_name for row in rows] == ["gpu-10"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_profile_grows_is_walked_through_and_stopped(size: tuple[int, int]) -> None:
+    told = source(done=True)
+
+    async def scene(app: TopApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("6", "down", "p")
+        assert isinstance(app.screen, Question) and "Profile of" in screen(app)
+        await pilot.press("y")
+        await pilot.pause()
+        assert isinstance(app.screen, ProfileScreen) and "goes on" in screen(app)
+        profile = app.screen.profile
+        (what, asked) = told.asked[-1]
+        assert (what, asked) == ("profile", profile) and profile.function
+        found = demo_profile()
+        profile.counts, profile.workers, profile.executors = found.counts, 1, 4
+        profile.parts += 1
+        app.show_changes()
+        await pilot.pause()
+        assert "59.4%" in screen(app) and "solve" in screen(app) and "curves.py:88" in screen(app)
+        await pilot.press("home", "left")
+        await pilot.pause()
+        assert "solve" not in screen(app) and "▸ price" in screen(app), screen(app)
+        await pilot.press("f")
+        await pilot.pause()
+        assert "solve" in screen(app)
+        await pilot.press("escape")
+        assert told.asked[-1] == ("stop", profile) and not isinstance(app.screen, ProfileScreen)
+
+    play(scene, told, size)
+
+
+def test_a_protected_scheduler_refuses_a_profile() -> None:
+    told = source()
+
+    async def scene(app: TopApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("2", "down", "p", "y")
+        await pilot.pause()
+        assert "the scheduler is protected" in notes(app) and not isinstance(app.screen, ProfileScreen)
+
+    play(scene, told)
+    assert told.asked[0][0] == "profile" and told.asked[0][1].worker

@@ -15,9 +15,11 @@ from scaler.web.server import serve
 from .browser import browser
 
 WHERE = Path(__file__).parents[2] / "docs" / "pictures"
-PICTURES = (("overview", False), ("stream", False), ("workers", True))
+PICTURES = (("overview", False), ("stream", False), ("workers", True), ("graphs", False), ("profile", False))
 ADDRESS = Address.parse("tcp://127.0.0.1:50123")
 WARM_SECONDS = 20.0
+NODES_OF_THE_NEWEST = """[...document.querySelectorAll('#table-graphs tbody tr')].find(r => r.cells[0].textContent == 'slow')
+  .querySelector('button').click()"""
 
 
 def price(seconds: float) -> float:
@@ -60,11 +62,25 @@ def work(client: Client, stop: threading.Event) -> None:
         client.wait([*futures, *parsed])
 
 
+def slow(seconds: float, *needed: object) -> float:
+    """A step of a graph."""
+    time.sleep(seconds)
+    return seconds
+
+
+def _report() -> dict[str, object]:
+    """A graph of four layers."""
+    graph: dict[str, object] = {f"load {n}": (slow, 0.3) for n in range(12)}
+    graph |= {f"clean {n}": (slow, 1.0, f"load {n}") for n in range(12)}
+    graph |= {f"join {n}": (slow, 1.0, f"clean {2 * n}", f"clean {2 * n + 1}") for n in range(6)}
+    return graph | {"report": (slow, 1.0, *(f"join {n}" for n in range(6)))}
+
+
 def main() -> None:
     """Write them."""
     WHERE.mkdir(exist_ok=True)
     stop, ready = threading.Event(), asyncio.Event()
-    combo = SchedulerClusterCombo(4, logging_level="ERROR")
+    combo = SchedulerClusterCombo(4, logging_level="ERROR", protected=False)
     dashboard = threading.Thread(
         target=lambda: asyncio.run(serve(Address.parse(combo.get_monitor_address()), ADDRESS, (), ready)), daemon=True
     )
@@ -77,6 +93,15 @@ def main() -> None:
             with browser(1200, 820, dark) as driver:
                 driver.get(f"http://{ADDRESS.host}:{ADDRESS.port}/#/{view}")
                 time.sleep(3)
+                if view == "profile":
+                    driver.execute_script("document.getElementById('look-seconds').value = 8")
+                    driver.find_element("id", "look-begin").click()
+                    time.sleep(10)
+                if view == "graphs":
+                    client.get(_report(), ["report"], block=False)
+                    time.sleep(3)
+                    driver.execute_script(NODES_OF_THE_NEWEST)
+                    time.sleep(2)
                 driver.save_screenshot(str(WHERE / f"gui-{view}.png"))
         stop.set()
         worker.join()
