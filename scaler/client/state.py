@@ -384,7 +384,7 @@ class ClientState:
     def _results(self, message: Results) -> None:
         message = _checked(message)
         ended = Ended(message, [self._unfinished.pop(sequence, None) for sequence in u64(message.tasks)])
-        self.tally.note(message, [None if task is None else task.function for task in ended.tasks])
+        self.tally.note(message, ended.tasks)
         for task in ended.tasks:
             if task is not None:
                 self._uses[task.function] -= 1
