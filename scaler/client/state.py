@@ -317,7 +317,7 @@ class ClientState:
             self._out.log(30, f"the scheduler broke the protocol ({reason}); connecting again")
             self._out.close(peer, reason)
             self.peer_lost(peer, reason, now)
-        if not self._unfinished and not len(self._arrays):
+        if not self._unfinished and self.tally.busy_since is not None and not len(self._arrays):
             self.tally.finished(now)
 
     def peer_lost(self, peer: int, reason: str, now: float) -> None:
@@ -338,7 +338,7 @@ class ClientState:
             self._out.send(self._scheduler, ClientHeartbeat(int(now * 1e6)))
 
     def drain(self, now: float) -> list[Output]:
-        if self._unfinished or len(self._arrays):
+        if self.tally.busy_since is None and (self._unfinished or len(self._arrays)):
             self.tally.began(now)
         if self._scheduler is not None:
             self._offer(self._fresh)

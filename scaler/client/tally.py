@@ -19,6 +19,8 @@ SLOWEST = 10
 """How many of the slowest calls are kept."""
 MOST_OWED, A_MESSAGE = 2000, 20
 """So many tasks may be counted later, each message as if it had some more."""
+LONE_BYTES = 4096
+"""Larger results are not held for that."""
 NONE = 0xFFFFFFFF
 RETRIED = 3
 """Where a row has the retries; scaler._core.tally has the others."""
@@ -87,6 +89,8 @@ class Tally:
         """By function number: its place."""
         self._table = array("Q")
         self._noted: deque[tuple[array[int], bytes, _Times, Column, Column]] = deque()
+        self._lone: list[tuple[Results, int]] = []
+        """Messages of one task, and what it called."""
         self._owed = 0
 
     def define(self, number: int, name: str) -> None:
@@ -104,6 +108,10 @@ class Tally:
 
     def note(self, message: Results, tasks: Sequence[Called | None]) -> None:
         """These ended; None is not to be counted. It counts with the next fold(): whoever waits for a result is told before."""
+        if len(tasks) == 1 and tasks[0] is not None and not message.retried and len(message.payloads[0]) <= LONE_BYTES:
+            self._lone.append((message, tasks[0].function))
+            self._owed += A_MESSAGE
+            return
         places = self._of_function
         chosen = array("I", [NONE if task is None else places[task.function] for task in tasks])
         times = message.wall_microseconds, message.cpu_microseconds, message.peak_memory_bytes
@@ -111,17 +119,36 @@ class Tally:
         self._owed += A_MESSAGE + len(tasks)
         self.results_bytes += sum(map(len, message.payloads))
 
-    def fold(self, all_of_it: bool = True) -> None:
-        """Count what was noted; otherwise nothing, as long as that is little."""
-        if not (all_of_it or self._owed >= MOST_OWED):
-            return
+    @property
+    def owes_much(self) -> bool:
+        """Whether it is time for a fold()."""
+        return self._owed >= MOST_OWED
+
+    def fold(self) -> None:
+        """Count what was noted."""
         self._owed = 0
+        if self._lone:
+            self._fold_lone()
         while self._noted:
             places, statuses, times, tasks, again = self._noted.popleft()
             self._add(places, statuses, b"", times, tasks)
             for place, retried in zip(places, u32(again), strict=False):
                 if place != NONE:
                     self._table[place * WIDTH + RETRIED] += retried
+
+    def _fold_lone(self) -> None:
+        """Messages of a task each, as if they had been one."""
+        lone, self._lone = self._lone, []
+        messages = [message for message, _ in lone]
+        times = (
+            b"".join([message.wall_microseconds for message in messages]),
+            b"".join([message.cpu_microseconds for message in messages]),
+            b"".join([message.peak_memory_bytes for message in messages]),
+        )
+        places = array("I", [self._of_function[function] for _, function in lone])
+        statuses, tasks = b"".join([m.statuses for m in messages]), b"".join([m.tasks for m in messages])
+        self._add(places, statuses, b"", times, tasks)
+        self.results_bytes += sum(len(message.payloads[0]) for message in messages)
 
     def items_ended(self, function: int, sequence: int, count: int, message: Results, entry: int) -> None:
         """So many items, from this one on, ended: all or a part of what an entry of a message tells."""

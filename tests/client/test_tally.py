@@ -127,14 +127,38 @@ def test_the_time_in_which_anything_is_unfinished(tally):
 def test_what_is_noted_counts_with_the_next_fold(tally):
     tally.note(results((0, GOOD, 7, 1, 1)), calls([0]))
     tally.note(results((1, GOOD, 8, 1, 1)), calls([1]))
-    tally.fold(all_of_it=False)
     assert tally.rows() == {}
     tally.fold()
+    assert tally.results_bytes == 20
     assert (sums(tally, "f")[4], sums(tally, "g")[4]) == (7, 8)
 
 
-def test_what_is_noted_is_bounded(tally):
-    for number in range(100):
-        tally.note(results((number, GOOD, 7, 1, 1)), calls([0]))
-        tally.fold(all_of_it=False)
-    assert 0 < sums(tally, "f")[0] < 100
+@pytest.mark.parametrize("together", [1, 7])
+def test_what_is_noted_is_bounded(tally, together):
+    for number in range(0, 700, together):
+        ended = [(n, GOOD, 7, 1, 1) for n in range(number, number + together)]
+        tally.note(results(*ended), calls([0] * together))
+        if tally.owes_much:
+            break
+    assert number < 690
+    tally.fold()
+    assert sums(tally, "f")[0] == number + together and not tally.owes_much
+
+
+def test_lone_calls_are_counted_as_those_that_end_together(tally):
+    one, other = Tally(), Tally()
+    for made in (one, other):
+        made.define(0, "f")
+        made.define(1, "g")
+    ended = [(n, (GOOD, FAILED, CANCELLED)[n % 3], 10 * n, n, 100 - n) for n in range(20)]
+    functions = [n % 2 for n in range(20)]
+    one.note(results(*ended), calls(functions))
+    for call, function in zip(ended, functions, strict=True):
+        other.note(results(call), calls([function]))
+    large = results((20, GOOD, 5, 5, 5))
+    large.payloads[0] = bytes(5000)
+    for made in (one, other):
+        made.note(large, calls([0]))
+        made.fold()
+    assert [sums(one, name) for name in "fg"] == [sums(other, name) for name in "fg"]
+    assert sorted(one.slowest) == sorted(other.slowest) and one.results_bytes == other.results_bytes == 5200
