@@ -117,6 +117,8 @@ class Client:
         is not noticed (see ``reserialize`` of submit_verbose()). Each task gets an object of its own.
         Raises SerializationError, naming the part, when the function or an argument cannot be serialized.
         """
+        if self._tracer is None and running.tracer is None:
+            return self._submit_now(fn, args, kwargs, None, False)
         return self._submit(fn, args, kwargs, None, False)
 
     def submit_verbose(
@@ -159,11 +161,8 @@ class Client:
         options: TaskOptions | None,
         reserialize: bool,
     ) -> ScalerFuture:
-        tracer = self._tracer or running.tracer
-        if tracer is None:
+        with self._span("submit", fn, options, waits=False) as options:
             return self._submit_now(fn, args, kwargs, options, reserialize)
-        with tracer.submission(f"submit {serialization.name_of(fn)}", waits=False) as context:
-            return self._submit_now(fn, args, kwargs, traced(options, context), reserialize)
 
     def _submit_now(
         self,

@@ -239,8 +239,9 @@ class ClientService:
         # Not in the turn, which has the driver's lock: what futures call when they are done is not ours.
         while self._outputs:
             self._carry_out(self._outputs.popleft())
-        with self._folding:
-            self._state.tally.fold(all_of_it=False)
+        if self._state.tally.owes_much:
+            with self._folding:
+                self._state.tally.fold()
 
     def _warn_of_differences(self, workers: Iterable[str]) -> None:
         """Functions, arguments and results are pickles: they may not be read by other versions."""

@@ -317,7 +317,7 @@ class ClientState:
             self._out.log(30, f"the scheduler broke the protocol ({reason}); connecting again")
             self._out.close(peer, reason)
             self.peer_lost(peer, reason, now)
-        if not self._unfinished and not len(self._arrays):
+        if not self._unfinished and self.tally.busy_since is not None and not len(self._arrays):
             self.tally.finished(now)
 
     def peer_lost(self, peer: int, reason: str, now: float) -> None:
@@ -338,7 +338,7 @@ class ClientState:
             self._out.send(self._scheduler, ClientHeartbeat(int(now * 1e6)))
 
     def drain(self, now: float) -> list[Output]:
-        if self._unfinished or len(self._arrays):
+        if self.tally.busy_since is None and (self._unfinished or len(self._arrays)):
             self.tally.began(now)
         if self._scheduler is not None:
             self._offer(self._fresh)
@@ -384,7 +384,7 @@ class ClientState:
     def _results(self, message: Results) -> None:
         message = _checked(message)
         ended = Ended(message, [self._unfinished.pop(sequence, None) for sequence in u64(message.tasks)])
-        self.tally.note(message, [None if task is None else task.function for task in ended.tasks])
+        self.tally.note(message, ended.tasks)
         for task in ended.tasks:
             if task is not None:
                 self._uses[task.function] -= 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from scaler._core.tally import BUCKETS, CANCELLED, FAILED, GOOD, WIDTH, add_calls, bucket_bounds
 from scaler.ids import Column, u32, u64
@@ -18,8 +19,8 @@ SLOWEST = 10
 """How many of the slowest calls are kept."""
 MOST_OWED, A_MESSAGE = 2000, 20
 """So many tasks may be counted later, each message as if it had some more."""
-MOST_OWED_BYTES = 1 << 20
-"""Results that are held for that."""
+LONE_BYTES = 4096
+"""Larger results are not held for that."""
 NONE = 0xFFFFFFFF
 RETRIED = 3
 """Where a row has the retries; scaler._core.tally has the others."""
@@ -27,6 +28,17 @@ _HEAD = WIDTH - 2 * BUCKETS
 _KINDS = bytearray([FAILED] * 256)
 _KINDS[ResultStatus.succeeded] = _KINDS[ResultStatus.stored] = GOOD
 _KINDS[ResultStatus.cancelled] = CANCELLED
+
+
+_Times = tuple[Column, Column, Column]
+"""Wall and CPU microseconds, peak bytes."""
+
+
+class Called(Protocol):
+    """A task, of which it matters what it called."""
+
+    @property
+    def function(self) -> int: ...
 
 
 class Distribution:
@@ -76,8 +88,10 @@ class Tally:
         self._of_function = array("I")
         """By function number: its place."""
         self._table = array("Q")
-        self._noted: deque[tuple[Results, list[int | None]]] = deque()
-        self._owed = self._owed_bytes = 0
+        self._noted: deque[tuple[array[int], bytes, _Times, Column, Column]] = deque()
+        self._lone: list[tuple[Results, int]] = []
+        """Messages of one task, and what it called."""
+        self._owed = 0
 
     def define(self, number: int, name: str) -> None:
         """A function is called so."""
@@ -92,35 +106,49 @@ class Tally:
             self._of_function.extend([NONE] * (number + 1 - len(self._of_function)))
         self._of_function[number] = self._places[name]
 
-    def note(self, message: Results, functions: list[int | None]) -> None:
-        """As ended(), but in the next fold(): whoever waits for a result need not wait for this."""
-        self._noted.append((message, functions))
-        self._owed += A_MESSAGE + len(functions)
-        self._owed_bytes += sum(map(len, message.payloads))
-
-    def fold(self, all_of_it: bool = True) -> None:
-        """Count what was noted; otherwise nothing, as long as that is little."""
-        if not (all_of_it or self._owed >= MOST_OWED or self._owed_bytes >= MOST_OWED_BYTES):
+    def note(self, message: Results, tasks: Sequence[Called | None]) -> None:
+        """These ended; None is not to be counted. It counts with the next fold(): whoever waits for a result is told before."""
+        if len(tasks) == 1 and tasks[0] is not None and not message.retried and len(message.payloads[0]) <= LONE_BYTES:
+            self._lone.append((message, tasks[0].function))
+            self._owed += A_MESSAGE
             return
-        self._owed = self._owed_bytes = 0
-        while self._noted:
-            self.ended(*self._noted.popleft())
-
-    def ended(self, message: Results, functions: Iterable[int | None]) -> None:
-        """Tasks ended; ``functions`` has the number of each one's, None for what is not to be counted."""
         places = self._of_function
-        chosen = array("I", [NONE if number is None else places[number] for number in functions])
-        self._add(
-            chosen,
-            message.statuses,
-            b"",
-            (message.wall_microseconds, message.cpu_microseconds, message.peak_memory_bytes),
-            message.tasks,
-        )
+        chosen = array("I", [NONE if task is None else places[task.function] for task in tasks])
+        times = message.wall_microseconds, message.cpu_microseconds, message.peak_memory_bytes
+        self._noted.append((chosen, message.statuses, times, message.tasks, message.retried))
+        self._owed += A_MESSAGE + len(tasks)
         self.results_bytes += sum(map(len, message.payloads))
-        for place, retried in zip(chosen, u32(message.retried), strict=False):
-            if place != NONE:
-                self._table[place * WIDTH + RETRIED] += retried
+
+    @property
+    def owes_much(self) -> bool:
+        """Whether it is time for a fold()."""
+        return self._owed >= MOST_OWED
+
+    def fold(self) -> None:
+        """Count what was noted."""
+        self._owed = 0
+        if self._lone:
+            self._fold_lone()
+        while self._noted:
+            places, statuses, times, tasks, again = self._noted.popleft()
+            self._add(places, statuses, b"", times, tasks)
+            for place, retried in zip(places, u32(again), strict=False):
+                if place != NONE:
+                    self._table[place * WIDTH + RETRIED] += retried
+
+    def _fold_lone(self) -> None:
+        """Messages of a task each, as if they had been one."""
+        lone, self._lone = self._lone, []
+        messages = [message for message, _ in lone]
+        times = (
+            b"".join([message.wall_microseconds for message in messages]),
+            b"".join([message.cpu_microseconds for message in messages]),
+            b"".join([message.peak_memory_bytes for message in messages]),
+        )
+        places = array("I", [self._of_function[function] for _, function in lone])
+        statuses, tasks = b"".join([m.statuses for m in messages]), b"".join([m.tasks for m in messages])
+        self._add(places, statuses, b"", times, tasks)
+        self.results_bytes += sum(len(message.payloads[0]) for message in messages)
 
     def items_ended(self, function: int, sequence: int, count: int, message: Results, entry: int) -> None:
         """So many items, from this one on, ended: all or a part of what an entry of a message tells."""
@@ -137,9 +165,7 @@ class Tally:
         if message.retried:
             self._table[place * WIDTH + RETRIED] += u32(message.retried)[entry]
 
-    def _add(
-        self, places: array[int], statuses: bytes, counts: Column, times: tuple[Column, Column, Column], tasks: Column
-    ) -> None:
+    def _add(self, places: array[int], statuses: bytes, counts: Column, times: _Times, tasks: Column) -> None:
         kinds = bytes(statuses).translate(_KINDS)
         least = self.slowest[0][0] + 1 if len(self.slowest) == SLOWEST else 1
         for entry in add_calls(self._table, places, kinds, counts, *times, least):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from typing import NamedTuple
 
 import pytest
 
@@ -25,6 +26,20 @@ def results(*calls: tuple[int, ResultStatus, int, int, int], **columns: object) 
     return Results(q(*sequences), b"", bytes(statuses), payloads, *(q(*column) for column in times), **columns)  # type: ignore[arg-type]
 
 
+class Call(NamedTuple):
+    function: int
+
+
+def calls(numbers: list[int | None]) -> list[Call | None]:
+    return [None if number is None else Call(number) for number in numbers]
+
+
+def count(tally: Tally, message: Results, numbers: list[int | None]) -> None:
+    """Calls of these functions ended."""
+    tally.note(message, calls(numbers))
+    tally.fold()
+
+
 @pytest.fixture
 def tally() -> Tally:
     made = Tally()
@@ -40,7 +55,7 @@ def sums(tally: Tally, name: str) -> list[int]:
 def test_calls_are_summed_up_by_function(tally):
     message = results((0, GOOD, 1000, 900, 50), (1, FAILED, 3000, 10, 70), (2, CANCELLED, 0, 0, 0), (3, GOOD, 5, 5, 60))
     message.retried = array("I", [0, 2, 0, 1])
-    tally.ended(message, [0, 0, 0, 1])
+    count(tally, message, [0, 0, 0, 1])
     assert sums(tally, "f") == [3, 1, 1, 2, 4000, 3000, 910, 70]
     assert sums(tally, "g") == [1, 0, 0, 1, 5, 5, 5, 60]
     assert tally.results_bytes == 40
@@ -49,8 +64,8 @@ def test_calls_are_summed_up_by_function(tally):
 
 
 def test_what_had_ended_before_is_not_counted_again(tally):
-    tally.ended(results((0, GOOD, 1000, 900, 50)), [0])
-    tally.ended(results((0, GOOD, 1000, 900, 50), (1, GOOD, 1, 1, 1)), [None, 1])
+    count(tally, results((0, GOOD, 1000, 900, 50)), [0])
+    count(tally, results((0, GOOD, 1000, 900, 50), (1, GOOD, 1, 1, 1)), [None, 1])
     assert sums(tally, "f")[0] == 1 and sums(tally, "g")[0] == 1
 
 
@@ -63,7 +78,7 @@ def test_items_count_with_their_mean(tally):
 
 def test_the_slowest_are_kept(tally):
     for wall in range(100):
-        tally.ended(results((wall, GOOD, wall, 0, 0)), [0])
+        count(tally, results((wall, GOOD, wall, 0, 0)), [0])
     assert [wall for wall, *_ in sorted(tally.slowest)] == list(range(100 - SLOWEST, 100))
 
 
@@ -72,18 +87,18 @@ def test_names_are_bounded(monkeypatch):
     tally = Tally()
     for number in range(10):
         tally.define(number, f"f{number}")
-        tally.ended(results((number, GOOD, 1, 1, 1)), [number])
+        count(tally, results((number, GOOD, 1, 1, 1)), [number])
     assert {name: sums(tally, name)[0] for name in tally.rows()} == {"f0": 1, "f1": 1, "f2": 1, OTHERS: 7}
 
 
 def test_functions_of_one_name_are_one(tally):
     tally.define(5, "f")
-    tally.ended(results((0, GOOD, 1, 1, 1), (1, GOOD, 1, 1, 1)), [0, 5])
+    count(tally, results((0, GOOD, 1, 1, 1), (1, GOOD, 1, 1, 1)), [0, 5])
     assert sums(tally, "f")[0] == 2
 
 
 def test_quantiles_are_near(tally):
-    tally.ended(results(*((n, GOOD, n, 1, 1) for n in range(1, 10_001))), [0] * 10_000)
+    count(tally, results(*((n, GOOD, n, 1, 1) for n in range(1, 10_001))), [0] * 10_000)
     wall = tally.rows()["f"][1]
     for share in (0.1, 0.5, 0.95):
         assert wall.quantile(share) == pytest.approx(10_000 * share, rel=0.07)
@@ -92,7 +107,7 @@ def test_quantiles_are_near(tally):
 
 
 def test_octaves_leave_out_what_is_empty_at_both_ends(tally):
-    tally.ended(results((0, GOOD, 5, 0, 0), (1, GOOD, 30, 0, 0), (2, GOOD, 31, 0, 0)), [0, 0, 0])
+    count(tally, results((0, GOOD, 5, 0, 0), (1, GOOD, 30, 0, 0), (2, GOOD, 31, 0, 0)), [0, 0, 0])
     wall, cpu = tally.rows()["f"][1:]
     assert wall.octaves() == [(4, 8, 1), (8, 16, 0), (16, 32, 2)]
     assert cpu.octaves() == [(0, 1, 3)]
@@ -110,21 +125,40 @@ def test_the_time_in_which_anything_is_unfinished(tally):
 
 
 def test_what_is_noted_counts_with_the_next_fold(tally):
-    tally.note(results((0, GOOD, 7, 1, 1)), [0])
-    tally.note(results((1, GOOD, 8, 1, 1)), [1])
-    tally.fold(all_of_it=False)
+    tally.note(results((0, GOOD, 7, 1, 1)), calls([0]))
+    tally.note(results((1, GOOD, 8, 1, 1)), calls([1]))
     assert tally.rows() == {}
     tally.fold()
+    assert tally.results_bytes == 20
     assert (sums(tally, "f")[4], sums(tally, "g")[4]) == (7, 8)
 
 
-def test_what_is_noted_is_bounded(tally, monkeypatch):
-    for number in range(100):
-        tally.note(results((number, GOOD, 7, 1, 1)), [0])
-        tally.fold(all_of_it=False)
-    assert 0 < sums(tally, "f")[0] < 100
-    before = sums(tally, "f")[0]
-    monkeypatch.setattr(module, "MOST_OWED_BYTES", 10)
-    tally.note(results((100, GOOD, 7, 1, 1)), [0])
-    tally.fold(all_of_it=False)
-    assert sums(tally, "f")[0] == 101 > before
+@pytest.mark.parametrize("together", [1, 7])
+def test_what_is_noted_is_bounded(tally, together):
+    for number in range(0, 700, together):
+        ended = [(n, GOOD, 7, 1, 1) for n in range(number, number + together)]
+        tally.note(results(*ended), calls([0] * together))
+        if tally.owes_much:
+            break
+    assert number < 690
+    tally.fold()
+    assert sums(tally, "f")[0] == number + together and not tally.owes_much
+
+
+def test_lone_calls_are_counted_as_those_that_end_together(tally):
+    one, other = Tally(), Tally()
+    for made in (one, other):
+        made.define(0, "f")
+        made.define(1, "g")
+    ended = [(n, (GOOD, FAILED, CANCELLED)[n % 3], 10 * n, n, 100 - n) for n in range(20)]
+    functions = [n % 2 for n in range(20)]
+    one.note(results(*ended), calls(functions))
+    for call, function in zip(ended, functions, strict=True):
+        other.note(results(call), calls([function]))
+    large = results((20, GOOD, 5, 5, 5))
+    large.payloads[0] = bytes(5000)
+    for made in (one, other):
+        made.note(large, calls([0]))
+        made.fold()
+    assert [sums(one, name) for name in "fg"] == [sums(other, name) for name in "fg"]
+    assert sorted(one.slowest) == sorted(other.slowest) and one.results_bytes == other.results_bytes == 5200
