@@ -35,7 +35,7 @@ from scaler.scheduler.placement import Placement
 from scaler.scheduler.ranges import Ranges
 from scaler.scheduler.ranks import MAX_DEPTH, rank, signed
 from scaler.scheduler.requirements import Requirements
-from scaler.scheduler.retries import MAX_DEATHS, is_retried, times_retried
+from scaler.scheduler.retries import MAX_DEATHS, is_retried, note_error, times_retried
 from scaler.scheduler.special import Special
 from scaler.scheduler.times import Times
 from scaler.scheduler.traces import Traces
@@ -382,7 +382,7 @@ class Board:
         if special is None or special.retries_left < 1:
             return False
         special.retries_left -= 1
-        special.retried += 1
+        note_error(special, failure)
         self._again(task)
         return True
 

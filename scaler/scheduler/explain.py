@@ -10,8 +10,8 @@ from scaler._core.slots import NONE
 from scaler.ids import SEQUENCE_BITS, sequence_of
 from scaler.messages import Explanation, GraphDescription
 from scaler.scheduler.board import Board
-from scaler.scheduler.failures import story
 from scaler.scheduler.life import TaskState
+from scaler.scheduler.retries import attempts_of
 from scaler.scheduler.sessions import WorkerSession
 
 SHOWN = 100
@@ -145,7 +145,7 @@ def _details(
     if told.state == "ready":
         lines += _lacking(board, workers, task)
     special = board.special.get(task)
-    return lines + [f"before: {line}" for line in (story(special) if special is not None else ())]
+    return lines + [f"before: {line}" for line in (attempts_of(special) if special is not None else ())]
 
 
 def _times(told: Explanation) -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from scaler.errors import ProtocolError
 from scaler.messages import FailedTask, Failure, ResultStatus
 from scaler.scheduler.recent import Recent
+from scaler.scheduler.retries import attempts_of
 from scaler.wire.codec import struct_codec
 
 if TYPE_CHECKING:
     from scaler.scheduler.board import Board
-    from scaler.scheduler.special import Special
 
 KEPT_FAILURES = 50
 MOST_BYTES = 256 << 10
@@ -54,7 +54,7 @@ class Failures(Recent[Record]):
         told.unix_milliseconds, told.attempt = board.clock.unix_milliseconds, board.life.attempt(task)
         told.wall_microseconds, told.cpu_microseconds, told.peak_memory_bytes = profile
         if special is not None:
-            told.attempts = story(special)
+            told.attempts = attempts_of(special)
         record = Record(told, payload)
         if len(payload) > MOST_BYTES:
             record.read()
@@ -63,12 +63,6 @@ class Failures(Recent[Record]):
     def of(self, task: int) -> FailedTask | None:
         """The one of this task, if it was one of the last."""
         return next((record.read() for record in self.since(0) if record.told.task == task), None)
-
-
-def story(special: Special) -> list[str]:
-    """What happened to the attempts before."""
-    again = [f"failed by an error of its own {special.retried} times, and was tried again"] if special.retried else []
-    return [*again, *special.deaths]
 
 
 def _read(told: FailedTask, payload: bytes) -> None:

@@ -7,7 +7,8 @@ import pytest
 from scaler.errors import ProtocolError
 from scaler.ids import u32, u64
 from scaler.messages import Failure, Results, ResultStatus, TaskOptions
-from scaler.scheduler.retries import is_retried
+from scaler.scheduler.retries import KEPT_ERRORS, attempts_of, is_retried, note_error, times_retried
+from scaler.scheduler.special import Special
 from scaler.serialization import DefaultSerializer, write_failure
 from scaler.wire.codec import struct_codec
 
@@ -76,3 +77,16 @@ def test_clients_hear_how_often_a_task_was_run_again() -> None:
     worker.ends((ann.id(4), 1), status=FAILED, payload=b"why")
     outputs = worker.ends((ann.id(4), 2), status=FAILED, payload=b"why")
     assert [list(u32(m.retried)) for m in of(outputs, Results)] == [[1]]
+
+
+def test_the_last_errors_before_are_told_in_a_line_each() -> None:
+    special = Special()
+    for number in range(KEPT_ERRORS + 2):
+        note_error(special, failure(ValueError(f"attempt {number}\nmore")))
+    note_error(special, b"nonsense")
+    special.deaths.append("signal 9")
+    told = attempts_of(special)
+    assert told[0] == "failed 3 times before that"
+    assert told[1] == "failed with builtins.ValueError: attempt 3"
+    assert told[-2:] == ["failed with an error that cannot be read", "signal 9"]
+    assert len(told) == KEPT_ERRORS + 2 and times_retried(special) == KEPT_ERRORS + 4

@@ -115,7 +115,7 @@ def failure(second: int) -> FailedTask:
             task_id(2, 1000 * second + 5), "price_option", "price_option", NIGHTLY, identity(second % 12),
             ResultStatus.failed, (BEGIN + second) * 1000, 2, 31_000, 30_500, 161 * MIB, "builtins.LookupError",
             "no quote for strike 4250 and expiry 2026-03-20", TRACEBACK,
-            ["failed by an error of its own 1 times, and was tried again"],
+            ["failed with builtins.OSError: the data server does not answer"],
         )  # fmt: skip
     story = "executor 24031 was killed by SIGSEGV; its last output on standard error:\n      double free"
     return FailedTask(
