@@ -75,6 +75,8 @@ class WorkerNode(Node):
             executor = self.executors.get(output.executor)
             if executor is not None:
                 self.books.hidden_deaths += not executor.alive
+                # Its task had just ended: nobody hears of the result any more.
+                self.books.deaths += executor.alive and executor.run is None
                 executor.die("killed by its worker")
         elif isinstance(output, AskForAttention):
             executor = self.executors.get(output.executor)
