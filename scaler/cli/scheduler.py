@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from scaler.cli.command import Command
-from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, check_bind
+from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, SECURITY, check_bind
 from scaler.config import Option, address, boolean, integer, interval, limit, seconds
 from scaler.errors import AddressError, ConfigurationError
 from scaler.scheduler.policy import ENGINES, parse_policy
@@ -68,6 +68,7 @@ OPTIONS = (
         seconds,
         short="-sri",
     ),
+    *SECURITY,
     INSECURE,
     EVENT_LOOP,
     *LOGGING,
@@ -78,8 +79,8 @@ def check(options: Namespace) -> None:
     """Raises ConfigurationError for bad usage."""
     if options.object_storage_address is None:
         raise ConfigurationError("--object-storage-address is missing")
-    check_bind("ADDRESS", options.address, options.insecure)
-    check_bind("--monitor-address", options.monitor_address, options.insecure)
+    check_bind("ADDRESS", options.address, options.insecure or bool(options.secret_file))
+    check_bind("--monitor-address", options.monitor_address, options.insecure or bool(options.secret_file))
     if options.monitor_address is None:
         try:
             options.address.of_monitor()

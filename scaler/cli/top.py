@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaler.cli.command import Command, refuse
+from scaler.cli.options import SECURITY, security_of
 from scaler.config import Option, address, boolean, interval, parse, seconds
 from scaler.errors import ConfigurationError, ScalerError
 
@@ -34,6 +35,7 @@ OPTIONS = (
     Option("timeout_seconds", "with --once: how long to try to reach the scheduler", 5.0, seconds, short="-t"),
     Option("record", "write what the scheduler tells into this file"),
     Option("replay", "show what was recorded in this file, instead of a scheduler"),
+    *SECURITY,
     Option("replay_speed", "how many times as fast; 0: all at once", 1.0, seconds),
 )
 
@@ -85,7 +87,8 @@ def _source(options: Namespace, recorder: Recorder | None) -> Feed | Recording:
     from scaler.monitor.feed import Feed, Recording, recorded
 
     if not options.replay:
-        return Feed(address(options.address), _ignore, _ignore, max(0.1, options.interval_seconds), recorder, PROGRAM)
+        interval_seconds, security = max(0.1, options.interval_seconds), security_of(options).load()
+        return Feed(address(options.address), _ignore, _ignore, interval_seconds, recorder, PROGRAM, security)
     try:
         updates = recorded(options.replay)
     except OSError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaler.display import html_table, plural
 from scaler.errors import ClusterError
+from scaler.security import SecurityConfig
 
 if TYPE_CHECKING:
     from scaler.cluster.stack import LocalStack
@@ -24,7 +25,9 @@ class LocalCluster:
     """Storage, scheduler and one worker with ``n_workers`` slots, ready when the constructor returns.
 
     The processes end with shutdown(), and also when this process ends, however it does. Raises ClusterError when they do
-    not start.
+    not start, ConfigurationError for files of ``security`` that cannot be used.
+
+    Without a secret, here or in the environment, it makes one of its own, which processes of this user find by the addresses.
     """
 
     def __init__(
@@ -34,17 +37,20 @@ class LocalCluster:
         logging_level: str = "WARNING",
         logging_paths: tuple[str, ...] = ("/dev/stderr",),
         logging_config_file: str | None = None,
+        security: SecurityConfig | None = None,
     ) -> None:
         from scaler.cluster.parameters import checked
         from scaler.cluster.stack import LocalStack
         from scaler.config import available_cpus
 
+        (security or SecurityConfig()).completed().load()
         stack = stack or LocalStack(*checked(n_workers=available_cpus() if n_workers is None else n_workers))
         self.slots = stack.slots
         """How many tasks run at once."""
         read, write = os.pipe()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
         environment.pop("SCALER_ADDRESS", None)
+        environment.update((security or SecurityConfig()).completed().environment())
         self._pid = os.getpid()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "scaler.cluster.launcher"],

@@ -8,6 +8,7 @@ from scaler.cluster.local import LocalCluster
 from scaler.cluster.parameters import ANY_PORT, checked
 from scaler.cluster.stack import LocalStack
 from scaler.display import html_table
+from scaler.security import SecurityConfig
 
 
 class Scheduler:
@@ -19,7 +20,7 @@ class Scheduler:
         address, object_storage_address, monitor_address: where to listen; any free port of 127.0.0.1 by default.
         max_number_of_tasks_waiting: more than these are refused; -1 for no limit.
         heartbeat_interval_seconds, client_timeout_seconds, worker_timeout_seconds, protected, event_loop, logging_paths,
-        logging_level, logging_config_file: as those of SchedulerClusterCombo.
+        logging_level, logging_config_file, security_config: as those of SchedulerClusterCombo.
 
     Raises ClusterError when it does not start; ConfigurationError, naming the parameter, for what it cannot be.
     """
@@ -38,6 +39,7 @@ class Scheduler:
         logging_paths: tuple[str, ...] = ("/dev/stdout",),
         logging_level: str = "INFO",
         logging_config_file: str | None = None,
+        security_config: SecurityConfig | None = None,
     ) -> None:
         paths, level = checked(logging_paths=logging_paths, logging_level=logging_level)
         listen, storage, monitor = checked(
@@ -65,7 +67,7 @@ class Scheduler:
             protected=protected,
             event_loop=event_loop,
         )
-        self._cluster = LocalCluster(None, stack, level, paths, logging_config_file)
+        self._cluster = LocalCluster(None, stack, level, paths, logging_config_file, security_config)
 
     def get_address(self) -> str:
         """For Client(address=…) and for workers."""

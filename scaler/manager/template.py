@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scaler.config import WORKER_ORDER
@@ -21,6 +21,8 @@ class WorkerTemplate:
     logging: tuple[str, tuple[str, ...], str | None]
     """The arguments of set_up_logging."""
     queue_limit_per_slot: int = 1000
+    security: Mapping[str, str] = field(default_factory=dict)
+    """The fields of SecurityConfig: paths, as the hosts of the workers have them."""
 
     @property
     def manager(self) -> str:
@@ -35,7 +37,12 @@ class WorkerTemplate:
             "queue_limit": order.slots * self.queue_limit_per_slot,
         }
         return json.dumps(
-            {"options": {**self.options, **own}, "event_loop": self.event_loop, "logging": list(self.logging)}
+            {
+                "options": {**self.options, **own},
+                "event_loop": self.event_loop,
+                "logging": list(self.logging),
+                "security": dict(self.security),
+            }
         )
 
     def with_grace(self, seconds: float) -> WorkerTemplate:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from scaler.errors import ConfigurationError
 from scaler.ids import new_identity
 from scaler.machine import Output, State, Stop
 from scaler.net.driver import Driver, new_event_loop
+from scaler.security import Security, from_environment
 
 log = logging.getLogger("scaler")
 
@@ -41,12 +41,10 @@ class Service(Protocol):
 class Daemon:
     """A driver with signals: SIGINT and SIGTERM end it in order."""
 
-    def __init__(self, name: str, service: Service) -> None:
+    def __init__(self, name: str, service: Service, security: Security | None = None) -> None:
         self.name = name
         self.service = service
-        self.driver = Driver(
-            service.state, new_identity(), name, service.carry_out, random_bytes=os.urandom, logger=log
-        )
+        self.driver = Driver(service.state, new_identity(), name, service.carry_out, security, log)
 
     def stop(self, reason: str, exit_code: int = 0) -> None:
         """End in order; the reason is logged."""
@@ -79,13 +77,23 @@ def collect_garbage_rarely() -> None:
     gc.set_threshold(100_000, 20, 100)
 
 
-def run_daemon(name: str, service: Service, event_loop: str = "uvloop", ready: Callable[[], None] | None = None) -> int:
-    """Run a service on a new event loop until it ends; returns its exit code."""
+def run_daemon(
+    name: str,
+    service: Service,
+    event_loop: str = "uvloop",
+    ready: Callable[[], None] | None = None,
+    security: Security | None = None,
+) -> int:
+    """Run a service on a new event loop until it ends; returns its exit code.
+
+    Without ``security`` it is as the environment says. Raises ConfigurationError for files that cannot be used.
+    """
+    security = security or from_environment()
     collect_garbage_rarely()
     loop = new_event_loop(event_loop)
 
     async def run() -> int:
-        return await Daemon(name, service).run(ready)
+        return await Daemon(name, service, security).run(ready)
 
     try:
         asyncio.set_event_loop(loop)

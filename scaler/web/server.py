@@ -21,6 +21,8 @@ from scaler.errors import ConfigurationError, ConnectionLostError, ScalerError
 from scaler.ids import Address
 from scaler.monitor.feed import Feed, Status
 from scaler.monitor.model import Model, task_from_label
+from scaler.security import Security
+from scaler.web.login import Login
 from scaler.web.metrics import exposition
 from scaler.web.screen import Screen
 
@@ -30,7 +32,7 @@ QUIET_SECONDS = 15.0
 """A comment is sent to browsers so often when there is nothing to tell: so both sides see that the other is gone."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
-    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    " connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
@@ -43,11 +45,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Dashboard:
     """One scheduler's, for any number of browsers."""
 
-    def __init__(self, monitor: Address, hosts: Collection[str]) -> None:
+    def __init__(self, monitor: Address, hosts: Collection[str], security: Security | None = None) -> None:
         """``hosts``: by which names browsers may call this server, without ports."""
+        self.security = security or Security()
+        secret = self.security.secret_for(monitor)
+        self.login = Login(secret) if secret else None
         self.model = Model()
         self.status = Status(False, f"connecting to {monitor}")
-        self.feed = Feed(monitor, self._told, self._changed, name="scaler_gui")
+        self.feed = Feed(monitor, self._told, self._changed, name="scaler_gui", security=self.security)
         self._hosts = {host.lower() for host in hosts}
         self._news = asyncio.Event()
 
@@ -69,6 +74,8 @@ class Dashboard:
                 web.get("/metrics", self._metrics),
             ]
         )
+        if self.login is not None:
+            application.add_routes([web.get("/login", self.login.ask), web.post("/login", self.login.answer)])
         return application
 
     # ---- the feed
@@ -109,8 +116,10 @@ class Dashboard:
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
             raise web.HTTPForbidden(text="other pages may not ask this server\n")
-        if request.method == "POST" and request.headers.get("X-Scaler") != "dashboard":
+        if request.method == "POST" and request.path != "/login" and request.headers.get("X-Scaler") != "dashboard":
             raise web.HTTPForbidden(text="only the dashboard may ask for this\n")
+        if self.login is not None and not self.login.is_let_in(request):
+            return self.login.turned_away(request)
         try:
             response = await handler(request)
         except ConnectionLostError as error:
@@ -195,9 +204,15 @@ def own_names(address: Address) -> set[str]:
     return names
 
 
-async def serve(monitor: Address, address: Address, hosts: Collection[str], stopped: asyncio.Event) -> None:
-    """Until ``stopped``. Raises ConfigurationError when the address cannot be listened on."""
-    dashboard = Dashboard(monitor, {*own_names(address), *hosts})
+async def serve(
+    monitor: Address,
+    address: Address,
+    hosts: Collection[str],
+    stopped: asyncio.Event,
+    security: Security | None = None,
+) -> None:
+    """Until ``stopped``. Where the scheduler has a secret, browsers need it. Raises ConfigurationError when the address cannot be listened on."""
+    dashboard = Dashboard(monitor, {*own_names(address), *hosts}, security)
     runner = web.AppRunner(dashboard.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -207,7 +222,10 @@ async def serve(monitor: Address, address: Address, hosts: Collection[str], stop
         except OSError as error:
             raise ConfigurationError(f"cannot listen on {address.host}:{address.port}: {error.strerror}") from None
         port = runner.addresses[0][1]
-        log.info("WebMonitor: open http://%s:%d", address.host, port)
+        top = f"http://{address.host}:{port}"
+        log.info("WebMonitor: open %s", top)
+        if dashboard.login is not None:  # Not in the log, which others may read later.
+            print(f"open {dashboard.login.link(top)} (good once), or {top} with the cluster's secret", flush=True)
         await stopped.wait()
     finally:
         await runner.cleanup()

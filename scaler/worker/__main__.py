@@ -1,7 +1,8 @@
 """``python -m scaler.worker ORDER``: a worker, as worker managers start it.
 
 Without the argument ORDER is taken from the environment, where it is SCALER_WORKER_ORDER: so containers are told.
-It is JSON: ``options``, the fields of WorkerOptions; ``event_loop``; ``logging``, the arguments of set_up_logging.
+It is JSON: ``options``, the fields of WorkerOptions; ``event_loop``; ``logging``, the arguments of set_up_logging;
+``security``, the fields of SecurityConfig, paths of files that this host has.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from scaler.config import WORKER_ORDER
 from scaler.errors import ConfigurationError
 from scaler.logs import set_up_logging
+from scaler.security import SecurityConfig
 from scaler.worker.service import run_worker
 from scaler.worker.state import WorkerOptions
 
@@ -24,6 +26,7 @@ def work(order: dict[str, Any]) -> int:
     told: dict[str, Any] = order["options"]
     told.update(capabilities=tuple(told["capabilities"]), host=platform.node(), pid=os.getpid())
     options = WorkerOptions(**told)
+    os.environ.update(SecurityConfig(**order.get("security", {})).environment())
     try:
         level, paths, config_file = order["logging"]
         set_up_logging(level, tuple(paths), config_file)

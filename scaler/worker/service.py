@@ -31,6 +31,7 @@ from scaler.messages import (
 )
 from scaler.net.connection import Connection
 from scaler.net.daemon import Daemon, run_daemon
+from scaler.security import Security, from_environment
 from scaler.software import software
 from scaler.wire.codec import codec
 from scaler.worker.executor import RESULTS_SIGNAL
@@ -351,6 +352,7 @@ def run_worker(
     event_loop: str = "uvloop",
     name: str = "Worker",
     prepared: Callable[[str], None] | None = None,
+    security: Security | None = None,
 ) -> int:
     """Be a worker until told to end; returns the exit code. Must be called before this process has threads.
 
@@ -360,6 +362,7 @@ def run_worker(
         address = Address.parse(scheduler)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
+    security = security or from_environment()
     fork_server = start_fork_server(options.preload)
     service = WorkerService(replace(options, pid=os.getpid()), address, fork_server, prepared)
-    return run_daemon(name, service, event_loop)
+    return run_daemon(name, service, event_loop, security=security)
