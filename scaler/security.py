@@ -78,7 +78,7 @@ class Security:
     @classmethod
     def of_own(cls) -> Security:
         """For a cluster of this machine: a secret that nobody had before."""
-        return cls(secrets.token_bytes(SECRET_BYTES), announced=True)
+        return cls(secrets.token_hex(SECRET_BYTES).encode(), announced=True)
 
     @property
     def asks(self) -> bool:

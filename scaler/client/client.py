@@ -55,8 +55,8 @@ class Client:
         n_workers: slots of the local cluster, if one is started; as many as this process may use CPUs by default.
         name: for log lines and monitors.
 
-    Raises AddressError for a malformed address, ConnectionLostError when nobody answers there within timeout_seconds,
-    RefusedError when we are not let in, ConfigurationError for files of security_config that cannot be used.
+    Raises AddressError for a malformed address, ConnectionLostError when nobody answers there within timeout_seconds or we are
+    not let in, ConfigurationError for files of security_config that cannot be used.
     """
 
     def __init__(

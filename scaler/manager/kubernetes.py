@@ -90,11 +90,8 @@ def check(options: Namespace) -> None:
     """See scaler.manager.kinds.Kind."""
     if not options.image and not options.pod_template:
         raise ConfigurationError("say --image: the image of the pods, which has Python and Scaler")
-    if (
-        any(getattr(options, name, None) for name in FILES)
-        and not options.security_secret
-        and not options.worker_security_directory
-    ):
+    mounted = options.security_secret or options.worker_security_directory
+    if any(getattr(options, name, None) for name in FILES) and not mounted:
         raise ConfigurationError(
             "pods need the secret, too: make a Secret of the file (kubectl create secret generic scaler --from-file=...)"
             " and say --security-secret scaler; or mount it by --pod-template and say --worker-security-directory"

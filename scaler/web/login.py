@@ -51,7 +51,7 @@ class Login:
     def turned_away(self, request: web.Request) -> web.StreamResponse:
         """For who is not let in: a page for people, a line for programs."""
         if request.path == "/" and request.method == "GET":
-            return web.HTTPSeeOther("/login")
+            return web.Response(status=303, headers={"Location": "/login"})
         return web.Response(status=401, text="log in first: open / in a browser, or send the secret as bearer token\n")
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
@@ -80,7 +80,7 @@ class Login:
             del self._sessions[next(iter(self._sessions))]
         session = secrets.token_urlsafe(32)
         self._sessions[session] = now + SESSION_SECONDS
-        response = web.HTTPSeeOther("/")
+        response = web.Response(status=303, headers={"Location": "/"})
         response.set_cookie(
             COOKIE, session, max_age=SESSION_SECONDS, httponly=True, samesite="Strict", secure=request.secure, path="/"
         )

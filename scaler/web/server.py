@@ -47,12 +47,13 @@ class Dashboard:
 
     def __init__(self, monitor: Address, hosts: Collection[str], security: Security | None = None) -> None:
         """``hosts``: by which names browsers may call this server, without ports."""
-        self.security = security or Security()
-        secret = self.security.secret_for(monitor)
-        self.login = Login(secret) if secret else None
+        self._monitor, self._security = monitor, security or Security()
+        self.login: Login | None = None
+        self.needs_login: Callable[[Login], None] = lambda login: None
+        """Called when it is known that the cluster has a secret."""
         self.model = Model()
         self.status = Status(False, f"connecting to {monitor}")
-        self.feed = Feed(monitor, self._told, self._changed, name="scaler_gui", security=self.security)
+        self.feed = Feed(monitor, self._told, self._changed, name="scaler_gui", security=self._security)
         self._hosts = {host.lower() for host in hosts}
         self._news = asyncio.Event()
 
@@ -74,8 +75,7 @@ class Dashboard:
                 web.get("/metrics", self._metrics),
             ]
         )
-        if self.login is not None:
-            application.add_routes([web.get("/login", self.login.ask), web.post("/login", self.login.answer)])
+        application.add_routes([web.get("/login", self._ask_for_login), web.post("/login", self._ask_for_login)])
         return application
 
     # ---- the feed
@@ -93,6 +93,7 @@ class Dashboard:
             self._changed(Status(False, str(error)))
 
     def _told(self, update: object) -> None:
+        self.look_for_secret()
         self.model.apply(update)  # type: ignore[arg-type]
         self._tell()
 
@@ -108,6 +109,18 @@ class Dashboard:
 
     # ---- who may ask
 
+    def look_for_secret(self) -> None:
+        """Nobody sees without the secret what was had by it, also where the cluster came later than this server."""
+        secret = b"" if self.login is not None else self._security.secret_for(self._monitor)
+        if secret:
+            self.login = Login(secret)
+            self.needs_login(self.login)
+
+    async def _ask_for_login(self, request: web.Request) -> web.StreamResponse:
+        if self.login is None:
+            return web.Response(status=303, headers={"Location": "/"})
+        return await (self.login.ask(request) if request.method == "GET" else self.login.answer(request))
+
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         host = urlsplit(f"//{request.host}").hostname or ""
@@ -118,6 +131,7 @@ class Dashboard:
             raise web.HTTPForbidden(text="other pages may not ask this server\n")
         if request.method == "POST" and request.path != "/login" and request.headers.get("X-Scaler") != "dashboard":
             raise web.HTTPForbidden(text="only the dashboard may ask for this\n")
+        self.look_for_secret()
         if self.login is not None and not self.login.is_let_in(request):
             return self.login.turned_away(request)
         try:
@@ -211,7 +225,10 @@ async def serve(
     stopped: asyncio.Event,
     security: Security | None = None,
 ) -> None:
-    """Until ``stopped``. Where the scheduler has a secret, browsers need it. Raises ConfigurationError when the address cannot be listened on."""
+    """Until ``stopped``. Where the scheduler has a secret, browsers need it.
+
+    Raises ConfigurationError when the address cannot be listened on.
+    """
     dashboard = Dashboard(monitor, {*own_names(address), *hosts}, security)
     runner = web.AppRunner(dashboard.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -224,8 +241,12 @@ async def serve(
         port = runner.addresses[0][1]
         top = f"http://{address.host}:{port}"
         log.info("WebMonitor: open %s", top)
-        if dashboard.login is not None:  # Not in the log, which others may read later.
-            print(f"open {dashboard.login.link(top)} (good once), or {top} with the cluster's secret", flush=True)
+
+        def tell(login: Login) -> None:  # Not in the log, which others may read later.
+            print(f"open {login.link(top)} (good once), or {top} with the cluster's secret", flush=True)
+
+        dashboard.needs_login = tell
+        dashboard.look_for_secret()
         await stopped.wait()
     finally:
         await runner.cleanup()

@@ -332,11 +332,11 @@ def test_the_demo_has_help(capsys):
 def test_who_can_reach_an_address(text, ours):
     where = Address.parse(text)
     assert is_loopback(where) == ours
-    check_bind("ADDRESS", where, insecure=True)
-    check_bind("ADDRESS", None, insecure=False)
+    check_bind("ADDRESS", where, allowed=True)
+    check_bind("ADDRESS", None, allowed=False)
     if not ours:
         with pytest.raises(ConfigurationError, match="ADDRESS: other machines can reach"):
-            check_bind("ADDRESS", where, insecure=False)
+            check_bind("ADDRESS", where, allowed=False)
 
 
 def test_ports_that_are_taken_are_passed_over():
