@@ -52,7 +52,8 @@ struct Hello {
   name @5 :Text;
   # For people: log lines and monitors. May be empty, need not be unique, at most 256 bytes.
   nonce @6 :Data;
-  # 32 random bytes, new for each connection, where the dialer has a secret; empty otherwise.
+  # 32 random bytes, new for each connection, where the dialer has a secret; empty otherwise. A listener that asks for a
+  # secret refuses any other length.
   software @7 :Text;
   # Of clients and workers that pickle: "python=3.11.7 scaler=0.1.0 cloudpickle=3.1.2", for warnings where they differ. Empty
   # otherwise; at most 256 bytes.
@@ -76,7 +77,8 @@ enum Role {
 }
 
 struct Challenge {
-  # Sent by a listener that asks for a secret. Answer with `proof` within 10 seconds.
+  # Sent by a listener that asks for a secret, once. Answer with `proof` within 10 seconds. A dialer that has a secret
+  # closes when `welcome` comes without it: nobody can talk it out of its secret.
   method @0 :Text;
   # "hmac-sha256". A dialer that does not know the method closes.
   nonce @1 :Data;
@@ -86,8 +88,11 @@ struct Challenge {
 struct Proof {
   # Sent by the dialer after `challenge`.
   mac @0 :Data;
-  # HMAC-SHA-256, keyed by the shared secret, over: "scaler dialer", Hello.nonce, Challenge.nonce, Hello.identity, and
-  # the role as one byte, in this order without separators.
+  # 32 bytes: HMAC-SHA-256, keyed by the bytes of the shared secret (those of the secret file, without white space at its
+  # ends), over these in this order without separators: "scaler dialer" (13 bytes of ASCII), Hello.nonce (32),
+  # Challenge.nonce (32), Hello.identity (16), Hello.role, Hello.protocolVersion and Hello.oldestVersion (2 each,
+  # little-endian), and with TLS the channel (32): SHA-256 of the listener's certificate in DER. So a proof is good for
+  # one connection, one role, and one listener: who stands between the two has another certificate.
 }
 
 struct Welcome {
@@ -98,7 +103,8 @@ struct Welcome {
   identity @2 :Data;
   # 16 bytes of the listener's process. Another value than last time means that the listener was restarted.
   mac @3 :Data;
-  # As in Proof, with "scaler listener" in front: the listener proves that it knows the secret. Empty without one.
+  # By this the listener proves that it knows the secret; empty without one. As in Proof, with "scaler listener"
+  # (15 bytes) in front, and with Welcome.protocolVersion (2) and Welcome.identity (16) before the channel.
 }
 
 struct Refused {

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
     from scaler.cluster.scheduler import Scheduler as Scheduler
     from scaler.compat.executor import ScalerExecutor as ScalerExecutor
+    from scaler.security import SecurityConfig as SecurityConfig
     from scaler.serialization import DefaultSerializer as DefaultSerializer
     from scaler.serialization import Serializer as Serializer
 
@@ -36,6 +37,7 @@ _PLACES = {
     "gather": "scaler.client.gathering",
     "wait": "scaler.client.gathering",
     "ScalerExecutor": "scaler.compat.executor",
+    "SecurityConfig": "scaler.security",
     "Serializer": "scaler.serialization",
     "DefaultSerializer": "scaler.serialization",
 }
@@ -92,6 +94,7 @@ __all__ = [
     "Scheduler",
     "SchedulerClusterCombo",
     "SchedulerFullError",
+    "SecurityConfig",
     "SerializationError",
     "Serializer",
     "TaskCrashedError",

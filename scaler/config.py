@@ -1,7 +1,8 @@
 """Options: each is defined once, and can be given as a flag, in the environment, in a TOML file: the first one counts.
 
 In the environment, ``--max-waiting`` of the command with section ``scheduler`` is ``SCALER_SCHEDULER_MAX_WAITING``;
-in a TOML file it is ``max_waiting`` in the table ``[scheduler]``.
+in a TOML file it is ``max_waiting`` in the table ``[scheduler]``. Those of security can be said for all commands at once:
+``SCALER_SECRET_FILE``, and the table ``[security]``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
+from scaler import security
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
 
@@ -24,7 +26,9 @@ _SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 LEAST_MEMORY = 64 << 20
 WORKER_ORDER = "SCALER_WORKER_ORDER"
 """The environment variable by which a worker in a container is told what a worker manager orders."""
-SECTIONS = ("object_storage_server", "scheduler", "cluster", "worker_manager", "gui", "top")
+SECURITY = "security"
+"""The table of a file that holds for all sections."""
+SECTIONS = ("object_storage_server", "scheduler", "cluster", "worker_manager", "gui", "top", SECURITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +198,13 @@ def parse(
     parser.flags = [flag for action in parser._actions for flag in action.option_strings]
     given = vars(parser.parse_args(argv))
     try:
-        file = read_toml(given["config"]).get(section, {}) if section and given["config"] else {}
+        content = read_toml(given["config"]) if section and given["config"] else {}
+        file = content.get(section, {})
         if isinstance(file, list):
             if len(file) != 1:
                 raise ConfigurationError(f"there are {len(file)} tables [[{section}]]; run `scaler FILE` for all")
             file = file[0]
-        return resolve(section, options, given, file)
+        return resolve(section, options, given, file, content.get(SECURITY, {}))
     except ConfigurationError as error:
         parser.error(str(error))
 
@@ -231,13 +236,22 @@ def read_toml(path: str) -> dict[str, Any]:
             raise ConfigurationError(f"{path}: unknown section [{name}]{nearest(name, SECTIONS)}")
         if not all(isinstance(entry, dict) for entry in (table if isinstance(table, list) else [table])):
             raise ConfigurationError(f"{path}: {name} is no table; write [{name}] and its keys below")
+    if not isinstance(content.get(SECURITY, {}), dict):
+        raise ConfigurationError(f"{path}: there is one table [{SECURITY}]")
+    for key in content.get(SECURITY, {}):
+        if key.replace("-", "_") not in security.OPTIONS:
+            raise ConfigurationError(f"{path}: unknown key {key!r} in [{SECURITY}]{nearest(key, security.OPTIONS)}")
     return content
 
 
 def resolve(
-    section: str, options: Sequence[Option], given: Mapping[str, Any], file: Mapping[str, Any]
+    section: str,
+    options: Sequence[Option],
+    given: Mapping[str, Any],
+    file: Mapping[str, Any],
+    for_all: Mapping[str, Any] | None = None,
 ) -> argparse.Namespace:
-    """Each option from the first place that has it: flags, environment, file, default.
+    """Each option from the first place that has it: flags, environment, file, default. ``for_all``: its table [security].
 
     Raises ConfigurationError for a value of the wrong kind, an unknown key of the file, or a missing positional.
     """
@@ -245,15 +259,17 @@ def resolve(
     for key in file:
         if key.replace("-", "_") not in names:
             raise ConfigurationError(f"unknown key {key!r} in [{section}]{nearest(key, names)}")
-    known = {key.replace("-", "_"): value for key, value in file.items()}
+    known = {key.replace("-", "_"): value for key, value in (*(for_all or {}).items(), *file.items())}
     return argparse.Namespace(**{option.name: _value(section, option, given, known) for option in options})
 
 
 def _value(section: str, option: Option, given: Mapping[str, Any], file: Mapping[str, Any]) -> Any:
     variable = "_".join(filter(None, ("scaler", section, option.name))).upper()
+    for_all = security.variable(option.name) if option.name in security.OPTIONS else variable
     places = (
         (given.get(option.name), option.name.upper() if option.positional else option.flag),
         (os.environ.get(variable), f"environment variable {variable}"),
+        (os.environ.get(for_all), f"environment variable {for_all}"),
         (file.get(option.name), f"{option.name} in [{section}]"),
     )
     for value, place in places:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scaler.cli.options import security_of
 from scaler.config import Option, parse, read_toml
 from scaler.errors import ConfigurationError, ScalerError
 from scaler.logs import name_daemon, set_up_logging
@@ -70,11 +71,16 @@ class Command:
         """Be the command; returns the exit code, or raises SystemExit with 2 for bad usage."""
         options = self.parse(sys.argv[1:] if argv is None else argv)
         try:
-            self.check(options)
+            self.check_all(options)
             self.start_logging(options)
         except ConfigurationError as error:
             return refuse(self.program, error)
         return self.serve(options)
+
+    def check_all(self, options: Namespace) -> None:
+        """Raises ConfigurationError for bad usage, and for files of security that cannot be used."""
+        self.check(options)
+        security_of(options).load()
 
     def start_logging(self, options: Namespace) -> None:
         """Log as the options say. Raises ConfigurationError for a file that cannot be used."""
@@ -89,6 +95,8 @@ class Command:
         """Run the service; what the user has to mend is one line of the log, and exit code 1."""
         # A client inside a task is to use the scheduler that runs the task.
         os.environ.pop("SCALER_ADDRESS", None)
+        # Where the secret is: for the service, and for what it starts.
+        os.environ.update(security_of(options).environment())
         try:
             return self.run(options)
         except ScalerError as error:

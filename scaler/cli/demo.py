@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scaler.cli.options import SECURITY, security_of
 from scaler.config import Option, address, natural, parse
 from scaler.errors import ScalerError
+from scaler.security import SecurityConfig
 
 PROGRAM = "scaler demo"
 DESCRIPTION = """Start a cluster on this machine and read the Python standard library on it.
@@ -31,6 +33,7 @@ OPTIONS = (
     Option(
         "num_of_workers", "how many tasks run at once; as many as there are CPUs without it", kind=natural, short="-n"
     ),
+    *SECURITY,
 )
 MERGE = 16
 """How many summaries one task of the graph combines."""
@@ -160,12 +163,12 @@ def _ranking(title: str, entries: Sequence[tuple[int, str]]) -> list[str]:
     return ["", title, *(f"  {number:>9,} {name}" for number, name in entries)]
 
 
-def work(where: str | None, slots: int | None) -> str:
+def work(where: str | None, slots: int | None, security: SecurityConfig | None = None) -> str:
     """Do the work on a cluster, and say what was found."""
     from scaler.client.client import Client
 
     paths, names = source_files()
-    with Client(where, n_workers=slots, name="demo") as client:
+    with Client(where, n_workers=slots, name="demo", security_config=security) as client:
         print(f"{len(paths):,} files to read, at {client.address}", flush=True)
         began = time.perf_counter()
         summaries = client.map(analyse, paths, names, progress=True)
@@ -181,7 +184,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The entry point."""
     options = parse(PROGRAM, DESCRIPTION, "", OPTIONS, argv)
     try:
-        print("\n" + work(str(options.address) if options.address else None, options.num_of_workers))
+        where = str(options.address) if options.address else None
+        print("\n" + work(where, options.num_of_workers, security_of(options)))
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped\n")
         return INTERRUPTED

@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from scaler.cli.command import Command
-from scaler.cli.options import INSECURE, LOGGING, check_bind
+from scaler.cli.options import INSECURE, LOGGING, SECURITY, check_bind, security_of
 from scaler.config import Option, address, http_address
 from scaler.errors import ExtraMissingError
 
@@ -18,7 +18,8 @@ DESCRIPTION = """Show a cluster in the browser: what runs where and for how long
     scaler_gui tcp://127.0.0.1:8518
     scaler_gui tcp://127.0.0.1:8518 --gui-address 127.0.0.1:50001
 
-Prometheus finds metrics at /metrics, load balancers the state at /healthz.
+Where the scheduler asks for a secret, the page does so, too: open the address that is printed, or type the secret in.
+Prometheus finds metrics at /metrics (with the secret as its bearer token), load balancers the state at /healthz.
 """
 
 
@@ -26,6 +27,7 @@ OPTIONS = (
     Option("address", "the scheduler's monitor address, its port + 2: tcp://host:8518", kind=address, positional=True),
     Option("gui_address", "where to serve the page, as host:port", "127.0.0.1:50001", http_address, short="-ga"),
     Option("allowed_hosts", "further names by which browsers may call this server", (), many=True),
+    *SECURITY,
     INSECURE,
     *LOGGING,
 )
@@ -33,7 +35,7 @@ OPTIONS = (
 
 def check(options: Namespace) -> None:
     """Raises ConfigurationError for bad usage."""
-    check_bind("--gui-address", options.gui_address, options.insecure)
+    check_bind("--gui-address", options.gui_address, options.insecure or bool(options.secret_file))
 
 
 def run(options: Namespace) -> int:
@@ -47,7 +49,8 @@ def run(options: Namespace) -> int:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
-        await serve(options.address, options.gui_address, options.allowed_hosts, stopped)
+        security = security_of(options).load()
+        await serve(options.address, options.gui_address, options.allowed_hosts, stopped, security)
 
     asyncio.run(until_stopped())
     return 0

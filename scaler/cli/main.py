@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from scaler.cli import cluster, gui, object_storage_server, scheduler, top, worker_manager
 from scaler.cli.command import Command, log, logging_arguments, refuse
-from scaler.cli.options import LOGGING, METRICS
+from scaler.cli.options import LOGGING, METRICS, SECURITY, security_of
+from scaler.config import SECURITY as SECURITY_TABLE
 from scaler.config import Option, available_cpus, natural, parse, read_toml, resolve, version
 from scaler.errors import ClusterError, ConfigurationError
 from scaler.ids import Address
@@ -31,11 +32,13 @@ DESCRIPTION = """Run a whole stack: object storage, scheduler and workers, until
     scaler               on this machine, with as many slots as there are CPUs
     scaler config.toml   what the file describes: [object_storage_server], [scheduler], [[worker_manager]], [top]
     scaler demo          start a cluster, do some real work on it, show the result
+    scaler make-secret FILE   a new secret, for --secret-file of all commands
 """
 OPTIONS = (
     Option("file", "a TOML file with a section for each service", "", positional=True),
     Option("config", "the same, as with the other commands", "", short="-c"),
     Option("num_of_workers", "without a file: how many tasks run at once", kind=natural, short="-n"),
+    *SECURITY,
     METRICS,
     *LOGGING,
 )
@@ -60,6 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The entry point."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
+        if arguments[:1] == ["make-secret"]:
+            from scaler.cli import make_secret
+
+            return make_secret.main(arguments[1:])
         if arguments[:1] == ["demo"]:
             from scaler.cli import demo
 
@@ -81,6 +88,8 @@ def _main(arguments: Sequence[str]) -> int:
             raise ConfigurationError(
                 "--metrics-address is for a cluster without a file; in a file it is a key of each service"
             )
+        security_of(options).load()
+        os.environ.update(security_of(options).environment())
         parts = read_parts(file) if file else []
         name_daemon("Scaler")
         set_up_logging(*logging_arguments(options))
@@ -140,11 +149,12 @@ def _parts_of(command: Command, content: Mapping[str, Any]) -> Iterator[Part]:
     """The parts of one section, with the addresses that other sections tell."""
     tables = content.get(command.section, [])
     known = _addresses(command.section, content)
+    for_all = content.get(SECURITY_TABLE, {})
     for table in tables if isinstance(tables, list) else [tables]:
         said = {name.replace("-", "_"): value for name, value in table.items()}
         try:
-            options = resolve(command.section, command.options_for(said.get("type")), {}, {**known, **said})
-            command.check(options)
+            options = resolve(command.section, command.options_for(said.get("type")), {}, {**known, **said}, for_all)
+            command.check_all(options)
         except ConfigurationError as error:
             text = str(error)
             where = f"[{command.section}]"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scaler.cli.command import Command
-from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, SPILLING, check_bind
+from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, SECURITY, SPILLING, check_bind
 from scaler.config import Option, address
 from scaler.errors import ConfigurationError
 
@@ -21,7 +21,7 @@ DESCRIPTION = """Run an object storage server: it holds large arguments and resu
 
 With --center it keeps what tasks of one host make, and other hosts get it there:
 
-    scaler_object_storage_server tcp://10.0.0.7:8517 --center tcp://10.0.0.5:8517 --insecure
+    scaler_object_storage_server tcp://10.0.0.7:8517 --center tcp://10.0.0.5:8517 --secret-file secret
     scaler_cluster -n 10 tcp://10.0.0.5:8516 -osa tcp://10.0.0.7:8517
 """
 OPTIONS = (
@@ -38,6 +38,7 @@ OPTIONS = (
         short="-aa",
     ),
     *SPILLING,
+    *SECURITY,
     INSECURE,
     METRICS,
     EVENT_LOOP,
@@ -47,7 +48,7 @@ OPTIONS = (
 
 def check(options: Namespace) -> None:
     """Raises ConfigurationError for bad usage."""
-    check_bind("ADDRESS", options.address, options.insecure)
+    check_bind("ADDRESS", options.address, options.insecure or bool(options.secret_file))
     _settings(options).check()
     if options.center and options.durable:
         raise ConfigurationError("--durable is for the object storage server of all, not for that of one host")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+from argparse import Namespace
 
 from scaler.config import (
     Option,
@@ -20,7 +20,10 @@ from scaler.config import (
 )
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
+from scaler.keyring import is_loopback
 from scaler.logs import FORMATS, LEVELS
+from scaler.security import OPTIONS as FILES
+from scaler.security import SecurityConfig
 
 EVENT_LOOP = Option(
     "event_loop",
@@ -61,9 +64,16 @@ METRICS = Option(
 )
 INSECURE = Option(
     "insecure",
-    "listen on addresses that other machines can reach, though whoever reaches them can run code here",
+    "listen without a secret on addresses that other machines can reach, though whoever reaches them can run code here",
     False,
     boolean,
+)
+SECURITY = (
+    Option(
+        "secret_file",
+        "the file with the secret that all of a cluster have; `scaler make-secret FILE` makes one",
+        short="-sf",
+    ),
 )
 SPILLING = (
     Option(
@@ -92,6 +102,7 @@ SPILLING = (
     ),
 )
 WORKERS = (
+    *SECURITY,
     Option(
         "worker_scheduler_address",
         "the scheduler's address as the workers reach it, if it is another than the one given above",
@@ -170,20 +181,16 @@ WORKERS = (
 )
 
 
-def is_loopback(where: Address) -> bool:
-    """Whether only this machine can reach it."""
-    if where.path:
-        return True
-    try:
-        return ipaddress.ip_address(where.host).is_loopback
-    except ValueError:
-        return where.host == "localhost"
-
-
-def check_bind(name: str, where: Address | None, insecure: bool) -> None:
-    """Raises ConfigurationError for an address that others can reach, unless that is wanted."""
-    if where is not None and not insecure and not is_loopback(where):
+def check_bind(name: str, where: Address | None, allowed: bool) -> None:
+    """Raises ConfigurationError for an address that others can reach, unless there is a secret, or it is wanted all the same."""
+    if where is not None and not allowed and not is_loopback(where):
         raise ConfigurationError(
             f"{name}: other machines can reach {where}, and whoever reaches it can run code here;"
-            " listen on 127.0.0.1, or say --insecure if you trust the network"
+            " name a secret with --secret-file (scaler make-secret FILE makes one), listen on 127.0.0.1,"
+            " or say --insecure if you trust the network"
         )
+
+
+def security_of(options: Namespace) -> SecurityConfig:
+    """What a command was told of files."""
+    return SecurityConfig(**{name: getattr(options, name, None) for name in FILES})

@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from scaler.cli.command import Command
-from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, check_bind
+from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, SECURITY, check_bind
 from scaler.config import Option, address, boolean, integer, interval, limit, seconds
 from scaler.errors import AddressError, ConfigurationError
 from scaler.scheduler.policy import ENGINES, parse_policy
@@ -75,6 +75,7 @@ OPTIONS = (
         False,
         boolean,
     ),
+    *SECURITY,
     INSECURE,
     METRICS,
     EVENT_LOOP,
@@ -86,8 +87,8 @@ def check(options: Namespace) -> None:
     """Raises ConfigurationError for bad usage."""
     if options.object_storage_address is None:
         raise ConfigurationError("--object-storage-address is missing")
-    check_bind("ADDRESS", options.address, options.insecure)
-    check_bind("--monitor-address", options.monitor_address, options.insecure)
+    check_bind("ADDRESS", options.address, options.insecure or bool(options.secret_file))
+    check_bind("--monitor-address", options.monitor_address, options.insecure or bool(options.secret_file))
     if options.monitor_address is None:
         try:
             options.address.of_monitor()

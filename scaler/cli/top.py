@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaler.cli.command import Command, refuse
+from scaler.cli.options import SECURITY, security_of
 from scaler.config import Option, address, boolean, count, interval, parse, seconds
 from scaler.display import plural
 from scaler.errors import ConfigurationError, ScalerError
@@ -56,6 +57,7 @@ OPTIONS = (
         " a table (.csv, .csv.gz, .parquet); until Ctrl-C, or to the end of what --replay names",
     ),
     Option("for_seconds", "with --export: how long", 0.0, seconds),
+    *SECURITY,
     Option("replay_speed", "how many times as fast; 0: all at once", 1.0, seconds),
 )
 
@@ -131,7 +133,8 @@ def _source(options: Namespace, recorder: Recorder | None) -> Feed | Recording:
     from scaler.monitor.feed import Feed, Recording, recorded
 
     if not options.replay:
-        return Feed(address(options.address), _ignore, _ignore, max(0.1, options.interval_seconds), recorder, PROGRAM)
+        interval_seconds, security = max(0.1, options.interval_seconds), security_of(options).load()
+        return Feed(address(options.address), _ignore, _ignore, interval_seconds, recorder, PROGRAM, security)
     try:
         updates = recorded(options.replay)
     except OSError as error:

@@ -51,6 +51,11 @@ OPTIONS = (
     Option("cost_tier", "of several managers those of the lowest tier are used first", 0, count, short="-ct"),
     Option("dry_run", "print what would be started at most, and end", False, boolean),
     Option("sweep", "end all workers that managers of this --worker-manager-id have left, and end", False, boolean),
+    Option(
+        "worker_security_directory",
+        "where the hosts of the workers have the files that --secret-file and its like name; the same paths without it",
+        short="-wsd",
+    ),
     *WORKERS,
     METRICS,
     EVENT_LOOP,

@@ -11,9 +11,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from scaler.cli.command import logging_arguments
-from scaler.cli.options import is_loopback
+from scaler.cli.options import security_of
 from scaler.config import available_cpus
 from scaler.errors import ConfigurationError
+from scaler.keyring import is_loopback
+from scaler.security import at
 
 if TYPE_CHECKING:
     from scaler.manager.backend import Backend
@@ -164,4 +166,22 @@ def template(options: Namespace, manager: str) -> WorkerTemplate:
         logging_arguments(options),
         options.per_worker_task_queue_size,
         str(options.worker_metrics_address or ""),
+        _paths_there(options),
     )
+
+
+def _paths_there(options: Namespace) -> dict[str, str]:
+    """Of the files of security, as the hosts of the workers have them."""
+    from scaler.manager.kubernetes import SECURITY_DIRECTORY
+
+    here = {name: path for name, path in asdict(security_of(options)).items() if path}
+    kind = getattr(options, "type", "baremetal_native")
+    directory = getattr(options, "worker_security_directory", None) or (
+        SECURITY_DIRECTORY if kind == "kubernetes" else ""
+    )
+    if here and kind.startswith(("aws", "orb_aws")) and not directory:
+        raise ConfigurationError(
+            f"workers of {kind} need {', '.join(here.values())}: put these files into the image, and say"
+            " --worker-security-directory, where they are"
+        )
+    return at(directory, here)

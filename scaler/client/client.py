@@ -31,6 +31,7 @@ from scaler.errors import ScalerError
 from scaler.ids import Address
 from scaler.messages import ResultStatus, TaskOptions
 from scaler.nesting import running
+from scaler.security import Security, SecurityConfig
 from scaler.serialization import DefaultSerializer, Serializer
 from scaler.tracing import Tracer
 
@@ -54,10 +55,13 @@ class Client:
         tracing: make OpenTelemetry spans of what is submitted, and of the tasks; needs the extra ``otel``. Without it only
             inside tasks that are traced.
         graph_engine: who analyses graphs: ``core``, or ``graphblas``, which needs the extra of that name.
+        security_config: a SecurityConfig: the files with what the cluster asks for. What it does not name is taken from the
+            environment (``SCALER_SECRET_FILE``); clusters that this user has started on this machine need neither.
         n_workers: slots of the local cluster, if one is started; as many as this process may use CPUs by default.
         name: for log lines and monitors.
 
-    Raises AddressError for a malformed address, ConnectionLostError when nobody answers there within timeout_seconds.
+    Raises AddressError for a malformed address, ConnectionLostError when nobody answers there within timeout_seconds or we are
+    not let in, ConfigurationError for files of security_config that cannot be used.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class Client:
         serializer: Serializer | None = None,
         stream_output: bool = False,
         object_storage_address: str | None = None,
-        security_config: None = None,
+        security_config: SecurityConfig | None = None,
         *,
         n_workers: int | None = None,
         name: str | None = None,
@@ -89,14 +93,16 @@ class Client:
         self._tracer = Tracer("scaler-client") if tracing else None
         self._analysis = analysis_engine(graph_engine)
         self._cluster: LocalCluster | None = None
+        config = (security_config or SecurityConfig()).completed()
+        security = config.load()
         chosen = address or os.environ.get("SCALER_ADDRESS")
         if not chosen:
             from scaler.cluster.local import LocalCluster
 
-            self._cluster = LocalCluster(n_workers, tracing=tracing)
+            self._cluster = LocalCluster(n_workers, tracing=tracing, security=config)
             chosen = self._cluster.address
         try:
-            self._service = _service(chosen, *self._arguments[:5], stream_output)
+            self._service = _service(chosen, *self._arguments[:5], stream_output, security)
         except BaseException:
             if self._cluster is not None:
                 self._cluster.shutdown()
@@ -516,18 +522,21 @@ def _service(
     storage: str | None,
     name: str | None,
     stream_output: bool,
+    security: Security,
 ) -> ClientService:
     """A connection of its own, or inside a task a share of the one that its process has."""
     scheduler, serializer = Address.parse(address), serializer or DefaultSerializer()
     storage_address = Address.parse(storage) if storage else None
 
     def make() -> ClientService:
-        return ClientService(scheduler, storage_address, serializer, name or "", heartbeat, timeout, stream_output)
+        return ClientService(
+            scheduler, storage_address, serializer, name or "", heartbeat, timeout, stream_output, security
+        )
 
     if running.task:
         # What tasks inside of a task print goes the same way as what that one prints.
         stream_output = stream_output or running.streams_output
-        return nested_service(scheduler, storage_address, serializer, stream_output, make)
+        return nested_service(scheduler, storage_address, serializer, stream_output, security, make)
     return make()
 
 
@@ -542,6 +551,6 @@ def _again(
     stream_output: bool,
     tracing: bool,
 ) -> Client:
-    """A pickled client, in a task."""
+    """A pickled client, in a task. What it proves is its worker's: secrets are not pickled, nor are their places."""
     own = {"name": name, "graph_engine": graph_engine, "tracing": tracing}
     return Client(address, False, timeout, heartbeat, serializer, stream_output, storage, **own)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from scaler.client.service import ClientService
 from scaler.errors import ClientClosedError
 from scaler.ids import Address
 from scaler.nesting import running
+from scaler.security import Security
 
 _lock = threading.Lock()
 _connections: dict[tuple[object, ...], _Connection] = {}
@@ -98,6 +99,7 @@ def nested_service(
     storage_address: Address | None,
     serializer: serialization.Serializer,
     stream_output: bool,
+    security: Security,
     make: Callable[[], ClientService],
 ) -> ClientService:
     """The service of a client inside a task: a share of the connection that this process has, or makes now.
@@ -105,7 +107,7 @@ def nested_service(
     Heartbeat and timeout are those of the client that made the connection.
     """
     kind = "" if type(serializer) is serialization.DefaultSerializer else _written(serializer)
-    key = (os.getpid(), address, storage_address, kind, stream_output)
+    key = (os.getpid(), address, storage_address, kind, stream_output, security.secret)
     with _lock:
         connection = _connections.get(key)
         if connection is None or connection.service.closed is not None:

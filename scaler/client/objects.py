@@ -19,6 +19,7 @@ from scaler.client.releases import Releases
 from scaler.client.state import Group
 from scaler.errors import ObjectLostError, ObjectMissingError, ObjectStorageFullError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity
+from scaler.security import Security
 from scaler.storage.client import StorageClient
 from scaler.storage.content import SHARED_BYTES
 
@@ -37,7 +38,9 @@ class _Upload:
 class ClientObjects:
     """Puts, counts, fetches and frees them. Safe for use from several threads."""
 
-    def __init__(self, service: ClientService, address: Address | None, name: str, timeout_seconds: float) -> None:
+    def __init__(
+        self, service: ClientService, address: Address | None, name: str, timeout_seconds: float, security: Security
+    ) -> None:
         self.uses: Counter[bytes] = Counter()
         """How often each object is used that this client put."""
         self.kept = KeptContent(service.lock)
@@ -54,6 +57,7 @@ class ClientObjects:
         self._address = address
         self._name = name
         self._timeout_seconds = timeout_seconds
+        self._security = security
         self._process = os.getpid()
         self._storage: StorageClient | None = None
         self._releases = Releases(lambda names: self._client().release(names, service.identity))
@@ -298,5 +302,5 @@ class ClientObjects:
                 assert settings is not None
                 address = self._address or Address.parse(settings.object_storage_address)
                 name = f"client {self._name}"
-                self._storage = StorageClient(address, new_identity(), name, timeout_seconds=self._timeout_seconds)
+                self._storage = StorageClient(address, new_identity(), name, self._security, self._timeout_seconds)
             return self._storage

@@ -45,6 +45,7 @@ from scaler.machine import Output, Stop
 from scaler.messages import ClientSettings, Explanation, Function, ResultStatus, Role, RunningInside, TaskOutput
 from scaler.nesting import running
 from scaler.net.driver import Driver, new_event_loop
+from scaler.security import Security, from_environment
 from scaler.software import differences, software
 
 log = logging.getLogger("scaler")
@@ -99,7 +100,9 @@ class ClientService:
         heartbeat_seconds: float,
         timeout_seconds: float,
         stream_output: bool = False,
+        security: Security | None = None,
     ) -> None:
+        """Without ``security`` it is as the environment says. Raises ConfigurationError for files that cannot be used."""
         self.address = address
         self.output = OutputWriter() if stream_output else None
         self.serializer = serializer
@@ -141,7 +144,8 @@ class ClientService:
         self.making_tasks = _Making(self._lock, self._retire_nameless)
         """``with`` this: functions asked for inside are not retired before the tasks that name them are sent."""
         self._function_numbers = itertools.count()
-        self.objects = ClientObjects(self, storage_address, name, timeout_seconds)
+        self._security = security or from_environment()
+        self.objects = ClientObjects(self, storage_address, name, timeout_seconds, self._security)
         self.sent_objects: list[bytes] = []
         """What send_object() put."""
         self._connected = threading.Event()
@@ -178,7 +182,7 @@ class ClientService:
             self.identity,
             f"client {self._name or self.identity.hex()[:8]}",
             self._outputs.append,
-            random_bytes=os.urandom,
+            self._security,
         )
         self._driver.software = software()
         self._driver.after_turn = self._carry_out_all

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from scaler.cluster.local import LocalCluster
 from scaler.cluster.parameters import ANY_PORT, checked
 from scaler.cluster.scheduler import Scheduler
 from scaler.cluster.stack import LocalStack
+from scaler.security import SecurityConfig
 
 
 class SchedulerClusterCombo(Scheduler):
@@ -32,13 +32,14 @@ class SchedulerClusterCombo(Scheduler):
         metrics_address: where the scheduler serves /metrics and /healthz, "host:port"; nowhere without it.
         worker_manager_id: what monitors call the origin of the workers.
         preload: what each executor calls before its first task, ``"package.module:function('text')"``.
+        security_config: a SecurityConfig: the files with the secret that clients and others have to prove. Without one, also in
+        the environment, the cluster makes a secret that only processes of this user find, on this machine.
         object_storage_memory_limit_bytes, object_storage_spill_directory: as memory_limit_bytes and spill_directory of
         scaler_object_storage_server.
 
     These mean nothing here and are accepted: worker_io_threads, scheduler_io_threads (there is one thread and it is not
     short), object_retention_seconds (objects are counted, not timed), load_balance_seconds and
-    load_balance_trigger_times (balancing is continuous), hard_processor_suspend (executors are never suspended),
-    security_config.
+    load_balance_trigger_times (balancing is continuous), hard_processor_suspend (executors are never suspended).
 
     Raises ClusterError when it does not start, also because the preload raises; ConfigurationError, naming the
     parameter, for what it cannot be.
@@ -73,7 +74,7 @@ class SchedulerClusterCombo(Scheduler):
         logging_level: str = "INFO",
         logging_config_file: str | None = None,
         worker_manager_id: str = "combo",
-        security_config: Any = None,
+        security_config: SecurityConfig | None = None,
         preload: str | None = None,
         memory_limit_bytes: int | str = 0,
         object_storage_memory_limit_bytes: int | str | None = None,
@@ -113,7 +114,7 @@ class SchedulerClusterCombo(Scheduler):
                 tracing=tracing,
             )
         )
-        self._cluster = LocalCluster(None, stack, level, paths, logging_config_file, lines)
+        self._cluster = LocalCluster(None, stack, level, paths, logging_config_file, lines, security=security_config)
 
     @property
     def n_workers(self) -> int:

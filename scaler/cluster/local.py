@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaler.display import html_table, plural
 from scaler.errors import ClusterError
+from scaler.security import SecurityConfig
 
 if TYPE_CHECKING:
     from scaler.cluster.stack import LocalStack
@@ -24,7 +25,9 @@ class LocalCluster:
     """Storage, scheduler and one worker with ``n_workers`` slots, ready when the constructor returns.
 
     The processes end with shutdown(), and also when this process ends, however it does. Raises ClusterError when they do
-    not start.
+    not start, ConfigurationError for files of ``security`` that cannot be used.
+
+    Without a secret, here or in the environment, it makes one of its own, which processes of this user find by the addresses.
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class LocalCluster:
         logging_config_file: str | None = None,
         logging_format: str = "text",
         tracing: bool = False,
+        security: SecurityConfig | None = None,
     ) -> None:
         from scaler.cluster.parameters import checked
         from scaler.cluster.stack import LocalStack
         from scaler.config import available_cpus
 
+        (security or SecurityConfig()).completed().load()
         slots = checked(n_workers=available_cpus() if n_workers is None else n_workers)[0] if stack is None else 0
         stack = stack or LocalStack(slots, tracing=tracing)
         self.slots = stack.slots
@@ -48,6 +53,7 @@ class LocalCluster:
         read, write = os.pipe()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
         environment.pop("SCALER_ADDRESS", None)
+        environment.update((security or SecurityConfig()).completed().environment())
         self._pid = os.getpid()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "scaler.cluster.launcher"],

@@ -8,6 +8,7 @@ from scaler.cluster.local import LocalCluster
 from scaler.cluster.parameters import ANY_PORT, checked
 from scaler.cluster.stack import LocalStack
 from scaler.display import html_table
+from scaler.security import SecurityConfig
 
 
 class Scheduler:
@@ -19,7 +20,7 @@ class Scheduler:
         address, object_storage_address, monitor_address: where to listen; any free port of 127.0.0.1 by default.
         max_number_of_tasks_waiting: more than these are refused; -1 for no limit.
         heartbeat_interval_seconds, client_timeout_seconds, worker_timeout_seconds, protected, event_loop, logging_paths,
-        logging_level, logging_config_file, logging_format, metrics_address: as those of SchedulerClusterCombo.
+        logging_level, logging_config_file, logging_format, metrics_address, security_config: as those of SchedulerClusterCombo.
 
     Raises ClusterError when it does not start; ConfigurationError, naming the parameter, for what it cannot be.
     """
@@ -40,6 +41,7 @@ class Scheduler:
         logging_config_file: str | None = None,
         logging_format: str = "text",
         metrics_address: str | None = None,
+        security_config: SecurityConfig | None = None,
     ) -> None:
         paths, level, lines = checked(
             logging_paths=logging_paths, logging_level=logging_level, logging_format=logging_format
@@ -71,7 +73,7 @@ class Scheduler:
             event_loop=event_loop,
             metrics_address=metrics,
         )
-        self._cluster = LocalCluster(None, stack, level, paths, logging_config_file, lines)
+        self._cluster = LocalCluster(None, stack, level, paths, logging_config_file, lines, security=security_config)
 
     def get_address(self) -> str:
         """For Client(address=…) and for workers."""

@@ -16,6 +16,7 @@ from scaler.net.daemon import MetricsPlace, run_daemon
 from scaler.scheduler.policy import parse_policy
 from scaler.scheduler.service import SchedulerService
 from scaler.scheduler.settings import SchedulerSettings
+from scaler.security import Security, from_environment
 from scaler.storage.service import StorageService
 from scaler.storage.settings import StorageSettings
 from scaler.worker.service import run_worker
@@ -67,24 +68,27 @@ def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
         check_extra()
     if stack.tracing:
         tracing.check_environment()
+    security = from_environment()
+    if not security.asks:
+        security = Security.of_own()
     # What a storage had is put or made again when another one takes its place, at the same address.
     storage = supervisor.start(
         "the object storage server",
-        lambda ready: _run_storage(stack, stack.object_storage_address, ready),
-        again=lambda address: lambda ready: _run_storage(stack, address, ready),
+        lambda ready: _run_storage(stack, security, stack.object_storage_address, ready),
+        again=lambda address: lambda ready: _run_storage(stack, security, address, ready),
     )
-    addresses = supervisor.start("the scheduler", lambda ready: _run_scheduler(stack, storage, ready)).split("\t")
-    scheduler, monitor = addresses
+    addresses = supervisor.start("the scheduler", lambda ready: _run_scheduler(stack, security, storage, ready))
+    scheduler, monitor = addresses.split("\t")
     if stack.slots:
-        _start_worker(supervisor, stack, scheduler)
+        _start_worker(supervisor, stack, security, scheduler)
     return {"address": scheduler, "object_storage_address": storage, "monitor_address": monitor}
 
 
-def _start_worker(supervisor: Supervisor, stack: LocalStack, scheduler: str) -> None:
+def _start_worker(supervisor: Supervisor, stack: LocalStack, security: Security, scheduler: str) -> None:
     """Where there is a preload it is waited for: it may fail, and who asked for the cluster has to know."""
 
     def run(ready: Ready) -> int:
-        return _run_worker(stack, scheduler, lambda error: ready(json.dumps(error)))
+        return _run_worker(stack, security, scheduler, lambda error: ready(json.dumps(error)))
 
     told = supervisor.start("the worker", run, wait=bool(stack.preload), patience=PRELOAD_SECONDS)
     error = json.loads(told) if told else ""
@@ -92,10 +96,10 @@ def _start_worker(supervisor: Supervisor, stack: LocalStack, scheduler: str) -> 
         raise ClusterError(error)
 
 
-def _run_storage(stack: LocalStack, address: str, ready: Ready) -> int:
+def _run_storage(stack: LocalStack, security: Security, address: str, ready: Ready) -> int:
     settings = StorageSettings(stack.storage_memory_limit_bytes, stack.spill_directory)
     service = StorageService(Address.parse(address), settings)
-    return run_daemon("ObjectStorageServer", service, stack.event_loop, lambda: ready(str(service.address)))
+    return run_daemon("ObjectStorageServer", service, stack.event_loop, lambda: ready(str(service.address)), security)
 
 
 def scheduler_settings(stack: LocalStack, storage: str) -> SchedulerSettings:
@@ -112,7 +116,7 @@ def scheduler_settings(stack: LocalStack, storage: str) -> SchedulerSettings:
     )
 
 
-def _run_scheduler(stack: LocalStack, storage: str, ready: Ready) -> int:
+def _run_scheduler(stack: LocalStack, security: Security, storage: str, ready: Ready) -> int:
     monitor = Address.parse(stack.monitor_address) if stack.monitor_address else None
     service = SchedulerService(
         scheduler_settings(stack, storage), Address.parse(stack.address), Address.parse(storage), monitor
@@ -122,10 +126,10 @@ def _run_scheduler(stack: LocalStack, storage: str, ready: Ready) -> int:
     def started() -> None:
         ready(f"{service.address}\t{service.monitor_address}")
 
-    return run_daemon("Scheduler", service, stack.event_loop, started, metrics)
+    return run_daemon("Scheduler", service, stack.event_loop, started, security, metrics)
 
 
-def _run_worker(stack: LocalStack, scheduler: str, prepared: Callable[[str], None]) -> int:
+def _run_worker(stack: LocalStack, security: Security, scheduler: str, prepared: Callable[[str], None]) -> int:
     options = WorkerOptions(
         stack.slots,
         stack.queue_limit_per_slot * stack.slots,
@@ -142,4 +146,4 @@ def _run_worker(stack: LocalStack, scheduler: str, prepared: Callable[[str], Non
         stack.garbage_collect_seconds,
         stack.trim_memory_bytes,
     )
-    return run_worker(options, scheduler, stack.event_loop, prepared=prepared)
+    return run_worker(options, scheduler, stack.event_loop, prepared=prepared, security=security)

@@ -20,6 +20,7 @@ from scaler.errors import ConfigurationError, ExtraMissingError
 from scaler.manager.backend import Backend, Phase, Sighting, WorkerOrder
 from scaler.manager.template import WorkerTemplate
 from scaler.net.daemon import log
+from scaler.security import OPTIONS as FILES
 
 CONTAINER = "worker"
 MANAGER_LABEL, WORKER_LABEL, SLOTS_LABEL = "scaler/manager", "scaler/worker", "scaler/slots"
@@ -44,6 +45,10 @@ ALIVE = {"Pending", "Running", "Unknown"}
 """Phases of pods that are not over."""
 
 
+SECURITY_VOLUME = "scaler-security"
+SECURITY_DIRECTORY = "/etc/scaler/security"
+
+
 def resource(text: str) -> str:
     """An option's type: an amount as Kubernetes writes it."""
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", text):
@@ -66,6 +71,11 @@ OPTIONS = (
     Option("memory_per_slot", "likewise: 2Gi", "2Gi", resource),
     Option("service_account", "the account of the pods; without it they get no token of the default one"),
     Option("image_pull_secrets", "the secrets by which the image is fetched", (), many=True),
+    Option(
+        "security_secret",
+        "a Secret of the namespace whose keys are the names of the files that --secret-file and its like name here; it is"
+        f" mounted at --worker-security-directory, or {SECURITY_DIRECTORY}",
+    ),
     Option("node_selector", "labels that nodes must have, as key=value", (), pair, many=True),
     Option("pod_template", "a YAML file with a pod, to which all the above is added: volumes, tolerations, and so on"),
     Option("remote_python", "the Python of the image", "python"),
@@ -80,6 +90,12 @@ def check(options: Namespace) -> None:
     """See scaler.manager.kinds.Kind."""
     if not options.image and not options.pod_template:
         raise ConfigurationError("say --image: the image of the pods, which has Python and Scaler")
+    mounted = options.security_secret or options.worker_security_directory
+    if any(getattr(options, name, None) for name in FILES) and not mounted:
+        raise ConfigurationError(
+            "pods need the secret, too: make a Secret of the file (kubectl create secret generic scaler --from-file=...)"
+            " and say --security-secret scaler; or mount it by --pod-template and say --worker-security-directory"
+        )
     if not options.max_task_concurrency and not options.max_workers:
         raise ConfigurationError("say --max-task-concurrency or --max-workers: how much may be started at most")
 
@@ -202,6 +218,13 @@ class KubernetesWorkers:
             spec["imagePullSecrets"] = [{"name": name} for name in options.image_pull_secrets]
         if options.node_selector:
             spec["nodeSelector"] = dict(options.node_selector)
+        if options.security_secret:
+            # Where the container is not root's, its group has to read it, which is what fsGroup is for.
+            lent = "fsGroup" in self._pod_template.get("spec", {}).get("securityContext", {})
+            volume = {"secretName": options.security_secret, "defaultMode": 0o440 if lent else 0o400}
+            where = options.worker_security_directory or SECURITY_DIRECTORY
+            spec["volumes"] = [{"name": SECURITY_VOLUME, "secret": volume}]
+            container["volumeMounts"] = [{"name": SECURITY_VOLUME, "mountPath": where, "readOnly": True}]
         metadata = {
             "name": _pod_name(order.name),
             "labels": {

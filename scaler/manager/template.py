@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scaler.config import WORKER_ORDER
@@ -23,6 +23,8 @@ class WorkerTemplate:
     queue_limit_per_slot: int = 1000
     metrics_address: str = ""
     """Where each of them serves its metrics; empty: nowhere."""
+    security: Mapping[str, str] = field(default_factory=dict)
+    """The fields of SecurityConfig: paths, as the hosts of the workers have them."""
 
     @property
     def manager(self) -> str:
@@ -42,6 +44,7 @@ class WorkerTemplate:
                 "event_loop": self.event_loop,
                 "logging": list(self.logging),
                 "metrics_address": self.metrics_address,
+                "security": dict(self.security),
             }
         )
 

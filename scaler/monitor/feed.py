@@ -35,6 +35,7 @@ from scaler.messages import (
 from scaler.monitor.profile import Profile
 from scaler.net.connection import Connection
 from scaler.net.driver import conversation
+from scaler.security import Security, from_environment
 from scaler.wire.frame_reader import FrameReader
 from scaler.wire.handshake import NONCE_BYTES, Dialer
 
@@ -65,6 +66,8 @@ class Feed:
     record: Recorder | None = None
     """Where to write down what is told."""
     name: str = "monitor"
+    security: Security | None = None
+    """Without it as the environment says."""
     _connection: Connection | None = None
     _asked: dict[int, asyncio.Future[Message]] = field(default_factory=dict)
     _profiles: dict[int, Profile] = field(default_factory=dict)
@@ -220,7 +223,8 @@ class Feed:
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
         gone: asyncio.Future[str] = loop.create_future()
-        side = Dialer(Role.monitor, new_identity(), self.name, b"", os.urandom(NONCE_BYTES))
+        secret = (self.security or from_environment()).secret_for(self.address)
+        side = Dialer(Role.monitor, new_identity(), self.name, secret, os.urandom(NONCE_BYTES))
         says, hears = conversation(Role.monitor)
 
         def ready(connection: Connection, peer: Peer) -> None:

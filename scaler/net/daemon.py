@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 import sys
 from collections import Counter
@@ -20,6 +19,7 @@ from scaler.logs import name_daemon
 from scaler.machine import Output, State, Stop
 from scaler.net.driver import Driver, new_event_loop
 from scaler.net.watchdog import Watchdog
+from scaler.security import Security, from_environment
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -66,14 +66,14 @@ class Service(Protocol):
 class Daemon:
     """A driver with signals: SIGINT and SIGTERM end it in order, SIGUSR1 has it log what it does; and a watchdog."""
 
-    def __init__(self, name: str, service: Service, metrics: MetricsPlace | None = None) -> None:
+    def __init__(
+        self, name: str, service: Service, security: Security | None = None, metrics: MetricsPlace | None = None
+    ) -> None:
         self.name = name
         self.service = service
         self._metrics = metrics
         self._server: MetricsServer | None = None
-        self.driver = Driver(
-            service.state, new_identity(), name, service.carry_out, random_bytes=os.urandom, logger=log
-        )
+        self.driver = Driver(service.state, new_identity(), name, service.carry_out, security, log)
 
     def stop(self, reason: str, exit_code: int = 0) -> None:
         """End in order; the reason is logged."""
@@ -153,12 +153,15 @@ def run_daemon(
     service: Service,
     event_loop: str = "uvloop",
     ready: Callable[[], None] | None = None,
+    security: Security | None = None,
     metrics: MetricsPlace | None = None,
 ) -> int:
     """Run a service on a new event loop until it ends; returns its exit code.
 
-    Raises ExtraMissingError for metrics where their library is not installed.
+    Without ``security`` it is as the environment says. Raises ConfigurationError for files that cannot be used, and
+    ExtraMissingError for metrics where their library is not installed.
     """
+    security = security or from_environment()
     if metrics is not None:
         from scaler.metrics.server import check_extra
 
@@ -168,7 +171,7 @@ def run_daemon(
     loop = new_event_loop(event_loop)
 
     async def run() -> int:
-        return await Daemon(name, service, metrics).run(ready)
+        return await Daemon(name, service, security, metrics).run(ready)
 
     try:
         asyncio.set_event_loop(loop)

@@ -23,6 +23,7 @@ from scaler.ids import Address
 from scaler.machine import Close, Log, Output, Pause, Peer, Resume, Send, State, Stop
 from scaler.messages import Message, Role
 from scaler.net.connection import Connection
+from scaler.security import Security
 from scaler.wire.codec import UnionCodec, codec
 from scaler.wire.handshake import NONCE_BYTES, Dialer, Listener, handshake_codec
 
@@ -66,8 +67,7 @@ class Driver:
         identity: bytes,
         name: str,
         carry_out: Callable[[Output], None] | None = None,
-        secret: bytes = b"",
-        random_bytes: Callable[[int], bytes] = lambda n: b"\0" * n,
+        security: Security | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
         self.state = state
@@ -78,8 +78,7 @@ class Driver:
         self.lock = threading.Lock()
         self._loop = asyncio.get_running_loop()
         self._carry_out = carry_out
-        self._secret = secret
-        self._random_bytes = random_bytes
+        self._security = security or Security()
         self._log = logger or logging.getLogger("scaler")
         self._numbers = 0
         self._woken = False
@@ -89,8 +88,8 @@ class Driver:
         self._due = False
         self._turned_at = 0.0
         self._servers: list[asyncio.Server] = []
-        self._paths: list[str] = []
-        """Of the Unix sockets among them."""
+        self._listening: list[Address] = []
+        """Where they listen."""
         self._greeting: set[Connection] = set()
         """Those whose handshake is not over."""
         self._ended = False
@@ -113,13 +112,12 @@ class Driver:
         """
 
         def accepted() -> Connection:
-            side = Listener(roles, self.identity, self._secret, self._random_bytes(NONCE_BYTES))
+            side = Listener(roles, self.identity, self._security.secret, os.urandom(NONCE_BYTES))
             return self._connection(side, lambda peer: conversation(peer.role))
 
         try:
             if address.path:
                 server = await self._loop.create_unix_server(accepted, sock=unix_listener(address.path), backlog=1024)
-                self._paths.append(address.path)
             else:
                 server = await self._loop.create_server(accepted, address.host, address.port, backlog=1024)
         except OSError as error:
@@ -130,7 +128,10 @@ class Driver:
                 f"cannot listen on {address}: {why}; is another process using the {what}?"
             ) from None
         self._servers.append(server)
-        return address if address.path else address.with_port(server.sockets[0].getsockname()[1])
+        address = address if address.path else address.with_port(server.sockets[0].getsockname()[1])
+        self._listening.append(address)
+        self._security.listening(address)
+        return address
 
     def dial(self, address: Address, role: Role, what: str, give_up_seconds: float | None = None) -> None:
         """Connect, and connect again whenever the connection is lost, until the driver ends.
@@ -183,7 +184,8 @@ class Driver:
 
         Raises OSError when nobody answers, RefusedError or ProtocolError when the handshake fails.
         """
-        side = Dialer(role, self.identity, self.name, self._secret, self._random_bytes(NONCE_BYTES), self.software)
+        secret = self._security.secret_for(address)
+        side = Dialer(role, self.identity, self.name, secret, os.urandom(NONCE_BYTES), self.software)
         says, hears = conversation(role)
         opened: asyncio.Future[None] = self._loop.create_future()
         gone: asyncio.Future[str] = self._loop.create_future()
@@ -217,7 +219,12 @@ class Driver:
             _, connection = await self._loop.create_unix_connection(make, address.path)
         else:
             _, connection = await self._loop.create_connection(make, address.host, address.port)
-        await opened
+        try:
+            await opened
+        except RefusedError as error:
+            if self._security.secret_for(address) != secret:  # Who listens there has just been started.
+                raise ConnectionRefusedError(str(error)) from None
+            raise
         return connection, gone
 
     def _connection(self, side: Listener, codecs: Callable[[Peer], tuple[UnionCodec, UnionCodec]]) -> Connection:
@@ -395,9 +402,11 @@ class Driver:
         self._ended = True
         for server in self._servers:
             server.close()
-        for path in self._paths:
-            with contextlib.suppress(FileNotFoundError):
-                Path(path).unlink()
+        for address in self._listening:
+            self._security.closed(address)
+            if address.path:
+                with contextlib.suppress(FileNotFoundError):
+                    Path(address.path).unlink()
         for task in list(self._dials):
             task.cancel()
         if self._timer is not None:

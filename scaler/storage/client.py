@@ -17,6 +17,7 @@ from scaler.errors import (
     ConnectionLostError,
     ObjectMissingError,
     ObjectStorageError,
+    RefusedError,
 )
 from scaler.ids import IDENTITY_BYTES, OBJECT_ID_BYTES, Address, new_identity
 from scaler.messages import (
@@ -24,6 +25,7 @@ from scaler.messages import (
     Role,
     Statistics,
 )
+from scaler.security import Security, from_environment
 from scaler.storage.link import Link
 from scaler.wire.handshake import NONCE_BYTES, Dialer
 
@@ -49,11 +51,17 @@ class StorageClient:
     """
 
     def __init__(
-        self, address: Address, identity: bytes, name: str = "", secret: bytes = b"", timeout_seconds: float = 60
+        self,
+        address: Address,
+        identity: bytes,
+        name: str = "",
+        security: Security | None = None,
+        timeout_seconds: float = 60,
     ) -> None:
+        """Without ``security`` it is as the environment says. Raises ConfigurationError for files that cannot be used."""
         self.address = address
         self._name = name
-        self._secret = secret
+        self._security = security or from_environment()
         self._timeout = timeout_seconds
         self._links = Links(identity)
 
@@ -190,14 +198,17 @@ class StorageClient:
         """A new connection on which the handshake is over. Raises OSError, RefusedError or ProtocolError."""
         tried = 0.0 if outage is None else time.monotonic() - outage
         patience = min(HANDSHAKE_SECONDS, max(0.001, self._timeout - tried))
+        secret = self._security.secret_for(self.address)
         sock = _connected(self.address, patience)
         try:
             link = Link(sock, links)
-            link.shake_hands(Dialer(Role.storage_user, identity, self._name, self._secret, os.urandom(NONCE_BYTES)))
+            link.shake_hands(Dialer(Role.storage_user, identity, self._name, secret, os.urandom(NONCE_BYTES)))
             sock.settimeout(self._timeout)
             links.add(link)
-        except BaseException:
+        except BaseException as error:
             sock.close()
+            if isinstance(error, RefusedError) and self._security.secret_for(self.address) != secret:
+                raise ConnectionRefusedError(str(error)) from None  # Who listens there has just been started.
             raise
         return link
 

@@ -27,7 +27,9 @@ from scaler.monitor.feed import Feed, Status
 from scaler.monitor.model import Model, task_from_label
 from scaler.monitor.profile import Profile
 from scaler.monitor.profile_text import as_folded, as_speedscope
+from scaler.security import Security
 from scaler.web.graph_view import graph_view
+from scaler.web.login import Login
 from scaler.web.profile_view import profile_view
 from scaler.web.screen import Screen
 
@@ -38,7 +40,7 @@ QUIET_SECONDS = 15.0
 """A comment is sent to browsers so often when there is nothing to tell: so both sides see that the other is gone."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
-    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    " connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
@@ -51,11 +53,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Dashboard:
     """One scheduler's, for any number of browsers."""
 
-    def __init__(self, monitor: Address, hosts: Collection[str]) -> None:
+    def __init__(self, monitor: Address, hosts: Collection[str], security: Security | None = None) -> None:
         """``hosts``: by which names browsers may call this server, without ports."""
+        self._monitor, self._security = monitor, security or Security()
+        self.login: Login | None = None
+        self.needs_login: Callable[[Login], None] = lambda login: None
+        """Called when it is known that the cluster has a secret."""
         self.model = Model()
         self.status = Status(False, f"connecting to {monitor}")
-        self.feed = Feed(monitor, self._told, self._changed, name="scaler_gui")
+        self.feed = Feed(monitor, self._told, self._changed, name="scaler_gui", security=self._security)
         self._hosts = {host.lower() for host in hosts}
         self._news = asyncio.Event()
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
@@ -86,6 +92,7 @@ class Dashboard:
                 web.get("/metrics", self._metrics),
             ]
         )
+        application.add_routes([web.get("/login", self._ask_for_login), web.post("/login", self._ask_for_login)])
         return application
 
     # ---- the feed
@@ -103,6 +110,7 @@ class Dashboard:
             self._changed(Status(False, str(error)))
 
     def _told(self, update: object) -> None:
+        self.look_for_secret()
         self.model.apply(update)  # type: ignore[arg-type]
         self._tell()
 
@@ -118,6 +126,18 @@ class Dashboard:
 
     # ---- who may ask
 
+    def look_for_secret(self) -> None:
+        """Nobody sees without the secret what was had by it, also where the cluster came later than this server."""
+        secret = b"" if self.login is not None else self._security.secret_for(self._monitor)
+        if secret:
+            self.login = Login(secret)
+            self.needs_login(self.login)
+
+    async def _ask_for_login(self, request: web.Request) -> web.StreamResponse:
+        if self.login is None:
+            return web.Response(status=303, headers={"Location": "/"})
+        return await (self.login.ask(request) if request.method == "GET" else self.login.answer(request))
+
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         host = urlsplit(f"//{request.host}").hostname or ""
@@ -126,8 +146,11 @@ class Dashboard:
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
             raise web.HTTPForbidden(text="other pages may not ask this server\n")
-        if request.method == "POST" and request.headers.get("X-Scaler") != "dashboard":
+        if request.method == "POST" and request.path != "/login" and request.headers.get("X-Scaler") != "dashboard":
             raise web.HTTPForbidden(text="only the dashboard may ask for this\n")
+        self.look_for_secret()
+        if self.login is not None and not self.login.is_let_in(request):
+            return self.login.turned_away(request)
         try:
             response = await handler(request)
         except ConnectionLostError as error:
@@ -268,9 +291,18 @@ def own_names(address: Address) -> set[str]:
     return names
 
 
-async def serve(monitor: Address, address: Address, hosts: Collection[str], stopped: asyncio.Event) -> None:
-    """Until ``stopped``. Raises ConfigurationError when the address cannot be listened on."""
-    dashboard = Dashboard(monitor, {*own_names(address), *hosts})
+async def serve(
+    monitor: Address,
+    address: Address,
+    hosts: Collection[str],
+    stopped: asyncio.Event,
+    security: Security | None = None,
+) -> None:
+    """Until ``stopped``. Where the scheduler has a secret, browsers need it.
+
+    Raises ConfigurationError when the address cannot be listened on.
+    """
+    dashboard = Dashboard(monitor, {*own_names(address), *hosts}, security)
     runner = web.AppRunner(dashboard.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -280,7 +312,14 @@ async def serve(monitor: Address, address: Address, hosts: Collection[str], stop
         except OSError as error:
             raise ConfigurationError(f"cannot listen on {address.host}:{address.port}: {error.strerror}") from None
         port = runner.addresses[0][1]
-        log.info("WebMonitor: open http://%s:%d", address.host, port)
+        top = f"http://{address.host}:{port}"
+        log.info("WebMonitor: open %s", top)
+
+        def tell(login: Login) -> None:  # Not in the log, which others may read later.
+            print(f"open {login.link(top)} (good once), or {top} with the cluster's secret", flush=True)
+
+        dashboard.needs_login = tell
+        dashboard.look_for_secret()
         await stopped.wait()
     finally:
         await runner.cleanup()

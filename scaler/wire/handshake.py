@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import struct
 from collections.abc import Collection
 
 from scaler.errors import ProtocolError, RefusedError
@@ -30,13 +31,32 @@ def handshake_codec() -> UnionCodec:
     return codec("handshake", "Handshake")
 
 
-def _mac(secret: bytes, who: bytes, hello: Hello, nonce: bytes) -> bytes:
-    said = who + hello.nonce + nonce + hello.identity + bytes([hello.role])
-    return hmac.digest(secret, said, hashlib.sha256)
+METHOD = "hmac-sha256"
+_VERSIONS = struct.Struct("<HH")
+_ROLE = struct.Struct("<H")
+
+
+def _mac(secret: bytes, who: bytes, hello: Hello, nonce: bytes, more: bytes) -> bytes:
+    """All parts but the last have lengths of their own, so no two handshakes say the same bytes."""
+    versions = _VERSIONS.pack(hello.protocol_version, hello.oldest_version)
+    said = who + hello.nonce + nonce + hello.identity + _ROLE.pack(hello.role) + versions
+    return hmac.digest(secret, said + more, hashlib.sha256)
+
+
+def _dialer_mac(secret: bytes, hello: Hello, nonce: bytes, channel: bytes) -> bytes:
+    return _mac(secret, b"scaler dialer", hello, nonce, channel)
+
+
+def _listener_mac(secret: bytes, hello: Hello, nonce: bytes, version: int, identity: bytes, channel: bytes) -> bytes:
+    return _mac(secret, b"scaler listener", hello, nonce, _ROLE.pack(version) + identity + channel)
 
 
 class Dialer:
-    """The side that opened the connection."""
+    """The side that opened the connection.
+
+    With a secret it takes a listener only that proves the same one. ``channel`` is set before the first message: what both
+    sides know of the TLS session, 32 bytes, or nothing without TLS.
+    """
 
     def __init__(
         self,
@@ -50,6 +70,7 @@ class Dialer:
         self.peer: Peer | None = None
         self.error: ProtocolError | None = None
         self._role = role
+        self.channel = b""
         self._secret = secret
         self._challenge = b""
         self.hello = Hello(
@@ -70,14 +91,18 @@ class Dialer:
 
     def _prove(self, message: Challenge) -> list[Message]:
         if not self._secret:
-            self.error = RefusedError("the peer asks for a secret, and none is configured here")
-        elif message.method != "hmac-sha256":
+            self.error = RefusedError(
+                "the peer asks for a secret, and none is configured here; name its file: --secret-file"
+            )
+        elif message.method != METHOD:
             self.error = RefusedError(
                 f"the peer asks for authentication by {message.method!r}, which is not known here"
             )
+        elif len(message.nonce) != NONCE_BYTES or self._challenge:
+            self.error = ProtocolError(f"a challenge comes once, with a nonce of {NONCE_BYTES} bytes")
         else:
             self._challenge = message.nonce
-            return [Proof(_mac(self._secret, b"scaler dialer", self.hello, message.nonce))]
+            return [Proof(_dialer_mac(self._secret, self.hello, message.nonce, self.channel))]
         return []
 
     def _welcome(self, message: Welcome) -> None:
@@ -85,20 +110,26 @@ class Dialer:
             self.error = ProtocolError("the peer does not speak Scaler's protocol: wrong magic number")
         elif not OLDEST_VERSION <= message.protocol_version <= PROTOCOL_VERSION:
             self.error = ProtocolError(f"the peer picked protocol version {message.protocol_version}, not known here")
-        elif self._secret and not hmac.compare_digest(
-            message.mac, _mac(self._secret, b"scaler listener", self.hello, self._challenge)
-        ):
+        elif self._secret and not self._challenge:
+            self.error = RefusedError("the peer asks for no secret, and one is configured here; is it the right one?")
+        elif self._secret and not self._proved(message):
             self.error = RefusedError("the peer did not prove that it knows the secret")
         else:
             self.peer = Peer(self._role, message.identity, "", message.protocol_version)
 
+    def _proved(self, message: Welcome) -> bool:
+        version, identity = message.protocol_version, message.identity
+        expected = _listener_mac(self._secret, self.hello, self._challenge, version, identity, self.channel)
+        return hmac.compare_digest(message.mac, expected)
+
 
 class Listener:
-    """The side that accepted the connection."""
+    """The side that accepted the connection. ``channel`` as with Dialer; ``nonce`` has to be new for each connection."""
 
     def __init__(self, roles: Collection[Role], identity: bytes, secret: bytes = b"", nonce: bytes = b"") -> None:
         self.peer: Peer | None = None
         self.error: ProtocolError | None = None
+        self.channel = b""
         self._roles = roles
         self._identity = identity
         self._secret = secret
@@ -110,14 +141,22 @@ class Listener:
         """What to answer. When ``error`` is set afterwards, send the answer and close."""
         if isinstance(message, Hello) and self._hello is None:
             return self._greet(message)
-        if isinstance(message, Proof) and self._hello is not None and self.peer is None:
-            expected = _mac(self._secret, b"scaler dialer", self._hello, self._nonce)
-            if not self._secret or not hmac.compare_digest(expected, message.mac):
-                return self._refuse(RefusalReason.authentication, "the secret was not proved")
-            return self._let_in(self._hello, _mac(self._secret, b"scaler listener", self._hello, self._nonce))
+        if isinstance(message, Proof) and self._hello is not None and self.peer is None and self.error is None:
+            return self._check(message, self._hello)
         return self._refuse(
             RefusalReason.not_scaler, f"{type(message).__name__} does not belong here; begin with hello"
         )
+
+    def _check(self, proof: Proof, hello: Hello) -> list[Message]:
+        expected = _dialer_mac(self._secret, hello, self._nonce, self.channel)
+        nonce_is_good = len(hello.nonce) == NONCE_BYTES
+        if not self._secret or not nonce_is_good or not hmac.compare_digest(expected, proof.mac):
+            text = "the secret was not proved: the peer has another one" + (
+                ", or somebody is between the two" if self.channel else ""
+            )
+            return self._refuse(RefusalReason.authentication, text)
+        mac = _listener_mac(self._secret, hello, self._nonce, self._version, self._identity, self.channel)
+        return self._let_in(hello, mac)
 
     def refuse_unreadable(self) -> list[Message]:
         """The answer to a first frame that is no handshake."""
@@ -143,7 +182,9 @@ class Listener:
         if len(hello.software.encode()) > MAX_SOFTWARE_BYTES:
             return self._refuse(RefusalReason.not_scaler, f"software is told in {MAX_SOFTWARE_BYTES} bytes at most")
         if self._secret:
-            return [Challenge("hmac-sha256", self._nonce)]
+            if len(hello.nonce) not in (0, NONCE_BYTES):
+                return self._refuse(RefusalReason.not_scaler, f"a nonce has {NONCE_BYTES} bytes")
+            return [Challenge(METHOD, self._nonce)]
         return self._let_in(hello, b"")
 
     def _let_in(self, hello: Hello, mac: bytes) -> list[Message]:

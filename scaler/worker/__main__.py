@@ -3,6 +3,7 @@
 Without the argument ORDER is taken from the environment, where it is SCALER_WORKER_ORDER: so containers are told.
 It is JSON: ``options``, the fields of WorkerOptions; ``event_loop``; ``logging``, the arguments of set_up_logging;
 ``metrics_address``, where to serve metrics, or nothing.
+``security``, the fields of SecurityConfig, paths of files that this host has.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from scaler.config import WORKER_ORDER
 from scaler.errors import ConfigurationError, ExtraMissingError
 from scaler.ids import Address
 from scaler.logs import set_up_logging
+from scaler.security import SecurityConfig
 from scaler.worker.service import run_worker
 from scaler.worker.state import WorkerOptions
 
@@ -26,6 +28,7 @@ def work(order: dict[str, Any]) -> int:
     told: dict[str, Any] = order["options"]
     told.update(capabilities=tuple(told["capabilities"]), host=platform.node(), pid=os.getpid())
     options = WorkerOptions(**told)
+    os.environ.update(SecurityConfig(**order.get("security", {})).environment())
     try:
         level, paths, *others = order["logging"]
         set_up_logging(level, tuple(paths), *others)

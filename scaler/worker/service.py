@@ -32,6 +32,7 @@ from scaler.messages import (
 )
 from scaler.net.connection import Connection
 from scaler.net.daemon import Daemon, MetricsPlace, run_daemon
+from scaler.security import Security, from_environment
 from scaler.software import software
 from scaler.wire.codec import codec
 from scaler.worker.executor import ATTENTION_SIGNAL
@@ -397,6 +398,7 @@ def run_worker(
     event_loop: str = "uvloop",
     name: str = "Worker",
     prepared: Callable[[str], None] | None = None,
+    security: Security | None = None,
     metrics: Address | None = None,
 ) -> int:
     """Be a worker until told to end; returns the exit code. Must be called before this process has threads.
@@ -407,8 +409,9 @@ def run_worker(
         address = Address.parse(scheduler)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
+    security = security or from_environment()
     fork_server = start_fork_server(options.preload)
     service = WorkerService(replace(options, pid=os.getpid()), address, fork_server, prepared)
     # Its tasks are more than its metrics: others on this host may have the port.
     place = MetricsPlace(metrics, needed=False) if metrics is not None else None
-    return run_daemon(name, service, event_loop, metrics=place)
+    return run_daemon(name, service, event_loop, security=security, metrics=place)

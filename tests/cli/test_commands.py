@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.cli import cluster, demo, object_storage_server, scheduler, top, worker_manager
+from scaler.cli import cluster, demo, object_storage_server, scheduler, top, worker_manager, workers
 from scaler.cli import main as whole
 from scaler.cli.options import check_bind, is_loopback
 from scaler.config import WORKER_ORDER
@@ -21,6 +22,7 @@ from scaler.errors import ConfigurationError
 from scaler.ids import Address
 from scaler.manager.backend import WorkerOrder
 from scaler.manager.template import WorkerTemplate
+from scaler.security import make_secret
 from scaler.worker.state import WorkerOptions
 
 HERE = "tcp://127.0.0.1:8516"
@@ -345,11 +347,11 @@ def test_the_demo_has_help(capsys):
 def test_who_can_reach_an_address(text, ours):
     where = Address.parse(text)
     assert is_loopback(where) == ours
-    check_bind("ADDRESS", where, insecure=True)
-    check_bind("ADDRESS", None, insecure=False)
+    check_bind("ADDRESS", where, allowed=True)
+    check_bind("ADDRESS", None, allowed=False)
     if not ours:
         with pytest.raises(ConfigurationError, match="ADDRESS: other machines can reach"):
-            check_bind("ADDRESS", where, insecure=False)
+            check_bind("ADDRESS", where, allowed=False)
 
 
 def test_ports_that_are_taken_are_passed_over():
@@ -427,3 +429,59 @@ def test_the_demo_merges_everything_once(count):
         return node[0](*map(compute, node[1:])) if isinstance(node, tuple) else node
 
     assert compute("all").files == count
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "secret"
+    make_secret(path)
+    return path
+
+
+def test_a_secret_allows_other_addresses(refused, secret, monkeypatch, tmp_path):
+    assert "name a secret with --secret-file" in refused("scaler_scheduler", OPEN, "-osa", STORAGE)
+    options = scheduler.COMMAND.parse([OPEN, "-osa", STORAGE, "--secret-file", str(secret)])
+    scheduler.COMMAND.check_all(options)
+    monkeypatch.setenv("SCALER_SECRET_FILE", str(secret))
+    scheduler.COMMAND.check_all(scheduler.COMMAND.parse([OPEN, "-osa", STORAGE]))
+    monkeypatch.delenv("SCALER_SECRET_FILE")
+    config = tmp_path / "config.toml"
+    config.write_text(f'[security]\nsecret_file = "{secret}"\n[scheduler]\n')
+    scheduler.COMMAND.check_all(scheduler.COMMAND.parse([OPEN, "-osa", STORAGE, "--config", str(config)]))
+    config.write_text('[security]\nsecret_fil = "x"\n')
+    assert "unknown key 'secret_fil' in [security]; did you mean secret_file?" in refused(
+        "scaler_scheduler", OPEN, "-osa", STORAGE, "--config", str(config)
+    )
+    missing = refused("scaler_scheduler", OPEN, "-osa", STORAGE, "--secret-file", str(tmp_path / "none"))
+    assert "make one with: scaler make-secret" in missing
+
+
+def told_of_security(*argv):
+    """What workers are told, as JSON that may stand anywhere, and the options it was made of."""
+    options = worker_manager.COMMAND.parse(argv)
+    worker_manager.COMMAND.check_all(options)
+    order = workers.template(options, "ann").fill(WorkerOrder("a", 1))
+    return json.loads(order)["security"], order
+
+
+def test_workers_are_told_where_the_secret_is(secret):
+    for kind, more in (("baremetal_native", ()), ("slurm", ()), ("ssh", ("--hosts", "a"))):
+        told, order = told_of_security(kind, HERE, "--secret-file", str(secret), *more)
+        assert told == {"secret_file": str(secret)}
+        assert secret.read_text().strip() not in order
+    there = ("--worker-security-directory", "/etc/scaler")
+    told, _ = told_of_security("ssh", HERE, "--secret-file", str(secret), "--hosts", "a", *there)
+    assert told == {"secret_file": "/etc/scaler/secret"}
+    pods = ("kubernetes", HERE, "--image", "x", "-mtc", "4", "--secret-file", str(secret))
+    told, _ = told_of_security(*pods, "--security-secret", "scaler")
+    assert told == {"secret_file": "/etc/scaler/security/secret"}
+    assert told_of_security("baremetal_native", HERE)[0] == {}
+
+
+def test_workers_that_could_not_have_the_secret(secret):
+    with pytest.raises(ConfigurationError, match="say --security-secret scaler"):
+        told_of_security("kubernetes", HERE, "--image", "x", "-mtc", "4", "--secret-file", str(secret))
+    options = worker_manager.COMMAND.parse(["baremetal_native", HERE, "--secret-file", str(secret)])
+    options.type = "aws_raw_ecs"
+    with pytest.raises(ConfigurationError, match="put these files into the image, and say --worker-security-directory"):
+        workers.template(options, "ann")

@@ -44,7 +44,7 @@ def page(tmp_path_factory):
     gui = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert gui.stdout is not None
-        address = next(line for line in gui.stdout if "open http://" in line).rsplit(" ", 1)[1].strip()
+        address = next(line for line in gui.stdout if line.startswith("open http://")).split()[1]
         with Client(combo.get_address(), name="ann", timeout_seconds=20) as client, browser.browser() as driver:
             driver.get(address)
             yield driver, client

@@ -90,6 +90,18 @@ def test_pods_are_what_the_published_schemas_say(make: Any, given: dict[str, Any
     assert ("serviceAccountName" in pod["spec"]) is bool(given)
 
 
+@pytest.mark.parametrize(("text", "mode"), [("", 0o400), ("securityContext: {fsGroup: 1000}", 0o440)])
+def test_a_secret_is_mounted(make: Any, tmp_path: Path, text: str, mode: int) -> None:
+    file = tmp_path / "pod.yaml"
+    file.write_text(f"kind: Pod\nspec:\n  volumes: [{{name: data, emptyDir: {{}}}}]\n  {text}\n")
+    pod = make(security_secret="scaler", pod_template=str(file)).manifest(WorkerOrder("a", 1))
+    kubernetes_validate.validate(pod, "1.33", strict=True)
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    assert volumes["scaler-security"]["secret"] == {"secretName": "scaler", "defaultMode": mode} and "data" in volumes
+    (mount,) = pod["spec"]["containers"][0]["volumeMounts"]
+    assert mount == {"name": "scaler-security", "mountPath": "/etc/scaler/security", "readOnly": True}
+
+
 def test_a_template_says_what_else_a_pod_has(make: Any, tmp_path: Path) -> None:
     file = tmp_path / "pod.yaml"
     file.write_text(

@@ -31,6 +31,7 @@ from scaler.messages import (
 from scaler.net import connection as connection_module
 from scaler.net import driver as driver_module
 from scaler.net.driver import Driver, new_event_loop
+from scaler.security import Security
 from scaler.wire.codec import codec
 from scaler.wire.frame_reader import FrameReader
 from scaler.wire.handshake import handshake_codec
@@ -99,7 +100,9 @@ class Net:
 
     def driver(self, secret: bytes = b"") -> tuple[Notes, Driver]:
         notes = Notes()
-        made = Driver(notes, bytes([65 + len(self.drivers)]) * 16, f"driver {len(self.drivers)}", None, secret)
+        made = Driver(
+            notes, bytes([65 + len(self.drivers)]) * 16, f"driver {len(self.drivers)}", None, Security(secret)
+        )
         self.drivers.append(made)
         return notes, made
 

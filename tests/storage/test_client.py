@@ -40,6 +40,7 @@ from scaler.messages import (
     StorageFailureReason,
     Stored,
 )
+from scaler.security import Security
 from scaler.storage import client as storage_client
 from scaler.storage import link as storage_link
 from scaler.storage.client import StorageClient
@@ -426,12 +427,12 @@ def test_get_that_waited_longer_than_the_timeout_still_reconnects(
 def test_secret_is_proved() -> None:
     running = Server(secret=b"right")
     try:
-        friend = StorageClient(running.address, new_identity(), secret=b"right")
+        friend = StorageClient(running.address, new_identity(), security=Security(b"right"))
         friend.put(NAME, b"content", ANN)
         friend.close()
         for secret in (b"wrong", b""):
             with pytest.raises(RefusedError, match="secret"):
-                StorageClient(running.address, new_identity(), secret=secret).get(NAME)
+                StorageClient(running.address, new_identity(), security=Security(secret)).get(NAME)
     finally:
         running.close()
 

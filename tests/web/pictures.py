@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from scaler import Client, SchedulerClusterCombo
+from scaler import Client, SchedulerClusterCombo, keyring
 from scaler.ids import Address
 from scaler.web.server import serve
 
@@ -91,7 +91,11 @@ def main() -> None:
         time.sleep(WARM_SECONDS)
         for view, dark in PICTURES:
             with browser(1200, 820, dark) as driver:
-                driver.get(f"http://{ADDRESS.host}:{ADDRESS.port}/#/{view}")
+                top = f"http://{ADDRESS.host}:{ADDRESS.port}"
+                driver.get(f"{top}/login")
+                secret = keyring.find(Address.parse(combo.get_monitor_address())).decode()
+                driver.find_element("name", "secret").send_keys(secret + "\n")
+                driver.get(f"{top}/#/{view}")
                 time.sleep(3)
                 if view == "profile":
                     driver.execute_script("document.getElementById('look-seconds').value = 8")

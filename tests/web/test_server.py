@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from scaler.ids import Address
 from scaler.messages import FunctionFacts, TaskCounts, Update, WorkerFacts
 from scaler.monitor.feed import Status
+from scaler.security import Security
 from scaler.web.server import Dashboard, own_names
 from tests.monitor.builders import ended
 
@@ -142,3 +143,71 @@ def test_by_which_names_a_server_may_be_called() -> None:
     assert own_names(Address.parse("tcp://127.0.0.1:1")) == {"127.0.0.1", "localhost", "::1"}
     assert own_names(Address.parse("tcp://10.0.0.5:1")) == {"10.0.0.5"}
     assert {"localhost", "127.0.0.1"} < own_names(Address.parse("tcp://0.0.0.0:1"))
+
+
+def with_secret(work: Callable[[Dashboard, TestClient[Any, Any]], Awaitable[None]]) -> None:
+    async def run() -> None:
+        dashboard = Dashboard(NOWHERE, {"127.0.0.1"}, Security(b"0123456789abcdef"))
+        async with TestClient(TestServer(dashboard.application())) as browser:
+            await work(dashboard, browser)
+
+    asyncio.run(run())
+
+
+def test_who_has_not_logged_in_sees_nothing() -> None:
+    async def work(dashboard: Dashboard, browser: TestClient[Any, Any]) -> None:
+        dashboard._told(update())
+        for path in ("/app.js", "/events", "/api/state", "/api/explain?task=1", "/metrics", "/plotly.js"):
+            answer = await browser.get(path)
+            assert answer.status == 401 and "price" not in await answer.text()
+        for path in ("/api/cancel", "/api/drain"):
+            assert (await browser.post(path, headers={"X-Scaler": "dashboard"})).status == 401
+        asked = await browser.get("/")
+        assert asked.url.path == "/login" and "secret" in await asked.text()
+        assert (await browser.get("/api/state", headers={"Cookie": "scaler_session=guess"})).status == 401
+        assert (await browser.get("/api/state", headers={"Authorization": "Bearer guess"})).status == 401
+
+    with_secret(work)
+
+
+def test_the_printed_link_lets_in_once() -> None:
+    async def work(dashboard: Dashboard, browser: TestClient[Any, Any]) -> None:
+        dashboard.look_for_secret()
+        assert dashboard.login is not None
+        link = dashboard.login.link("")
+        answer = await browser.get(link, allow_redirects=False)
+        assert answer.status == 303
+        cookie = answer.headers["Set-Cookie"]
+        assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+        assert (await browser.get("/api/state")).status == 200
+        browser.session.cookie_jar.clear()
+        assert (await browser.get(link)).status == 401
+        assert (await browser.get("/api/state")).status == 401
+
+    with_secret(work)
+
+
+def test_the_secret_lets_in_always() -> None:
+    async def work(dashboard: Dashboard, browser: TestClient[Any, Any]) -> None:
+        wrong = await browser.post("/login", data={"secret": "0123456789abcdeX"})
+        assert wrong.status == 401 and "not the cluster" in await wrong.text()
+        for _ in range(2):
+            browser.session.cookie_jar.clear()
+            right = await browser.post("/login", data={"secret": "0123456789abcdef"})
+            assert right.status == 200 and right.url.path == "/"
+        browser.session.cookie_jar.clear()
+        answer = await browser.get("/metrics", headers={"Authorization": "Bearer 0123456789abcdef"})
+        assert answer.status == 200
+        foreign = await browser.post(
+            "/login", data={"secret": "0123456789abcdef"}, headers={"Origin": "http://evil.example"}
+        )
+        assert foreign.status == 403
+
+    with_secret(work)
+
+
+def test_a_dashboard_of_a_cluster_without_a_secret_asks_for_none() -> None:
+    async def work(dashboard: Dashboard, browser: TestClient[Any, Any]) -> None:
+        assert (await browser.get("/login")).url.path == "/"
+
+    with_dashboard(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_no_secret_where_one_is_asked_for() -> None:
 def test_a_listener_that_asks_for_no_secret_is_not_trusted() -> None:
     dials, listens = dialer(secret=b"open"), listener()
     join(dials, listens)
-    assert isinstance(dials.error, RefusedError) and "did not prove" in str(dials.error)
+    assert isinstance(dials.error, RefusedError) and "asks for no secret" in str(dials.error)
     assert dials.peer is None
 
 
@@ -95,12 +96,56 @@ def test_the_dialers_own_proof_does_not_prove_the_listener() -> None:
     assert dials.peer is None
 
 
-@pytest.mark.parametrize("change", [{"identity": BEN}, {"role": Role.client}, {"nonce": M}])
+@pytest.mark.parametrize(
+    "change", [{"identity": BEN}, {"role": Role.client}, {"nonce": M}, {"protocol_version": 7}, {"oldest_version": 0}]
+)
 def test_a_proof_is_bound_to_what_hello_said(change: dict[str, object]) -> None:
     dials, listens = dialer(secret=b"open"), listener(b"open")
     (challenge,) = listens.receive(replace(dials.hello, **change))  # type: ignore[arg-type]
     (proof,) = dials.receive(challenge)
     assert refusal(listens, proof).reason == RefusalReason.authentication
+
+
+@pytest.mark.parametrize("nonce", [b"", b"m" * 31, b"m" * 33])
+def test_a_challenge_has_a_whole_nonce_and_comes_once(nonce: bytes) -> None:
+    dials = dialer(secret=b"open")
+    assert dials.receive(Challenge("hmac-sha256", nonce)) == []
+    assert dials.error is not None
+    asked_twice = dialer(secret=b"open")
+    assert len(asked_twice.receive(Challenge("hmac-sha256", M))) == 1
+    assert asked_twice.receive(Challenge("hmac-sha256", N)) == []
+    assert asked_twice.error is not None
+
+
+def test_who_is_refused_does_not_prove_again() -> None:
+    dials, listens = dialer(secret=b"open"), listener(b"open")
+    (challenge,) = listens.receive(dials.hello)
+    (proof,) = dials.receive(challenge)
+    refusal(listens, Proof(b"x" * 32))
+    refusal(listens, proof)
+
+
+def test_a_welcome_is_bound_to_version_and_identity() -> None:
+    for change in ({"identity": ANN}, {"protocol_version": OLDEST_VERSION - 1}):
+        dials, listens = dialer(secret=b"open"), listener(b"open")
+        (challenge,) = listens.receive(dials.hello)
+        (proof,) = dials.receive(challenge)
+        (welcome,) = listens.receive(proof)
+        assert isinstance(welcome, Welcome)
+        dials.receive(replace(welcome, **change))  # type: ignore[arg-type]
+        assert dials.peer is None and dials.error is not None
+
+
+def test_a_proof_is_bound_to_the_channel() -> None:
+    """Somebody between the two, with a certificate of his own, passes on what both say."""
+    dials, listens = dialer(secret=b"open"), listener(b"open")
+    dials.channel, listens.channel = b"1" * 32, b"2" * 32
+    join(dials, listens)
+    assert dials.peer is None and listens.peer is None
+    dials, listens = dialer(secret=b"open"), listener(b"open")
+    dials.channel = listens.channel = b"1" * 32
+    join(dials, listens)
+    assert dials.peer is not None and listens.peer is not None
 
 
 def test_an_unknown_method_ends_the_dialer() -> None:
@@ -192,3 +237,13 @@ def test_software_is_told_and_bounded() -> None:
     listens.receive(replace(dialer().hello, software="python=3.11.7"))
     assert listens.peer is not None and listens.peer.software == "python=3.11.7"
     assert refusal(listener(), replace(dialer().hello, software="x" * 257)).reason == RefusalReason.not_scaler
+
+
+def test_the_proofs_that_the_protocols_readme_tells() -> None:
+    dials = Dialer(Role.client, ANN, "", b"0123456789abcdef", N)
+    listens = Listener({Role.client}, BEN, b"0123456789abcdef", M)
+    _, proof, welcome = join(dials, listens)
+    assert isinstance(proof, Proof) and isinstance(welcome, Welcome)
+    readme = (Path(__file__).parents[2] / "protocol" / "README.md").read_text()
+    assert f"| `Proof.mac` | `{proof.mac.hex()}` |" in readme
+    assert f"| `Welcome.mac` | `{welcome.mac.hex()}` |" in readme
