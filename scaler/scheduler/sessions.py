@@ -107,6 +107,8 @@ class WorkerSession:
     """Whether it was asked to leave."""
     survivors_to_come: int = 0
     """Of what it still has from another scheduler."""
+    telling_until: float = 0.0
+    """When that is waited for no more."""
     software: str = ""
     """See scaler.software."""
 

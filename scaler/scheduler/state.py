@@ -78,6 +78,8 @@ class SchedulerState:
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None
         self._storage_identity = b""
+        self._hold_until: float | None = None
+        """When tasks are given out again."""
         self._statistics_asked = 0
         self._owed_to_storage: list[Message] = []
         self._housekeeping_at: float | None = None
@@ -153,6 +155,7 @@ class SchedulerState:
     def drain(self, now: float) -> list[Output]:
         self.clock.now = now
         self.resumption.proceed(now)
+        self._hold_until = self.workers.telling_until(now) if self.workers.any_telling else None
         if self.board.changed:
             self._place(now)
             self.capacity.load_changed(now)
@@ -170,6 +173,9 @@ class SchedulerState:
         return self._out.take()
 
     def _place(self, now: float) -> None:
+        if self._hold_until is not None:
+            self.board.changed = True
+            return
         self.board.changed = False
         self.workers.give()
         self.workers.plan_retraction(now)
@@ -181,6 +187,7 @@ class SchedulerState:
             self.monitors.next_deadline(),
             self.capacity.due,
             self.resumption.next_deadline(),
+            self._hold_until,
             self.profiles.due,
         )
         return min([time for time in times if time is not None], default=None)

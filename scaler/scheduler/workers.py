@@ -86,6 +86,7 @@ class Workers:
         self._samples = samples
         self._survivors = survivors
         self._owners_of_survivors: list[bytes] = []
+        self._survivors_to_come = 0
         self._profiles = profiles
         self._of_peer: dict[int, WorkerSession] = {}
         self._of_identity: dict[bytes, WorkerSession] = {}
@@ -130,6 +131,8 @@ class Workers:
         connected = self._board.clock.unix_milliseconds
         session = WorkerSession(number, peer, who.identity, who.name, message, now, connected, software=who.software)
         session.survivors_to_come = message.survivors
+        self._survivors_to_come += message.survivors
+        session.telling_until = now + self._settings.resume_seconds
         group = self._board.requirements.group_of(message.capabilities)
         self._board.loads.add_worker(number, message.slots, group, message.queue_limit)
         if message.object_storage_address:
@@ -159,6 +162,16 @@ class Workers:
         here = self._board.loads.total_slots if slots > 0 else -1
         return here >= slots and not any(session.survivors_to_come for session in self.sessions.values())
 
+    @property
+    def any_telling(self) -> bool:
+        """Whether a worker has still to say what it has of a scheduler before."""
+        return self._survivors_to_come > 0
+
+    def telling_until(self, now: float) -> float | None:
+        """Until when nothing is given out, since a worker has not said yet what it has of a scheduler before; None: no such."""
+        telling = [session.telling_until for session in self.sessions.values() if session.survivors_to_come]
+        return max((until for until in telling if until > now), default=None)
+
     def survivors_came(self) -> list[bytes]:
         """Clients of which tasks have survived, as workers have just told; returned once."""
         owners, self._owners_of_survivors = self._owners_of_survivors, []
@@ -166,7 +179,9 @@ class Workers:
 
     def _survived(self, session: WorkerSession, message: Survived) -> None:
         self._owners_of_survivors += self._survivors.add(session, message, self._board.clock.now)
-        session.survivors_to_come = max(0, session.survivors_to_come - len(message.results.payloads))
+        told = min(session.survivors_to_come, len(message.results.payloads))
+        session.survivors_to_come -= told
+        self._survivors_to_come -= told
 
     def lost(self, peer: int, reason: str) -> None:
         """Its connection is gone: others get what it held."""
@@ -215,6 +230,7 @@ class Workers:
         self._free_numbers.append(session.number)
         held = self._board.loads.held(session.number)
         self._survivors.worker_left(session)
+        self._survivors_to_come -= session.survivors_to_come
         ends = self._board.lose_worker(session.number, f"{session.label}: {story}", session.identity)
         self._clients.deliver_ends(ends)
         self._clients.worker_left(session)

@@ -326,7 +326,7 @@ class Executors:
                 task.base = -task.done
                 running.append(_running(executor, task))
         self._forget_functions()
-        return [*survivors, results(running)] if running else survivors
+        return [results(running), *survivors] if running else survivors
 
     def _forget_functions(self) -> None:
         """The scheduler that named them so is gone. What runs has been told of its own."""

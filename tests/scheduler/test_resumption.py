@@ -293,3 +293,27 @@ def test_survivors_that_do_not_fit_together_close_the_worker(damage: dict[str, A
         setattr(message, name, value)
     assert closed(worker.say(message)) == [worker.peer]
     assert not rig.state.survivors
+
+
+def test_nothing_is_given_out_while_a_worker_has_not_told_all() -> None:
+    rig = Rig(resume_seconds=1.0)
+    client = again(rig)
+    offer(client, 4, 5)
+    assert tasks(rig.at(rig.now + 1.5)) == []
+    peer, _ = rig.connect(Role.worker, WILL)
+    assert tasks(rig.say(peer, RegisterWorker(2, 1000, [], "host", 8, survivors=2))) == []
+    assert tasks(rig.say(peer, survived(entry(client.id(9)), sequences=[9]))) == []
+    assert rig.state.next_deadline() is not None
+    outputs = rig.say(peer, survived(entry(client.id(4)), sequences=[4]))
+    assert tasks(outputs) == [(client.id(5), 1)]
+
+
+def test_a_worker_that_never_tells_is_not_waited_for_for_long() -> None:
+    rig = Rig(resume_seconds=1.0)
+    ann = rig.client()
+    peer, _ = rig.connect(Role.worker, WILL)
+    rig.say(peer, RegisterWorker(2, 1000, [], "host", 8, survivors=1000))
+    assert tasks(ann.submit(1)) == []
+    assert tasks(rig.at(rig.now + 1.1)) == [(ann.id(1), 1)]
+    rig.lose(peer)
+    assert not rig.state.workers.any_telling

@@ -76,7 +76,7 @@ class WorkerNode(Node):
             if executor is not None:
                 self.books.hidden_deaths += not executor.alive
                 # Its task had just ended: nobody hears of the result any more.
-                self.books.deaths += executor.alive and executor.run is None
+                self.books.deaths += executor.has_just_answered
                 executor.die("killed by its worker")
         elif isinstance(output, AskForAttention):
             executor = self.executors.get(output.executor)
@@ -160,6 +160,11 @@ class Executor:
         if self._range is not None:
             self._close_items(self._range.position)
         self._flush()
+
+    @property
+    def has_just_answered(self) -> bool:
+        """Whether a result may not have reached the worker."""
+        return self.alive and self.run is None and self.clock.now < self._answers_at + FLUSH_SECONDS
 
     def _flush(self) -> None:
         self._flushed_at = self.clock.now

@@ -94,7 +94,7 @@ def test_what_ends_without_a_scheduler_is_told_to_the_next() -> None:
     worker.lose()
     assert worker.done(0, status=ResultStatus.failed, payload=b"why") == []
     told_of = survivors(worker.connect(NEXT))
-    assert told_of == [(FIRST, 1, ResultStatus.failed, 10, 1, ANN), (task_id(2, 5), 1, RUNS, 5, 1, BEN)]
+    assert told_of == [(task_id(2, 5), 1, RUNS, 5, 1, BEN), (FIRST, 1, ResultStatus.failed, 10, 1, ANN)]
 
 
 def test_of_a_range_the_item_that_runs_goes_on() -> None:
@@ -109,7 +109,7 @@ def test_of_a_range_the_item_that_runs_goes_on() -> None:
     worker.state.executor_said(0, one, worker.now)
     worker.lose()
     assert not claims.take_item(0)
-    assert survivors(worker.connect(NEXT)) == [(RANGE, 2, OK, 20, 1, ANN), (RANGE, 2, RUNS, 21, 1, ANN)]
+    assert survivors(worker.connect(NEXT)) == [(RANGE, 2, RUNS, 21, 1, ANN), (RANGE, 2, OK, 20, 1, ANN)]
     assert ended(worker.done(0, payload=b"b")) == [(RANGE, 2, OK, b"b")]
     assert worker.state.snapshot()["sent"] == 0
 
