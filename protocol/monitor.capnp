@@ -161,7 +161,7 @@ struct Explanation {
   attempt @8 :UInt32;
   # How often it was given to a worker.
   ahead @9 :UInt64;
-  # Ready tasks with the same needs that go before it.
+  # Ready tasks of its client with the same needs that go before it. Those of other clients take turns with these.
   dependencies @10 :Data;
   # u64 column: the ids of the tasks that it waits for, the first 100 of them.
   blockedMilliseconds @11 :UInt64;

@@ -40,11 +40,12 @@ cdef void _sift_head(Head* heap, size_t n, size_t i) noexcept:
 
 
 cdef size_t _gather_heads(ReadyQueues queues, Loads loads, Head* heap) noexcept:
-    """A heap of the heads of the classes that some worker has room for."""
+    """A heap of the heads of the lanes that some worker has room for."""
     cdef size_t n = 0
     cdef size_t i
-    for i in range(queues._lines_size):
-        if queues.head(<uint32_t>i, &heap[n]) and loads.best(<uint32_t>i) != NONE:
+    for i in range(queues._active_count):
+        queues.head(queues._active[i], &heap[n])
+        if loads.best(heap[n].requirement_class) != NONE:
             n += 1
     for i in range(n // 2, 0, -1):
         _sift_head(heap, n, i - 1)
@@ -88,9 +89,14 @@ cdef size_t _fill(
     """
     cdef size_t found = 0
     cdef uint32_t worker, task, cost
+    cdef bint more = False
     while n and loads._listed:
+        if not queues.is_current(&heap[0]):
+            queues.head(heap[0].lane, &heap[0])
+            _sift_head(heap, n, 0)
+            continue
         task = heap[0].task
-        worker = _worker_for(loads, preferred, task, heap[0].owner)
+        worker = _worker_for(loads, preferred, task, heap[0].requirement_class)
         if worker != NONE:
             if not _placeable(loads, functions, costs, task):
                 if not found:
@@ -102,13 +108,16 @@ cdef size_t _fill(
                 divisible[0] = task
                 break
             loads.grow(task)
-            queues.take(heap[0].owner)
-            loads.put(task, worker, cost or costs.u32[functions.u32[task]])
+            cost = cost or costs.u32[functions.u32[task]]
+            more = queues.take(&heap[0], cost)
+            loads.put(task, worker, cost)
             if not loads._workers[worker].fresh:
                 order[found] = worker
                 found += 1
             loads._workers[worker].fresh += 1
-        if worker == NONE or not queues.head(heap[0].owner, &heap[0]):
+        if worker != NONE and more:
+            queues.head(heap[0].lane, &heap[0])
+        else:
             n -= 1
             heap[0] = heap[n]
         _sift_head(heap, n, 0)
@@ -142,7 +151,7 @@ def place(ReadyQueues queues not None, Loads loads not None, functions, costs, o
         return result, NONE
     try:
         # One more, for the head that is looked at last and not kept.
-        heap = <Head*>_memory((queues._lines_size + 1) * sizeof(Head))
+        heap = <Head*>_memory((queues._active_count + 1) * sizeof(Head))
         order = <uint32_t*>_memory(loads._count * sizeof(uint32_t))
         n = _gather_heads(queues, loads, heap)
         found = _fill(queues, loads, function_of, cost_of, own, preferred_by, heap, n, order, &divisible)

@@ -1,16 +1,21 @@
-"""Ready tasks by class and priority; queues.pyi has the contract."""
+"""Ready tasks by class, priority and share; queues.pyi has the contract."""
 
-from cpython cimport array as c_array
+from array import array
+
 from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport free, malloc, qsort, realloc
 
-from scaler._core.columns cimport Column, column32, new32
+from scaler._core.columns cimport Column, column32
 
 cdef uint32_t NONE = 0xFFFFFFFF
 # The bucket of a task that is about to be entered, so that one named twice is noticed.
 cdef uint32_t _ENTERING = 0xFFFFFFFE
 # Before all arrival numbers.
 cdef int64_t _FRONT = -(<int64_t>1 << 62)
+# So many lanes without tasks are kept, and as many as have some.
+cdef size_t _EMPTY_LANES = 64
+
+DEPTH_BITS = 6
 
 
 cdef void* _resized(void* old, size_t size) except NULL:
@@ -20,9 +25,9 @@ cdef void* _resized(void* old, size_t size) except NULL:
     return new
 
 
-cdef size_t _roomier(size_t size, uint32_t index) noexcept:
+cdef size_t _roomier(size_t size, size_t index) noexcept:
     """The size that a table gets when it has to hold this index."""
-    return max(<size_t>index + 1, size * 2, <size_t>16)
+    return max(index + 1, size * 2, <size_t>16)
 
 
 cdef int _compare(const void* a, const void* b) noexcept nogil:
@@ -35,11 +40,18 @@ cdef class ReadyQueues:
         self._free = NONE
         # Who could foretell the weights could choose priorities that make the trees lists. Only time depends on them.
         self._random = <uint32_t>(<uintptr_t><void*>self >> 4) | 1
+        self._lane_of = {}
+        self._share_of = {}
+        self._free_lanes = []
+        self._free_shares = []
 
     def __dealloc__(self):
         free(self._nodes)
         free(self._buckets)
-        free(self._lines)
+        free(self._lanes)
+        free(self._shares)
+        free(self._active)
+        free(self._class_counts)
 
     def __len__(self):
         return self._count
@@ -61,18 +73,18 @@ cdef class ReadyQueues:
         self._size = size
         return 0
 
-    cdef int _grow_lines(self, uint32_t owner) except -1:
+    cdef int _grow_classes(self, uint32_t requirement_class) except -1:
         """Make room for this class."""
         cdef size_t i, size
-        if owner == NONE:
+        if requirement_class == NONE:
             raise IndexError("0xFFFFFFFF is no index")
-        if owner < self._lines_size:
+        if requirement_class < self._classes_size:
             return 0
-        size = _roomier(self._lines_size, owner)
-        self._lines = <Line*>_resized(self._lines, size * sizeof(Line))
-        for i in range(self._lines_size, size):
-            self._lines[i] = Line(NONE, NONE, 0)
-        self._lines_size = size
+        size = _roomier(self._classes_size, requirement_class)
+        self._class_counts = <size_t*>_resized(self._class_counts, size * sizeof(size_t))
+        for i in range(self._classes_size, size):
+            self._class_counts[i] = 0
+        self._classes_size = size
         return 0
 
     cdef int _grow_buckets(self, size_t more) except -1:
@@ -80,12 +92,103 @@ cdef class ReadyQueues:
         cdef size_t size
         if self._buckets_used + more <= self._buckets_size:
             return 0
-        size = _roomier(self._buckets_size, <uint32_t>(self._buckets_used + more - 1))
+        size = _roomier(self._buckets_size, self._buckets_used + more - 1)
         self._buckets = <Bucket*>_resized(self._buckets, size * sizeof(Bucket))
         self._buckets_size = size
         return 0
 
-    # The buckets of a class: a treap by priority and arrival, the best bucket remembered.
+    # Lanes, and the shares they belong to.
+
+    cdef uint32_t _lane(self, uint32_t requirement_class, uint32_t share) except? 0xFFFFFFFF:
+        """The lane of this class and share, made if there is none."""
+        found = self._lane_of.get((requirement_class, share))
+        if found is not None:
+            return found
+        self._grow_classes(requirement_class)
+        if <size_t>len(self._lane_of) > 2 * self._active_count + _EMPTY_LANES:
+            self._sweep()
+        number = self._share_of.get(share)
+        if number is None:
+            number = self._share_of[share] = self._new_share()
+        lane = self._new_lane(requirement_class, number)
+        self._lane_of[requirement_class, share] = lane
+        return lane
+
+    cdef uint32_t _new_lane(self, uint32_t requirement_class, uint32_t share) except? 0xFFFFFFFF:
+        cdef uint32_t lane
+        cdef size_t size
+        if self._free_lanes:
+            lane = self._free_lanes.pop()
+        else:
+            lane = <uint32_t>len(self._lane_of)
+            if lane >= self._lanes_size:
+                size = _roomier(self._lanes_size, lane)
+                self._lanes = <Lane*>_resized(self._lanes, size * sizeof(Lane))
+                self._active = <uint32_t*>_resized(self._active, size * sizeof(uint32_t))
+                self._lanes_size = size
+        self._lanes[lane] = Lane(NONE, NONE, requirement_class, share, NONE, 0)
+        return lane
+
+    cdef uint32_t _new_share(self) except? 0xFFFFFFFF:
+        cdef uint32_t share
+        cdef size_t size
+        if self._free_shares:
+            share = self._free_shares.pop()
+        else:
+            share = <uint32_t>len(self._share_of)
+            if share >= self._shares_size:
+                size = _roomier(self._shares_size, share)
+                self._shares = <Share*>_resized(self._shares, size * sizeof(Share))
+                self._shares_size = size
+        self._shares[share] = Share(0, 0, 0)
+        return share
+
+    cdef int _sweep(self) except -1:
+        """Forget lanes without tasks, and shares without lanes."""
+        cdef uint32_t lane, number
+        for key, lane in list(self._lane_of.items()):
+            if not self._lanes[lane].count:
+                del self._lane_of[key]
+                self._free_lanes.append(lane)
+        for share, number in list(self._share_of.items()):
+            if not self._shares[number].count:
+                del self._share_of[share]
+                self._free_shares.append(number)
+        return 0
+
+    cdef void _count_in(self, uint32_t number, size_t n) noexcept:
+        """So many tasks more are in a lane. A share that had none begins where the others are now."""
+        cdef Lane* lane = &self._lanes[number]
+        cdef Share* share = &self._shares[lane.share]
+        if lane.place == NONE:
+            lane.place = <uint32_t>self._active_count
+            self._active[self._active_count] = number
+            self._active_count += 1
+        if not share.count:
+            share.served = self._served
+            share.since = self._activations
+            self._activations += 1
+        lane.count += n
+        share.count += n
+        self._class_counts[lane.requirement_class] += n
+        self._count += n
+
+    cdef void _count_out(self, uint32_t number) noexcept:
+        """One task less is in a lane."""
+        cdef Lane* lane = &self._lanes[number]
+        cdef uint32_t last
+        lane.count -= 1
+        self._shares[lane.share].count -= 1
+        self._class_counts[lane.requirement_class] -= 1
+        self._count -= 1
+        if not lane.count:
+            self._active_count -= 1
+            last = self._active[self._active_count]
+            self._active[lane.place] = last
+            self._lanes[last].place = lane.place
+            lane.place = NONE
+
+    # The buckets of a lane: a treap by priority and arrival, the best bucket remembered.
 
     cdef uint32_t _merge(self, uint32_t low, uint32_t high) noexcept:
         """One tree out of two, all of the first being worse."""
@@ -132,7 +235,7 @@ cdef class ReadyQueues:
             root = self._buckets[root].right
         return root
 
-    cdef uint32_t _new_bucket(self, uint32_t owner, int32_t priority, int64_t since) noexcept:
+    cdef uint32_t _new_bucket(self, uint32_t lane, int32_t priority, int64_t since) noexcept:
         """An empty bucket that is in no tree yet; _grow_buckets came before."""
         cdef uint32_t bucket = self._free
         if bucket != NONE:
@@ -143,18 +246,18 @@ cdef class ReadyQueues:
         self._random ^= self._random << 13
         self._random ^= self._random >> 17
         self._random ^= self._random << 5
-        self._buckets[bucket] = Bucket(since, NONE, NONE, NONE, NONE, self._random, owner, priority)
+        self._buckets[bucket] = Bucket(since, NONE, NONE, NONE, NONE, self._random, lane, priority)
         return bucket
 
-    cdef uint32_t _bucket_for(self, uint32_t owner, int32_t priority, int64_t since) noexcept:
-        """The bucket of this class, priority and time, made if there is none."""
-        cdef Line* line = &self._lines[owner]
+    cdef uint32_t _bucket_for(self, uint32_t lane, int32_t priority, int64_t since) noexcept:
+        """The bucket of this lane, priority and time, made if there is none."""
+        cdef Lane* line = &self._lanes[lane]
         cdef uint32_t bucket = self._find(line.root, priority, since)
         cdef uint32_t low = NONE
         cdef uint32_t high = NONE
         if bucket != NONE:
             return bucket
-        bucket = self._new_bucket(owner, priority, since)
+        bucket = self._new_bucket(lane, priority, since)
         self._split(line.root, priority, since, &low, &high)
         line.root = self._merge(self._merge(low, bucket), high)
         if line.best == NONE or worse(&self._buckets[line.best], priority, since):
@@ -164,7 +267,7 @@ cdef class ReadyQueues:
     cdef void _drop_bucket(self, uint32_t bucket) noexcept:
         """Take an empty bucket out of its tree and keep it for later."""
         cdef Bucket* gone = &self._buckets[bucket]
-        cdef Line* line = &self._lines[gone.owner]
+        cdef Lane* line = &self._lanes[gone.lane]
         cdef uint32_t* link = &line.root
         while link[0] != bucket:
             if worse(&self._buckets[link[0]], gone.priority, gone.since):
@@ -174,7 +277,7 @@ cdef class ReadyQueues:
         link[0] = self._merge(gone.left, gone.right)
         if line.best == bucket:
             line.best = self._rightmost(line.root)
-        gone.owner = NONE
+        gone.lane = NONE
         gone.right = self._free
         self._free = bucket
 
@@ -191,19 +294,23 @@ cdef class ReadyQueues:
             self._nodes[tasks[done]].bucket = _ENTERING
         return 0
 
-    cdef int _enter(self, const uint32_t* tasks, Py_ssize_t n, uint32_t owner) except -1:
-        """All that can fail when tasks are pushed."""
+    cdef uint32_t _enter(
+        self, const uint32_t* tasks, Py_ssize_t n, uint32_t requirement_class, uint32_t share
+    ) except? 0xFFFFFFFF:
+        """All that can fail when tasks are pushed; returns their lane."""
         cdef uint32_t highest = 0
+        cdef uint32_t lane
         cdef size_t buckets = 1
         cdef Py_ssize_t i
         for i in range(n):
             highest = max(highest, tasks[i])
         self._grow(highest)
-        self._grow_lines(owner)
+        lane = self._lane(requirement_class, share)
         for i in range(n):
             buckets += self._nodes[tasks[i]].reserved
         self._grow_buckets(buckets)
-        return self._mark(tasks, n)
+        self._mark(tasks, n)
+        return lane
 
     cdef void _append(self, uint32_t number, uint32_t task, int64_t arrival) noexcept:
         """Enter a task as the last of a bucket."""
@@ -227,36 +334,51 @@ cdef class ReadyQueues:
             self._nodes[node.next].prev = node.prev
         else:
             bucket.tail = node.prev
-        self._lines[bucket.owner].count -= 1
-        self._count -= 1
+        self._count_out(bucket.lane)
         if bucket.head == NONE:
             self._drop_bucket(node.bucket)
         node.bucket = NONE
 
-    cdef bint head(self, uint32_t owner, Head* out) noexcept:
-        """Describe the next task of the class; False where there is none."""
-        cdef Bucket* bucket
-        if owner >= self._lines_size or self._lines[owner].best == NONE:
-            return False
-        bucket = &self._buckets[self._lines[owner].best]
-        out.task = bucket.head
-        out.owner = owner
-        out.priority = bucket.priority
+    cdef void head(self, uint32_t lane, Head* out) noexcept:
+        """Describe the next task of a lane that has some."""
+        cdef Bucket* bucket = &self._buckets[self._lanes[lane].best]
+        cdef Share* share = &self._shares[self._lanes[lane].share]
         out.arrival = self._nodes[bucket.head].arrival
-        return True
+        out.served = share.served
+        out.since = share.since
+        out.priority = bucket.priority
+        out.lane = lane
+        out.requirement_class = self._lanes[lane].requirement_class
+        out.task = bucket.head
 
-    cdef uint32_t take(self, uint32_t owner) noexcept:
-        """Take the next task of the class, NONE where there is none."""
-        cdef uint32_t task
-        if owner >= self._lines_size or self._lines[owner].best == NONE:
-            return NONE
-        task = self._buckets[self._lines[owner].best].head
-        self._unlink(task)
-        return task
+    cdef bint is_current(self, const Head* head) noexcept:
+        """Whether nothing of its share was taken since it was described. It has been, by another lane's head, where not."""
+        return head.served == self._shares[self._lanes[head.lane].share].served
+
+    cdef bint take(self, const Head* head, uint32_t cost) noexcept:
+        """Take the next task of a lane, at this cost to its share; whether there is another one in the lane."""
+        cdef Lane* lane = &self._lanes[head.lane]
+        self._served = max(self._served, head.served)
+        self._shares[lane.share].served += max(cost, <uint32_t>1)
+        self._unlink(head.task)
+        return lane.count != 0
+
+    cdef bint _best_head(self, uint32_t requirement_class, Head* out) noexcept:
+        """Describe the next task of a class; False where there is none."""
+        cdef Head head
+        cdef bint found = False
+        cdef size_t i
+        for i in range(self._active_count):
+            if self._lanes[self._active[i]].requirement_class == requirement_class:
+                self.head(self._active[i], &head)
+                if not found or better(&head, out):
+                    out[0] = head
+                    found = True
+        return found
 
     def count(self, uint32_t requirement_class):
         """How many tasks of this class wait."""
-        return self._lines[requirement_class].count if requirement_class < self._lines_size else 0
+        return self._class_counts[requirement_class] if requirement_class < self._classes_size else 0
 
     def reserve(self, tasks):
         """Keep places for tasks that are to be pushed later."""
@@ -274,39 +396,38 @@ cdef class ReadyQueues:
             self._newest += 1
         self._since = self._newest
 
-    def push(self, tasks, uint32_t requirement_class, int32_t priority):
+    def push(self, tasks, uint32_t requirement_class, int32_t priority, uint32_t share=0):
         """Append tasks, or put them where a place is kept for them."""
         cdef Column chosen = column32(tasks)
         cdef Py_ssize_t i
-        cdef uint32_t task
+        cdef uint32_t task, lane
         cdef int64_t arrival
         cdef uint32_t last = NONE
         if not chosen.n:
             return
-        self._enter(chosen.u32, chosen.n, requirement_class)
+        lane = self._enter(chosen.u32, chosen.n, requirement_class, share)
         for i in range(chosen.n):
             task = chosen.u32[i]
             if self._nodes[task].reserved:
                 arrival = self._nodes[task].arrival
-                self._append(self._bucket_for(requirement_class, priority, arrival), task, arrival)
+                self._append(self._bucket_for(lane, priority, arrival), task, arrival)
                 continue
             if last == NONE:
-                last = self._bucket_for(requirement_class, priority, self._since)
+                last = self._bucket_for(lane, priority, self._since)
             self._append(last, task, self._newest)
             self._newest += 1
-        self._lines[requirement_class].count += chosen.n
-        self._count += chosen.n
+        self._count_in(lane, chosen.n)
 
-    def push_front(self, tasks, uint32_t requirement_class, int32_t priority):
-        """Put tasks before all others of the class and priority."""
+    def push_front(self, tasks, uint32_t requirement_class, int32_t priority, uint32_t share=0):
+        """Put tasks before all others of the class, priority and share."""
         cdef Column chosen = column32(tasks)
         cdef Py_ssize_t i
-        cdef uint32_t number, task
+        cdef uint32_t lane, number, task
         cdef Bucket* bucket
         if not chosen.n:
             return
-        self._enter(chosen.u32, chosen.n, requirement_class)
-        number = self._bucket_for(requirement_class, priority, _FRONT)
+        lane = self._enter(chosen.u32, chosen.n, requirement_class, share)
+        number = self._bucket_for(lane, priority, _FRONT)
         bucket = &self._buckets[number]
         for i in range(chosen.n - 1, -1, -1):
             task = chosen.u32[i]
@@ -317,17 +438,20 @@ cdef class ReadyQueues:
             else:
                 self._nodes[bucket.head].prev = task
             bucket.head = task
-        self._lines[requirement_class].count += chosen.n
-        self._count += chosen.n
+        self._count_in(lane, chosen.n)
 
     def peek(self, uint32_t requirement_class):
         """The next task of the class."""
         cdef Head head
-        return head.task if self.head(requirement_class, &head) else NONE
+        return head.task if self._best_head(requirement_class, &head) else NONE
 
-    def pop(self, uint32_t requirement_class):
+    def pop(self, uint32_t requirement_class, uint32_t cost=1):
         """Take the next task of the class."""
-        return self.take(requirement_class)
+        cdef Head head
+        if not self._best_head(requirement_class, &head):
+            return NONE
+        self.take(&head, cost)
+        return head.task
 
     def remove(self, tasks):
         """Take these tasks out wherever they are, and give up the places kept for them."""
@@ -347,22 +471,18 @@ cdef class ReadyQueues:
 
     def classes(self):
         """The classes that have tasks, best head first."""
-        cdef Head* heads = <Head*>malloc((self._lines_size + 1) * sizeof(Head))
-        cdef size_t n = 0
+        cdef Head* heads = <Head*>malloc((self._active_count + 1) * sizeof(Head))
         cdef size_t i
-        cdef c_array.array out
         if heads == NULL:
             raise MemoryError
         try:
-            for i in range(self._lines_size):
-                n += self.head(<uint32_t>i, &heads[n])
-            qsort(heads, n, sizeof(Head), _compare)
-            out = new32(n)
-            for i in range(n):
-                out.data.as_uints[i] = heads[i].owner
+            for i in range(self._active_count):
+                self.head(self._active[i], &heads[i])
+            qsort(heads, self._active_count, sizeof(Head), _compare)
+            found = dict.fromkeys([heads[i].requirement_class for i in range(self._active_count)])
         finally:
             free(heads)
-        return out
+        return array("I", found)
 
     cdef size_t _better(self, uint32_t root, const Bucket* than) noexcept:
         """How many tasks of a tree stand in buckets that go before this one."""
@@ -381,14 +501,14 @@ cdef class ReadyQueues:
         return n
 
     def ahead(self, uint32_t task):
-        """How many tasks of its class go before a queued one."""
+        """How many tasks of its class and share go before a queued one."""
         cdef const Bucket* bucket
         cdef size_t n
         cdef uint32_t before
         if task not in self:
             raise ValueError(f"task {task} is not queued")
         bucket = &self._buckets[self._nodes[task].bucket]
-        n = self._better(self._lines[bucket.owner].root, bucket)
+        n = self._better(self._lanes[bucket.lane].root, bucket)
         before = self._nodes[task].prev
         while before != NONE:
             n += 1
@@ -397,19 +517,19 @@ cdef class ReadyQueues:
 
     # Checks.
 
-    cdef int _check_tree(self, uint32_t root, uint32_t owner, list found) except -1:
+    cdef int _check_tree(self, uint32_t root, uint32_t lane, list found) except -1:
         """Append the buckets of a tree in its order."""
         cdef uint32_t child
         if root == NONE:
             return 0
-        if self._buckets[root].owner != owner:
-            raise AssertionError(f"bucket {root} is in the tree of class {owner}, not {self._buckets[root].owner}")
+        if self._buckets[root].lane != lane:
+            raise AssertionError(f"bucket {root} is in the tree of lane {lane}, not {self._buckets[root].lane}")
         for child in (self._buckets[root].left, self._buckets[root].right):
             if child != NONE and self._buckets[child].weight > self._buckets[root].weight:
                 raise AssertionError(f"bucket {child} outweighs its parent")
-        self._check_tree(self._buckets[root].left, owner, found)
+        self._check_tree(self._buckets[root].left, lane, found)
         found.append(root)
-        self._check_tree(self._buckets[root].right, owner, found)
+        self._check_tree(self._buckets[root].right, lane, found)
         return 0
 
     cdef size_t _check_bucket(self, uint32_t bucket) except? 0:
@@ -438,22 +558,37 @@ cdef class ReadyQueues:
         cdef size_t i, n, queued
         cdef size_t total = 0
         cdef size_t used = 0
-        cdef uint32_t bucket
-        for i in range(self._lines_size):
+        cdef uint32_t bucket, lane
+        by_class, by_share = {}, {}
+        for (requirement_class, share), lane in self._lane_of.items():
             found = []
-            self._check_tree(self._lines[i].root, <uint32_t>i, found)
+            self._check_tree(self._lanes[lane].root, lane, found)
             priorities = [(self._buckets[<uint32_t>b].priority, -self._buckets[<uint32_t>b].since) for b in found]
             if priorities != sorted(set(priorities)):
-                raise AssertionError(f"the buckets of class {i} are out of order")
-            if self._lines[i].best != self._rightmost(self._lines[i].root):
-                raise AssertionError(f"the best bucket of class {i} is another one")
+                raise AssertionError(f"the buckets of lane {lane} are out of order")
+            if self._lanes[lane].best != self._rightmost(self._lanes[lane].root):
+                raise AssertionError(f"the best bucket of lane {lane} is another one")
+            if self._lanes[lane].requirement_class != requirement_class or self._lanes[lane].share != self._share_of[share]:
+                raise AssertionError(f"lane {lane} is of another class or share")
             n = 0
             for bucket in found:
                 n += self._check_bucket(bucket)
-            if n != self._lines[i].count:
-                raise AssertionError(f"class {i} has {n} tasks, not {self._lines[i].count}")
+            place = self._lanes[lane].place
+            if n != self._lanes[lane].count or (n > 0) != (place != NONE):
+                raise AssertionError(f"lane {lane} has {n} tasks, not {self._lanes[lane].count}")
+            if n and (place >= self._active_count or self._active[<size_t>place] != lane):
+                raise AssertionError(f"lane {lane} is not where it should be among those with tasks")
+            by_class[requirement_class] = by_class.get(requirement_class, 0) + n
+            by_share[share] = by_share.get(share, 0) + n
             total += n
             used += len(found)
+        if {i: self._class_counts[<size_t>i] for i in range(self._classes_size) if self._class_counts[<size_t>i]} != {
+            c: n for c, n in by_class.items() if n
+        }:
+            raise AssertionError("the classes are counted wrong")
+        for share, number in self._share_of.items():
+            if self._shares[<size_t>number].count != by_share.get(share, 0):
+                raise AssertionError(f"share {share} is counted wrong")
         queued = 0
         for i in range(self._size):
             queued += self._nodes[i].bucket != NONE

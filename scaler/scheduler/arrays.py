@@ -37,6 +37,8 @@ class TaskArray:
     """Of the tasks inside of which it was submitted."""
     came: float = 0.0
     """When it was submitted, in seconds of the clock."""
+    share: int = 0
+    """For whom: see Board.add()."""
 
     def __len__(self) -> int:
         return len(self.ends)

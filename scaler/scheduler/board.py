@@ -81,6 +81,7 @@ class Board:
         self._function = array("I")
         self._class = array("I")
         self._priority = array("I")
+        self._share = array("I")
         self.special: dict[int, Special] = {}
         self.results = KeptResults(self)
         self.locality = Locality(self)
@@ -100,12 +101,13 @@ class Board:
         payloads: list[bytes],
         groups: list[tuple[TaskOptions, array[int]]],
         depth: int = 0,
+        share: int = 0,
     ) -> array[int]:
         """Enter new tasks of one client, in state waiting; returns their indexes.
 
         ``functions`` has one entry for all or one for each. ``groups`` says which options (positions in the columns) go
-        with which; positions not named have none. ``depth`` says inside how many tasks they were submitted. Raises
-        KeyError for an id that is known.
+        with which; positions not named have none. ``depth`` says inside how many tasks they were submitted, and ``share`` for
+        whom (u32): all for whom there are tasks get as much. Raises KeyError for an id that is known.
         """
         tasks = self.slots.add(ids)
         self._counts[ids[0] >> SEQUENCE_BITS] += len(ids)
@@ -118,6 +120,7 @@ class Board:
             self.functions.use(functions, 1)
         fill(self._class, tasks, self.requirements.class_of(()))
         fill(self._priority, tasks, rank(0, depth))
+        fill(self._share, tasks, share)
         for options, positions in groups:
             chosen = tasks if len(positions) == len(tasks) else array("I", [tasks[p] for p in positions])
             self._set_options(chosen, options, depth)
@@ -131,7 +134,7 @@ class Board:
 
     def enter_range(self, id: int, whole: TaskArray) -> int:
         """Enter a task for a range of this array, in state waiting; returns its index."""
-        tasks = self.add(array("Q", [id]), array("I", [whole.function]), [b""], [])
+        tasks = self.add(array("Q", [id]), array("I", [whole.function]), [b""], [], share=whole.share)
         fill(self._class, tasks, self.requirements.class_of(whole.options.capabilities))
         fill(self._priority, tasks, rank(whole.options.priority, whole.depth))
         self._timed += bool(whole.options.timeout_milliseconds)
@@ -222,15 +225,16 @@ class Board:
             self.locality.prefer(tasks)
         if len(self.ranges):
             self.ranges.mark_divisible(tasks)
-        classes, priorities = gather(self._class, tasks), gather(self._priority, tasks)
-        if len(set(classes)) == 1 and len(set(priorities)) == 1:
-            push(tasks, classes[0], signed(priorities[0]))
+        columns = [gather(column, tasks) for column in (self._class, self._priority, self._share)]
+        if all(len(set(column)) == 1 for column in columns):
+            requirement_class, priority, share = [column[0] for column in columns]
+            push(tasks, requirement_class, signed(priority), share)
             return
-        runs: dict[tuple[int, int], list[int]] = {}
-        for task, requirement_class, priority in zip(tasks, classes, priorities, strict=True):
-            runs.setdefault((requirement_class, priority), []).append(task)
-        for (requirement_class, priority), chosen in runs.items():
-            push(array("I", chosen), requirement_class, signed(priority))
+        runs: dict[tuple[int, ...], list[int]] = {}
+        for task, *kind in zip(tasks, *columns, strict=True):
+            runs.setdefault(tuple(kind), []).append(task)
+        for (requirement_class, priority, share), chosen in runs.items():
+            push(array("I", chosen), requirement_class, signed(priority), share)
 
     # ---- placing
 
@@ -562,6 +566,10 @@ class Board:
     def depth(self, task: int) -> int:
         """Inside how many tasks it was submitted."""
         return self._priority[task] & MAX_DEPTH
+
+    def share(self, task: int) -> int:
+        """For whom it was submitted."""
+        return self._share[task]
 
     def nests(self, task: int) -> None:
         """This task submits others."""

@@ -425,7 +425,8 @@ class Clients:
         first, function = message.first_sequence, session.functions[message.function]
         check_context(message.options)
         now = self._board.clock.now
-        whole = TaskArray(session.number, first, function, message.items, ends, message.options, session.depth, now)
+        depth, share = session.depth, session.share
+        whole = TaskArray(session.number, first, function, message.items, ends, message.options, depth, now, share)
         for begin, end in self._new_items(session, first, first + len(ends)):
             if end - begin > self._room():
                 session.singles.append((begin, ResultStatus.rejected, self._refusal(), end - begin, UNKNOWN, 0))
@@ -459,7 +460,7 @@ class Clients:
                 for position, number in enumerate(chosen):
                     places.setdefault(number, array("I")).append(position)
                 groups = [(message.option_sets[number], positions) for number, positions in places.items()]
-        return self._board.add(ids, functions, message.payloads, groups, session.depth)
+        return self._board.add(ids, functions, message.payloads, groups, session.depth, session.share)
 
     def _connect_dependencies(self, session: ClientSession, message: Submit, tasks: array[int]) -> list[int]:
         """Enter the edges; returns the tasks of which a dependency is unknown."""

@@ -128,7 +128,7 @@ def _why_ready(board: Board, task: int, ahead: int) -> str:
         return "no worker is connected"
     if not board.loads.runnable(requirement_class):
         return f"no worker offers {needs}" if needs else "all workers are asked to leave"
-    behind = f"{ahead} tasks with the same needs go before it" if ahead else "it is the next"
+    behind = f"{ahead} tasks of its client with the same needs go before it" if ahead else "it is the next"
     return f"all workers that can run it have enough to do; {behind}"
 
 

@@ -51,7 +51,7 @@ class Nesting:
             session.orphaned = True
             return
         session.orphaned = False
-        session.depth = self._board.depth(task) + 1
+        session.depth, session.origin = self._board.depth(task) + 1, self._board.share(task)
         self._board.nests(task)
         self._board.changed = True
 
@@ -64,7 +64,7 @@ class Nesting:
         """It runs inside no task, or not any more."""
         self._astray.pop(session.number, None)
         if self._inside.pop(session.number, None) is not None:
-            session.inside, session.depth = None, 0
+            session.inside, session.depth, session.origin = None, 0, None
 
     def inside(self, ids: Iterable[int]) -> list[ClientSession]:
         """The clients that run inside these tasks."""

@@ -1,6 +1,8 @@
 """What tasks are queued by, in one number: priority, then depth."""
 
-MAX_DEPTH = 63
+from scaler._core.queues import DEPTH_BITS
+
+MAX_DEPTH = (1 << DEPTH_BITS) - 1
 """Deeper tasks count as so deep."""
 MAX_PRIORITY = (1 << 24) - 1
 """Greater priorities count as this one, and lesser ones than its opposite less one as that."""
@@ -9,10 +11,10 @@ MAX_PRIORITY = (1 << 24) - 1
 def rank(priority: int, depth: int) -> int:
     """What the queues go by, as u32: the priority that was asked for, and among equals the depth.
 
-    So recursion goes depth first, and few tasks wait for others at a time.
+    So recursion goes depth first, and few tasks wait for others at a time. Between shares only the priority counts.
     """
     priority = max(-MAX_PRIORITY - 1, min(priority, MAX_PRIORITY))
-    return (priority * (MAX_DEPTH + 1) + min(depth, MAX_DEPTH)) & 0xFFFFFFFF
+    return ((priority << DEPTH_BITS) + min(depth, MAX_DEPTH)) & 0xFFFFFFFF
 
 
 def signed(value: int) -> int:

@@ -51,6 +51,8 @@ class ClientSession:
     """The task inside of which it runs."""
     depth: int = 0
     """Of the tasks that it submits: 0 for a client that runs inside no task."""
+    origin: int | None = None
+    """The number of the client for which that task runs, where it is inside one."""
     orphaned: bool = False
     """Whether the task inside of which it ran was stopped or died: what it submitted was cancelled, and it may be gone soon."""
     software: str = ""
@@ -65,6 +67,11 @@ class ClientSession:
     @property
     def label(self) -> str:
         return self.name or f"client {self.identity.hex()[:8]}"
+
+    @property
+    def share(self) -> int:
+        """For whom its tasks run: clients that run inside tasks have no share of their own."""
+        return self.number if self.origin is None else self.origin
 
     @property
     def first_id(self) -> int:

@@ -34,17 +34,19 @@ def placed(system, functions, costs, own_costs=()):
 def place_slowly(queues, loads, functions, costs, own_costs, preferred):
     result = {}
     blocked = set()
-    while heads := [owner for owner in queues.classes() if owner not in blocked]:
-        number = loads.choose(heads[0])
+    while heads := [task for task in queues.heads() if queues.waiting[task][0] not in blocked]:
+        task = heads[0]
+        owner = queues.waiting[task][0]
+        number = loads.choose(owner)
         if number == NONE:
-            blocked.add(heads[0])
+            blocked.add(owner)
             continue
-        task = queues.peek(heads[0])
         if own_costs[task] == DIVISIBLE:
             return list(result.items()), task
-        number = loads.prefer(preferred[task], heads[0], number)
-        queues.pop(heads[0])
-        loads.assign(task, number, own_costs[task] or costs[functions[task]])
+        number = loads.prefer(preferred[task], owner, number)
+        cost = own_costs[task] or costs[functions[task]]
+        assert queues.pop(owner, cost) == task
+        loads.assign(task, number, cost)
         result.setdefault(number, []).append(task)
     return list(result.items()), NONE
 
@@ -83,9 +85,9 @@ class System:
             self.loads.set_classes(owner, column(groups))
             self.load_model.groups_of[owner] = groups
 
-    def push(self, task, owner, priority):
-        self.queues.push(column([task]), owner, priority)
-        self.queue_model.push([task], owner, priority)
+    def push(self, task, owner, priority, share=0):
+        self.queues.push(column([task]), owner, priority, share)
+        self.queue_model.push([task], owner, priority, share)
 
     def assign(self, task, worker, cost):
         self.loads.assign(task, worker, cost)
@@ -114,7 +116,7 @@ class System:
 
 worker_lists = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2), st.integers(0, 6)), max_size=6)
 group_lists = st.lists(st.lists(st.integers(0, 2), max_size=3), min_size=5, max_size=5)
-task_lists = st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 1)), max_size=60)
+task_lists = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([-1, 0, 1, 64]), st.integers(0, 2)), max_size=60)
 cost_lists = st.lists(st.integers(0, 1200), min_size=3, max_size=3)
 
 
@@ -125,8 +127,8 @@ def test_place(workers, groups_of, tasks, costs, random):
     functions = [task % 3 for task in range(len(tasks))]
     own_costs = [random.choice((0, 0, 0, 700, DIVISIBLE)) for _ in tasks]
     preferred = [random.choice((0, 0, *range(1, len(workers) + 3))) for _ in tasks]
-    for task, (owner, priority) in enumerate(tasks):
-        system.push(task, owner, priority)
+    for task, entry in enumerate(tasks):
+        system.push(task, *entry)
     if workers and random.random() < 0.3:
         system.drain(random.randrange(len(workers)))
     for _ in range(4):

@@ -7,14 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from scaler._core.queues import ReadyQueues
+from scaler._core.queues import DEPTH_BITS, ReadyQueues
 
 NONE = 0xFFFFFFFF
 CLASSES = range(4)
 
 tasks_of = st.lists(st.integers(0, 40), max_size=8)
 classes = st.sampled_from(CLASSES)
-priorities = st.one_of(st.integers(-3, 3), st.sampled_from([-(2**31), 2**31 - 1]))
+priorities = st.one_of(st.integers(-3, 3), st.integers(62, 66), st.sampled_from([-(2**31), 2**31 - 1]))
+shares = st.sampled_from([0, 7, 2**32 - 1])
 
 
 def column(numbers):
@@ -22,59 +23,86 @@ def column(numbers):
 
 
 class QueueModel:
-    """What waits, as task: (class, priority, arrival)."""
+    """What waits, as task: (class, priority, arrival, share)."""
 
     def __init__(self):
         self.waiting = {}
         self.reserved = {}
         self.newest = 0
         self.oldest = 0
+        self.shares = {}
+        """Of those that have tasks: [what they had, when they came]."""
+        self.served = 0
+        self.activations = 0
 
     def admits(self, tasks):
         return len(set(tasks)) == len(tasks) and not self.waiting.keys() & set(tasks)
 
-    def push(self, tasks, owner, priority):
+    def push(self, tasks, owner, priority, share=0):
         for task in tasks:
             if task in self.reserved:
-                self.waiting[task] = (owner, priority, self.reserved.pop(task))
+                self.waiting[task] = (owner, priority, self.reserved.pop(task), share)
                 continue
-            self.waiting[task] = (owner, priority, self.newest)
+            self.waiting[task] = (owner, priority, self.newest, share)
             self.newest += 1
+        self.activate(tasks, share)
 
     def reserve(self, tasks):
         for task in tasks:
             self.reserved[task] = self.newest
             self.newest += 1
 
-    def push_front(self, tasks, owner, priority):
+    def push_front(self, tasks, owner, priority, share=0):
         for task in reversed(tasks):
             self.oldest -= 1
             self.reserved.pop(task, None)
-            self.waiting[task] = (owner, priority, self.oldest)
+            self.waiting[task] = (owner, priority, self.oldest, share)
+        self.activate(tasks, share)
+
+    def activate(self, tasks, share):
+        if tasks and share not in self.shares:
+            self.shares[share] = [self.served, self.activations]
+            self.activations += 1
+
+    def drop(self, task):
+        found = self.waiting.pop(task, None)
+        if found is not None and found[3] not in {entry[3] for entry in self.waiting.values()}:
+            del self.shares[found[3]]
+        return found is not None
 
     def rank(self, task):
-        _, priority, arrival = self.waiting[task]
-        return -priority, arrival
+        _, priority, arrival, share = self.waiting[task]
+        return -(priority >> DEPTH_BITS), *self.shares[share], -priority, arrival
 
     def line(self, owner):
         return sorted((task for task in self.waiting if self.waiting[task][0] == owner), key=self.rank)
 
+    def lane(self, owner, share):
+        return [task for task in self.line(owner) if self.waiting[task][3] == share]
+
     def peek(self, owner):
         return (self.line(owner) or [NONE])[0]
 
-    def pop(self, owner):
+    def pop(self, owner, cost=1):
         task = self.peek(owner)
-        self.waiting.pop(task, None)
+        if task != NONE:
+            had = self.shares[self.waiting[task][3]]
+            self.served = max(self.served, had[0])
+            had[0] += max(cost, 1)
+            self.drop(task)
         return task
 
     def remove(self, tasks):
         for task in tasks:
             self.reserved.pop(task, None)
-        return sum(self.waiting.pop(task, None) is not None for task in tasks)
+        return sum(self.drop(task) for task in tasks)
+
+    def heads(self):
+        heads = [self.peek(owner) for owner in {entry[0] for entry in self.waiting.values()}]
+        return sorted(heads, key=self.rank)
 
     def classes(self):
-        heads = [self.peek(owner) for owner in {entry[0] for entry in self.waiting.values()}]
-        return [self.waiting[task][0] for task in sorted(heads, key=self.rank)]
+        return [self.waiting[task][0] for task in self.heads()]
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -83,15 +111,15 @@ class QueueMachine(RuleBasedStateMachine):
         self.queues = ReadyQueues()
         self.model = QueueModel()
 
-    @rule(tasks=tasks_of, owner=classes, priority=priorities, front=st.booleans())
-    def push(self, tasks, owner, priority, front):
+    @rule(tasks=tasks_of, owner=classes, priority=priorities, share=shares, front=st.booleans())
+    def push(self, tasks, owner, priority, share, front):
         push = self.queues.push_front if front else self.queues.push
         if not self.model.admits(tasks):
             with pytest.raises(ValueError, match="queued already"):
-                push(column(tasks), owner, priority)
+                push(column(tasks), owner, priority, share)
             return
-        push(column(tasks), owner, priority)
-        (self.model.push_front if front else self.model.push)(tasks, owner, priority)
+        push(column(tasks), owner, priority, share)
+        (self.model.push_front if front else self.model.push)(tasks, owner, priority, share)
 
     @rule(tasks=tasks_of)
     def reserve(self, tasks):
@@ -102,9 +130,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.queues.reserve(column(tasks))
         self.model.reserve(tasks)
 
-    @rule(owner=classes)
-    def pop(self, owner):
-        assert self.queues.pop(owner) == self.model.pop(owner)
+    @rule(owner=classes, cost=st.integers(0, 3))
+    def pop(self, owner, cost):
+        assert self.queues.pop(owner, cost) == self.model.pop(owner, cost)
 
     @rule(tasks=st.lists(st.one_of(st.integers(0, 60), st.just(NONE)), max_size=10))
     def remove(self, tasks):
@@ -118,15 +146,16 @@ class QueueMachine(RuleBasedStateMachine):
         for owner in CLASSES:
             assert self.queues.count(owner) == len(self.model.line(owner))
             assert self.queues.peek(owner) == self.model.peek(owner)
-            line = self.model.line(owner)
-            assert [self.queues.ahead(task) for task in line] == list(range(len(line)))
+            for share in self.model.shares:
+                lane = self.model.lane(owner, share)
+                assert [self.queues.ahead(task) for task in lane] == list(range(len(lane)))
         for task in range(45):
             assert (task in self.queues) == (task in self.model.waiting)
 
     def teardown(self):
         for owner in CLASSES:
-            line = self.model.line(owner)
-            assert [self.queues.pop(owner) for _ in line] == line
+            for _ in self.model.line(owner):
+                assert self.queues.pop(owner) == self.model.pop(owner)
         self.queues.check()
 
 
@@ -224,3 +253,30 @@ def test_priorities_that_would_make_a_list_of_an_unlucky_tree():
 def test_what_is_not_queued_has_no_place():
     with pytest.raises(ValueError, match="task 3 is not queued"):
         ReadyQueues().ahead(3)
+
+
+def test_shares_get_as_much_as_each_other_by_cost():
+    queues = ReadyQueues()
+    queues.push(column(range(100)), 0, 0, share=1)
+    assert [queues.pop(0, 10) for _ in range(4)] == [0, 1, 2, 3]
+    queues.push(column(range(100, 200)), 0, 0, share=2)  # It has no claim to what the other one had before.
+    taken = [queues.pop(0, 10 if queues.peek(0) < 100 else 5) for _ in range(30)]
+    assert [sum(task < 100 for task in taken), sum(task >= 100 for task in taken)] == [10, 20]
+    queues.check()
+
+
+def test_depth_counts_within_a_share_only_and_priority_among_all():
+    queues = ReadyQueues()
+    queues.push(column([1, 2]), 0, 0, share=1)
+    queues.push(column([3, 4]), 0, 5, share=1)
+    queues.push(column([5, 6]), 0, 0, share=2)
+    queues.push(column([7]), 0, 1 << DEPTH_BITS, share=2)
+    assert [queues.pop(0) for _ in range(7)] == [7, 3, 4, 5, 1, 6, 2]
+
+
+def test_shares_that_come_and_go_are_forgotten():
+    queues = ReadyQueues()
+    for share in range(2000):
+        queues.push(column([share % 7]), share % 5, 0, share)
+        assert queues.pop(share % 5) == share % 7
+        queues.check()

@@ -389,7 +389,10 @@ class TestExplain:
         ann.submit(20, options=TaskOptions(priority=5))
         told = self.ask(rig, ann.id(10))
         assert (told.state, told.ahead) == ("ready", 8)
-        assert "8 tasks with the same needs go before it" in told.text and "1 workers can run it" in told.text
+        assert (
+            "8 tasks of its client with the same needs go before it" in told.text
+            and "1 workers can run it" in told.text
+        )
 
     def test_on_which_worker_and_for_how_long_in_each_state(self) -> None:
         rig = Rig()

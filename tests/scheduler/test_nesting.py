@@ -57,6 +57,18 @@ def test_a_task_with_unfinished_children_lends_its_slot() -> None:
     assert family.rig.state.board.loads.idle_slots == 0
 
 
+def test_clients_inside_tasks_take_no_turn_of_their_own() -> None:
+    family = Family()
+    dee = family.rig.client(DEE)
+    ((prefetched, attempt),) = tasks(dee.submit(*range(6)))
+    given, order = [*tasks(family.ben.submit(*range(4))), (prefetched, attempt)], []
+    while given:
+        order += [id for id, _ in given]
+        given = tasks(family.worker.ends(*given))
+    ben, dee = family.ben.id, dee.id
+    assert order == [ben(0), dee(0), dee(1), ben(1), dee(2), ben(2), dee(3), ben(3), dee(4), dee(5)]
+
+
 def test_what_was_lent_is_not_said_again() -> None:
     family = Family()
     assert lent(family.ben.submit(0)) == [[family.parent]]

@@ -240,11 +240,20 @@ def test_a_task_that_waited_takes_its_place_before_what_was_submitted_later() ->
     ann, worker = rig.client(), rig.worker(1, queue=1)
     chain = {2: [1], 3: [2]}
     first = ann.submit(1, 2, 3, 4, 5, 6, needs=chain)
-    ben = rig.client(BEN)
-    ben.submit(1)
     ann.submit(7, options=TaskOptions(priority=1))
     ann.submit(8, 9, needs={9: [8]})
-    assert run_one_by_one(worker, first) == [1, 4, 7, 2, 3, 5, 6, 1, 8, 9]
+    assert run_one_by_one(worker, first) == [1, 4, 7, 2, 3, 5, 6, 8, 9]
+
+
+def test_clients_take_turns() -> None:
+    rig = Rig()
+    ann, worker = rig.client(), rig.worker(1, queue=1)
+    first = ann.submit(*range(1, 9))
+    ben = rig.client(BEN)
+    ben.submit(11, 12, 13)
+    ben.submit(14, options=TaskOptions(priority=1))
+    rig.client(b"C" * 16).submit(21)
+    assert run_one_by_one(worker, first) == [1, 2, 14, 21, 3, 11, 4, 12, 5, 13, 6, 7, 8]
 
 
 def test_parts_of_a_graph_begin_when_all_are_there() -> None:
@@ -941,7 +950,7 @@ def test_where_a_task_is_can_be_told() -> None:
     ann.submit(3, 4, 5, 6)
     assert (
         why(rig, ann.id(6))
-        == "it waits: all workers that can run it have enough to do; 2 tasks with the same needs go before it"
+        == "it waits: all workers that can run it have enough to do; 2 tasks of its client with the same needs go before it"
     )
 
 
