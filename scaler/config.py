@@ -148,6 +148,13 @@ def preload(text: str) -> str:
     return text
 
 
+def function_pattern(text: str) -> str:
+    """An option's type: a pattern of functions' names."""
+    from scaler.named import check_pattern
+
+    return check_pattern(text)
+
+
 def available_cpus() -> int:
     """How many CPUs this process may use."""
     try:
@@ -219,7 +226,7 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
         parser.add_argument(*names, action=argparse.BooleanOptionalAction, default=None, help=text, dest=option.name)
     else:
         names = [option.flag, *([option.short] if option.short else [])]
-        many: dict[str, Any] = {"nargs": "+"} if option.many else {}
+        many: dict[str, Any] = {"nargs": "+", "action": "extend"} if option.many else {}
         parser.add_argument(*names, default=None, metavar="VALUE", help=text, dest=option.name, **many)
 
 

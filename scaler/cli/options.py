@@ -9,6 +9,7 @@ from scaler.config import (
     address,
     boolean,
     capabilities,
+    function_pattern,
     http_address,
     integer,
     interval,
@@ -164,6 +165,13 @@ WORKERS = (
         0,
         memory_limit,
         short="-mlb",
+    ),
+    Option(
+        "allow_functions",
+        "run only functions called by name that match one of these patterns, as in math:sqrt or 'mypackage.*', and no pickles",
+        (),
+        function_pattern,
+        many=True,
     ),
     Option(
         "preload",

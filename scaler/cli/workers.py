@@ -155,6 +155,7 @@ def template(options: Namespace, manager: str) -> WorkerTemplate:
         death_timeout_seconds=options.death_timeout_seconds,
         scheduler_address=str(options.worker_scheduler_address or options.address),
         preload=options.preload,
+        allow_functions=options.allow_functions,
         memory_limit_bytes=options.memory_limit_bytes,
         garbage_collect_seconds=options.garbage_collect_interval_seconds,
         trim_memory_bytes=options.trim_memory_threshold_bytes,

@@ -21,10 +21,10 @@ import time
 import traceback as tracebacks
 from array import array
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeAlias
 
 from scaler import serialization
 from scaler._core.claims import PAGE_BYTES, Claims
@@ -46,7 +46,9 @@ from scaler.messages import (
     StackSamples,
     Tidy,
 )
+from scaler.named import AllowedFunctions
 from scaler.nesting import running
+from scaler.neutral import NeutralSerializer
 from scaler.serialization import LARGEST_TEXT, frames_after
 from scaler.storage.client import StorageClient
 from scaler.tracing import OpenSpan, Tracer
@@ -71,6 +73,9 @@ REMEMBERED_FETCHES = 1024
 
 _libc = ctypes.CDLL(None)
 
+_Loaded: TypeAlias = tuple[serialization.Serializer, Any, Callable[..., tuple[Sequence[Any], dict[str, Any]]]]
+"""A function with its serializer, before it, and what reads its arguments."""
+
 current: Executor | None = None
 """The executor that this process is; None in every other process."""
 
@@ -78,7 +83,8 @@ current: Executor | None = None
 class Executor:
     """Runs tasks that come over a socket until it closes."""
 
-    def __init__(self, link: socket.socket, claims: Claims) -> None:
+    def __init__(self, link: socket.socket, claims: Claims, allowed: AllowedFunctions | None = None) -> None:
+        """``allowed``: the functions that it may run; any without it."""
         self.settings = ExecutorSettings("", "", 64 << 10)
         self._link = link
         self._sending = threading.RLock()
@@ -99,7 +105,8 @@ class Executor:
         self._incoming = codec("executor", "WorkerToExecutor")
         self._outgoing = codec("executor", "ExecutorToWorker")
         self._functions: dict[int, Function] = {}
-        self._loaded: dict[int, tuple[serialization.Serializer, Any]] = {}
+        self._allowed = allowed
+        self._loaded: dict[int, _Loaded] = {}
         self._results = _Results()
         self._items: _Items | None = None
         """Of the range that runs."""
@@ -295,8 +302,8 @@ class Executor:
         began = False
         self._number = number
         try:
-            serializer, function = self._loaded.get(number) or self._load(number)
-            args, kwargs = self._arguments(serializer, number, payload, inputs)
+            serializer, function, arguments = self._loaded.get(number) or self._load(number)
+            args, kwargs = arguments(serializer, number, payload, inputs)
             began = self._calling = True
             try:
                 if self._asked:
@@ -310,8 +317,7 @@ class Executor:
                 self._tracer.failed(self._span.span, error)
             if isinstance(error, ObjectMissingError) and not began:
                 return ResultStatus.object_lost, self._lost(error, inputs)
-            serializer = self._loaded.get(number, (serialization.DefaultSerializer(), None))[0]
-            return ResultStatus.failed, serialization.write_failure(serializer, error, skip_frames=1)
+            return ResultStatus.failed, serialization.write_failure(self._serializer_of(number), error, skip_frames=1)
 
     def _arguments(
         self,
@@ -350,13 +356,35 @@ class Executor:
                     lost += LOST_OBJECT.pack(place, name)
         return lost or LOST_OBJECT.pack(NO_INPUT, error.object_id)
 
-    def _load(self, number: int) -> tuple[serialization.Serializer, Any]:
+    def _arguments_by_name(
+        self, serializer: Any, number: int, payload: bytes | memoryview, inputs: list[tuple[int, bytes]]
+    ) -> tuple[Sequence[Any], dict[str, Any]]:
+        """As _arguments(), for the serializers of all languages."""
+        name = self._functions[number].name
+        values = [self._input(serializer, status, data, name) for status, data in inputs]
+        found: tuple[Sequence[Any], dict[str, Any]] = serializer.arguments(
+            payload, values, self.fetch, f"the arguments of {name}"
+        )
+        return found
+
+    def _serializer_of(self, number: int) -> serialization.Serializer | None:
+        """That of a function, which may have failed to load; None for those of all languages, for which there is no pickle."""
+        if number in self._loaded:
+            return self._loaded[number][0]
+        function = self._functions.get(number)
+        pickled = function is None or function.serializer in (serialization.DEFAULT_TAG, serialization.CUSTOM_TAG)
+        return serialization.DefaultSerializer() if pickled else None
+
+    def _load(self, number: int) -> _Loaded:
         """A function that is called for the first time. Raises ObjectMissingError where it is a lost object."""
         function = self._functions.get(number)
         if function is None:
             raise TaskLostError(f"function {number} is not defined here")
         content = self.fetch(function.object) if function.object else function.content
-        loaded = self._loaded[number] = serialization.read_function(function.serializer, content, function.name)
+        serializer, found = serialization.read_function(function.serializer, content, function.name, self._allowed)
+        by_name = isinstance(serializer, NeutralSerializer)
+        arguments = self._arguments_by_name if by_name else self._arguments
+        loaded = self._loaded[number] = serializer, found, arguments
         return loaded
 
     def _input(self, serializer: serialization.Serializer, status: int, data: bytes | memoryview, name: str) -> Any:
@@ -565,7 +593,14 @@ def load_codecs() -> None:
     struct_codec("task", "Failure")
 
 
-def main(link: int, page: int, stdout: int, stderr: int, preload: Preload | None = None) -> None:
+def main(
+    link: int,
+    page: int,
+    stdout: int,
+    stderr: int,
+    preload: Preload | None = None,
+    allowed: AllowedFunctions | None = None,
+) -> None:
     """What a freshly forked executor does: take its descriptors, and serve."""
     global current
     os.dup2(stdout, 1)
@@ -581,7 +616,7 @@ def main(link: int, page: int, stdout: int, stderr: int, preload: Preload | None
     claims = Claims(mmap.mmap(page, PAGE_BYTES))
     os.close(page)
     with socket.socket(fileno=link) as connection:
-        current = Executor(connection, claims)
+        current = Executor(connection, claims, allowed)
         serialization.set_fetch(current.fetch)
         signal.signal(ATTENTION_SIGNAL, current.asked)
         signal.siginterrupt(ATTENTION_SIGNAL, False)
