@@ -48,5 +48,9 @@ def test_a_wrong_secret_is_refused(built: Path, cluster: SchedulerClusterCombo, 
     assert done.returncode != 0 and "the secret was not proved" in done.stderr
 
 
+def test_the_vectors_mean_the_same(built: Path) -> None:
+    assert " checked, 0 wrong" in run(built / "vectors", PROTOCOL / "vectors")
+
+
 def test_it_can_do_what_its_tour_shows(built: Path, gate: Gate, secret_file: Path) -> None:
     tour(gate, secret_file, built / "tour")

@@ -37,6 +37,10 @@ def test_what_its_readme_shows(built: Path, cluster: SchedulerClusterCombo, secr
     assert f"prints {', '.join(f'`{line}`' for line in shown)}." in readme
 
 
+def test_the_vectors_mean_the_same(built: Path) -> None:
+    assert " checked, 0 wrong" in run("node", built / "build/tests/vectors.js", PROTOCOL / "vectors")
+
+
 def test_it_can_do_what_its_tour_shows(built: Path, gate: Gate, secret_file: Path) -> None:
     tour(gate, secret_file, "node", built / "build/examples/tour.js")
 
