@@ -33,8 +33,9 @@ def function(path: str) -> NamedFunction:
 class NamedFuture(ScalerFuture):
     """The future of a call by name."""
 
-    def _serializer(self) -> serialization.Serializer:
-        return _message_pack()
+    def __init__(self, service: ClientService, sequence: int, path: str) -> None:
+        super().__init__(service, sequence, path)
+        self._serializer = _message_pack()
 
 
 class NamedPacker(Packer):

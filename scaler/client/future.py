@@ -214,14 +214,12 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
             if isinstance(outcome, BaseException):
                 self._read = None, outcome
             else:
-                self._read = read_outcome(outcome, self._service, self._lent, self._serializer())
+                self._read = read_outcome(outcome, self._service, self._lent, self._serializer)
         return self._read
 
-    def _serializer(self) -> serialization.Serializer:
-        """What reads the result."""
-        return self._service.serializer
-
     _lent = False
+    _serializer: serialization.Serializer | None = None
+    """What reads the result, where it is not the client's own."""
 
     def as_argument(self) -> Any:
         """What becomes the result in the arguments of another task, without being read here; None before the end, after a
@@ -230,7 +228,9 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         What is stored is taken from where it is, and stays there as long as this future lives.
         """
         outcome = self._result
-        if not isinstance(outcome, Outcome) or not isinstance(self._serializer(), serialization.DefaultSerializer):
+        if not isinstance(outcome, Outcome) or not isinstance(
+            self._serializer or self._service.serializer, serialization.DefaultSerializer
+        ):
             return None
         if outcome.status == ResultStatus.succeeded:
             return serialization.Written(outcome.payload)
