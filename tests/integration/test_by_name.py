@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from scaler import (
     SchedulerClusterCombo,
     SerializationError,
 )
+
+from .conftest import Command
 
 pytestmark = pytest.mark.integration
 
@@ -77,6 +79,20 @@ def test_options_and_cancel(client: Client, tmp_path: Path) -> None:
         "os:mkdir", (str(made),), retries=1, retry_on="builtins.FileExistsError", name="make"
     )
     assert "FileExistsError" in str(twice.exception())
+
+
+def test_the_command(start: Callable[..., Command], free_addresses: tuple[str, str]) -> None:
+    scheduler, storage = free_addresses
+    start("scaler_object_storage_server", storage)
+    start("scaler_scheduler", scheduler, "-osa", storage)
+    patterns = "--allow-functions", "mypackage.*", "math:sqrt"
+    start("scaler_cluster", "-n", "1", scheduler, *patterns, "--allow-functions", "math:sin")
+    with Client(scheduler, timeout_seconds=20) as client:
+        assert client.submit_by_name("math:sqrt", 16).result() == 4.0
+        assert client.submit_by_name("math:sin", 0).result() == 0.0
+        for refused in (client.submit_by_name("math:cos", 0), client.submit(len, "")):
+            with pytest.raises(FunctionNotAllowedError, match=r"--allow-functions mypackage\.\* math:sqrt math:sin"):
+                refused.result()
 
 
 def test_what_is_not_allowed_fails_its_task_only(restricted: Client) -> None:

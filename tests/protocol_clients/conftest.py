@@ -44,7 +44,7 @@ class Gate:
                 threading.Thread(target=_pass_on, args=(one, other), daemon=True).start()
 
     def break_connections(self) -> None:
-        for end in self._open:
+        for end in list(self._open):  # without those that come back meanwhile
             try:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
