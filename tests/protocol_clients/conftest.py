@@ -9,12 +9,15 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from scaler import SchedulerClusterCombo, SecurityConfig
 from scaler.ids import Address
+from tests.integration.conftest import wait_until
 
 PROTOCOL = Path(__file__).parents[2] / "protocol"
 
@@ -114,8 +117,28 @@ def run(*command: str | Path, seconds: float = 120, **keywords: object) -> str:
     return done.stdout
 
 
-def tour(gate: Gate, secret_file: Path, *command: str | Path) -> str:
-    """What a client's tour of everything prints, while its connection breaks once; it goes by way of the gate."""
+def replace_storage(address: str) -> None:
+    """Kill the object storage that listens there, and wait for the empty one that takes its place."""
+    place = Address.parse(address)
+
+    def listener() -> psutil.Process | None:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if any(
+                    c.status == psutil.CONN_LISTEN and c.laddr.port == place.port for c in process.net_connections()
+                ):
+                    return process
+        return None
+
+    before = listener()
+    assert before is not None
+    before.kill()
+    wait_until(lambda: (now := listener()) is not None and now.pid != before.pid, "another object storage")
+
+
+def tour(gate: Gate, cluster: SchedulerClusterCombo, secret_file: Path, *command: str | Path) -> str:
+    """What a client's tour of everything prints, while the object storage dies, and its connection breaks once; it goes by way
+    of the gate."""
     process = subprocess.Popen(
         [*map(str, command), gate.address, str(secret_file), "break"],
         stdin=subprocess.PIPE,
@@ -130,10 +153,14 @@ def tour(gate: Gate, secret_file: Path, *command: str | Path) -> str:
     with process:
         for line in process.stdout:
             said.append(line)
-            if line.strip() == "break":
+            if line.strip() == "lose":
+                replace_storage(cluster.get_object_storage_address())
+            elif line.strip() == "break":
                 gate.break_connections()
-                process.stdin.write("broken\n")
-                process.stdin.flush()
+            else:
+                continue
+            process.stdin.write("done\n")
+            process.stdin.flush()
     alarm.cancel()
     shown = "".join(said)
     assert process.returncode == 0, shown

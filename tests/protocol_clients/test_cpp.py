@@ -52,5 +52,7 @@ def test_the_vectors_mean_the_same(built: Path) -> None:
     assert " checked, 0 wrong" in run(built / "vectors", PROTOCOL / "vectors")
 
 
-def test_it_can_do_what_its_tour_shows(built: Path, gate: Gate, secret_file: Path) -> None:
-    tour(gate, secret_file, built / "tour")
+def test_it_can_do_what_its_tour_shows(
+    built: Path, gate: Gate, cluster: SchedulerClusterCombo, secret_file: Path
+) -> None:
+    tour(gate, cluster, secret_file, built / "tour")

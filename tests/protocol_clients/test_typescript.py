@@ -41,8 +41,10 @@ def test_the_vectors_mean_the_same(built: Path) -> None:
     assert " checked, 0 wrong" in run("node", built / "build/tests/vectors.js", PROTOCOL / "vectors")
 
 
-def test_it_can_do_what_its_tour_shows(built: Path, gate: Gate, secret_file: Path) -> None:
-    tour(gate, secret_file, "node", built / "build/examples/tour.js")
+def test_it_can_do_what_its_tour_shows(
+    built: Path, gate: Gate, cluster: SchedulerClusterCombo, secret_file: Path
+) -> None:
+    tour(gate, cluster, secret_file, "node", built / "build/examples/tour.js")
 
 
 def test_its_lock_file_names_no_registry() -> None:

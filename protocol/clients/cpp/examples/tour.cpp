@@ -82,11 +82,16 @@ int main(int count, char** arguments) {
   error = thrown_by<scaler::TaskError>([&] { client.submit("time:sleep", {60}, scaler::Value::object(), short_).get(); });
   expect(error.type.empty() && std::string(error.what()).find("limit is 0.200 s") != std::string::npos, "a task that runs too long");
 
-  // What is under way when the connection breaks goes on: say "break" on the standard output, and wait for a line.
   if (count > 3) {
+    // What the object storage loses is put there again: say "lose" on the standard output, and wait for a line.
+    std::string line;
+    auto lost = client.put(scaler::array(numbers));
+    std::cout << "lose" << std::endl;
+    std::getline(std::cin, line);
+    expect(client.submit("numpy:max", {lost}).get() == 499'999, "an object that was lost");
+    // What is under way when the connection breaks goes on.
     auto slow = client.submit("time:sleep", {1});
     std::cout << "break" << std::endl;
-    std::string line;
     std::getline(std::cin, line);
     slow.get();
     expect(client.submit("math:sqrt", {4}).get() == 2, "a call after the connection broke");

@@ -47,7 +47,6 @@ expect(doubled.elements().at(-1), 999_998, "its elements");
 const object = await client.put(numbers);
 expect(await client.submit("builtins:len", [object]).result(), 500_000, "an object");
 expect(await client.submit("numpy:max", [object]).result(), 499_999, "the object again");
-object.free();
 
 // Errors have the name of their type, their text, and the traceback.
 const error = (await errorOf(client.submit("math:sqrt", [-1]))) as TaskError;
@@ -65,15 +64,21 @@ expect((await errorOf(never)) instanceof Cancelled, true, "a cancelled task");
 const late = (await errorOf(client.submit("time:sleep", [60], {}, { timeoutMilliseconds: 200 }))) as TaskError;
 expect([late.type, late.message.includes("limit is 0.200 s")], ["", true], "a task that runs too long");
 
-// What is under way when the connection breaks goes on: say "break" on the standard output, and wait for a line.
 if (toBreak) {
-  const slow = client.submit("time:sleep", [1]);
+  // What the object storage loses is put there again: say "lose" on the standard output, and wait for a line.
   const lines = createInterface(process.stdin);
+  const lost = await client.put(numbers);
+  console.log("lose");
+  await lines.question("");
+  expect(await client.submit("numpy:max", [lost]).result(), 499_999, "an object that was lost");
+  // What is under way when the connection breaks goes on.
+  const slow = client.submit("time:sleep", [1]);
   console.log("break");
   await lines.question("");
   lines.close();
   await slow.result();
   expect(await client.submit("math:sqrt", [4]).result(), 2, "a call after the connection broke");
 }
+object.free();
 await client.close();
 console.log("done");
