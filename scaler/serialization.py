@@ -194,8 +194,9 @@ def write_parts(serializer: Serializer, obj: Any, what: str) -> list[Buffer]:
     return [write(serializer, obj, what)]  # which tells what is wrong
 
 
-def read(serializer: Serializer, data: bytes | memoryview, what: str) -> Any:
-    """The object. Raises SerializationError that names ``what``, and ObjectLostError for a reference to what was freed."""
+def read(serializer: Serializer, data: bytes | memoryview, what: str, of: str = "") -> Any:
+    """The object. Raises SerializationError that names ``what``, and of which function it is; ObjectLostError for a reference to
+    what was freed."""
     if type(data) is not bytes and type(serializer) is not DefaultSerializer:
         data = bytes(data)
     try:
@@ -203,7 +204,8 @@ def read(serializer: Serializer, data: bytes | memoryview, what: str) -> Any:
     except ObjectLostError:  # A reference inside: it says which.
         raise
     except Exception as error:
-        raise SerializationError(f"{what} cannot be deserialized: {_text(error)}") from error
+        label = f"{what} of {of}" if of else what
+        raise SerializationError(f"{label} cannot be deserialized: {_text(error)}") from error
 
 
 def _text(error: BaseException) -> str:

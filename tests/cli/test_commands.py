@@ -109,6 +109,7 @@ def file(tmp_path):
         (f"scaler_cluster {HERE} -gc -1", "--garbage-collect-interval-seconds: '-1' is no time in seconds"),
         (f"scaler_cluster {HERE} --preload json", "--preload: 'json' is no preload; write package.module:function"),
         (f"scaler_cluster {HERE} --preload m:f(x)", "--preload: 'm:f(x)' is no preload: x is no literal"),
+        (f"scaler_cluster {HERE} --allow-functions math", "--allow-functions: 'math' names no function; write math:*"),
         (f"scaler_worker_manager baremetal_native {HERE} --preload m:", "--preload: 'm:' is no preload"),
         ("scaler_worker_manager", "TYPE is missing"),
         ("scaler_worker_manager baremetal_native", "ADDRESS is missing"),
