@@ -20,7 +20,7 @@ from scaler.errors import ConfigurationError, ExtraMissingError
 from scaler.manager.backend import Backend, Phase, Sighting, WorkerOrder
 from scaler.manager.template import WorkerTemplate
 from scaler.net.daemon import log
-from scaler.security import OPTIONS as FILES
+from scaler.security import FILES
 
 CONTAINER = "worker"
 MANAGER_LABEL, WORKER_LABEL, SLOTS_LABEL = "scaler/manager", "scaler/worker", "scaler/slots"

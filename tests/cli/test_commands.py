@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
@@ -347,11 +348,30 @@ def test_the_demo_has_help(capsys):
 def test_who_can_reach_an_address(text, ours):
     where = Address.parse(text)
     assert is_loopback(where) == ours
-    check_bind("ADDRESS", where, allowed=True)
-    check_bind("ADDRESS", None, allowed=False)
+    check_bind("ADDRESS", where, told(insecure=True))
+    check_bind("ADDRESS", where, told(secret_file="secret"))
+    check_bind("ADDRESS", None, told())
     if not ours:
-        with pytest.raises(ConfigurationError, match="ADDRESS: other machines can reach"):
-            check_bind("ADDRESS", where, allowed=False)
+        for open_to_all in (told(), told(tls_certificate="c", tls_require_client_certificate=True)):
+            with pytest.raises(ConfigurationError, match="ADDRESS: other machines can reach"):
+                check_bind("ADDRESS", where, open_to_all)
+
+
+def told(**security):
+    """The options that check_bind looks at."""
+    nothing = {"insecure": False, "secret_file": None, "tls_certificate": None, "tls_require_client_certificate": None}
+    return Namespace(**{**nothing, **security})
+
+
+def test_where_tls_is_spoken_takes_a_certificate_and_who_may_come():
+    where = Address.parse("tls://10.0.0.1:1")
+    with pytest.raises(ConfigurationError, match=r"--tls-certificate and --tls-key \(scaler make-certificate"):
+        check_bind("ADDRESS", where, told(insecure=True))
+    with pytest.raises(ConfigurationError, match="other machines can reach"):
+        check_bind("ADDRESS", where, told(tls_certificate="c"))
+    check_bind("ADDRESS", where, told(tls_certificate="c", tls_require_client_certificate=True))
+    check_bind("ADDRESS", where, told(tls_certificate="c", secret_file="s"))
+    check_bind("ADDRESS", Address.parse("tls://127.0.0.1:1"), told(tls_certificate="c"))
 
 
 def test_ports_that_are_taken_are_passed_over():
