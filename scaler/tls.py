@@ -11,7 +11,7 @@ import logging
 import os
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +23,8 @@ from scaler.private_files import check_private
 RECORD_BYTES = 16 << 10
 """What one record of TLS holds at most. Smaller parts are joined: each record costs 22 bytes and a call."""
 JOINED_BYTES = 64 << 10
+PIECE_BYTES = 16 * RECORD_BYTES
+"""So much is sent before more is sealed: the peer has something to do meanwhile, and the processor's cache suffices."""
 _HANDSHAKE, _ALERT = 0x16, 0x15
 """First bytes of records. A frame of the protocol begins with a multiple of 8, so one byte tells one from the other."""
 _Path = str | os.PathLike[str]
@@ -175,7 +177,8 @@ class Certificates:
 class TlsSession:
     """One end of one connection. All methods raise ProtocolError, RefusedError where dialing again is of no use.
 
-    ``server_name`` is who is dialed; without one this end accepted the connection, and ``channel`` is of its certificate.
+    ``server_name`` is who is dialed; without one this end accepted the connection, and ``channel`` is of its certificate. One
+    thread may seal while another one reads.
     """
 
     def __init__(self, context: ssl.SSLContext, server_name: str = "", channel: bytes = b"") -> None:
@@ -183,6 +186,7 @@ class TlsSession:
         self._dials = bool(server_name)
         self._name = server_name
         self._tls = context.wrap_bio(self._incoming, self._outgoing, not self._dials, server_name or None)
+        self._lock = threading.Lock()
         self._began = False
         self.established = False
         """Whether the handshake is over, as far as this side can tell: the other one may still refuse."""
@@ -220,22 +224,27 @@ class TlsSession:
         """What is to be sent now, perhaps nothing."""
         return self._outgoing.read()
 
-    def seal(self, parts: Sequence[bytes | memoryview]) -> bytes:
-        """What to send for these, after what outgoing() would have returned."""
+    def seal(self, parts: Sequence[bytes | memoryview]) -> Iterator[bytes]:
+        """What to send for these, and for what outgoing() would have returned, piece by piece. Go on to the end."""
+        write, outgoing = self._tls.write, self._outgoing
         for part in _joined(parts):
-            with memoryview(part) as view:
-                at = 0
-                while at < len(view):
-                    at += self._tls.write(view[at:])
-        return self._outgoing.read()
+            for begin in range(0, len(part), PIECE_BYTES):
+                piece = memoryview(part)[begin : begin + PIECE_BYTES]
+                with self._lock:
+                    sealed = write(piece)
+                    while sealed < len(piece):
+                        sealed += write(piece[sealed:])
+                    ready = outgoing.read()
+                yield ready
 
     def read_into(self, view: memoryview | bytearray) -> int:
         """Fill the view with what came, as far as that goes; returns how many bytes."""
-        size, at, tls, incoming = len(view), 0, self._tls, self._incoming
-        with memoryview(view) as room:
+        size, at, read = len(view), 0, self._tls.read
+        received: Any = RECORD_BYTES  # typeshed has read() return bytes in any case
+        with memoryview(view) as room, self._lock:
             try:
-                while at < size and (incoming.pending or tls.pending()):
-                    received: Any = tls.read(size - at, room[at:])  # typeshed has it return bytes in any case
+                while at < size and (received == RECORD_BYTES or self.buffered):
+                    received = read(size - at, room[at:])
                     if not received:
                         self.ended = True
                         break

@@ -80,6 +80,8 @@ class Connection(asyncio.BufferedProtocol):
         self._incoming = self._outgoing = handshake_codec()
         self._timer: asyncio.TimerHandle | None = None
         self._pending: list[bytes | memoryview] = []
+        self._unsent: memoryview | None = None
+        """Goes out before what is pending, as it is."""
         self._duplicate: _Duplicate | None = None
         self._reason = ""
         self._closing = False
@@ -245,23 +247,27 @@ class Connection(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Write what is queued."""
-        if self._pending and not self._closing:
+        if (self._pending or self._unsent) and not self._closing:
             if self._transport.is_closing():
-                self._pending = []  # The other end is gone, of which connection_lost() tells next.
+                self._pending, self._unsent = [], None  # The other end is gone, of which connection_lost() tells next.
                 return
+            if self._unsent:
+                self._transport.write(self._unsent)
+                self._unsent = None
             if self._tls is not None:
-                self._transport.write(self._tls.seal(self._pending))
+                for sealed in self._tls.seal(self._pending):
+                    self._transport.write(sealed)
             elif len(self._pending) == 1:
                 self._transport.write(self._pending[0])
-            else:
+            elif self._pending:
                 self._transport.writelines(self._pending)
             self._pending = []
             if self._transport.get_write_buffer_size() > DROP_BYTES:
                 self.abort("it has more than 1 GiB of messages that it did not read")
 
     def let_threads_flush(self) -> None:
-        """From here on other threads may flush, too; not with TLS, whose sessions are for one thread."""
-        if self._duplicate is None and self._tls is None and not self._transport.is_closing():
+        """From here on other threads may flush, too. To be called when the handshake is over."""
+        if self._duplicate is None and not self._transport.is_closing():
             self._duplicate = _Duplicate(self._transport.get_extra_info("socket").fileno())
 
     def flush_in_thread(self) -> bool:
@@ -273,17 +279,19 @@ class Connection(asyncio.BufferedProtocol):
         if (
             duplicate is None
             or self._closing
+            or self._unsent
             or self._transport.is_closing()
             or self._transport.get_write_buffer_size()
         ):
             return False
-        data, self._pending = b"".join(self._pending), []
+        data = b"".join(self._pending if self._tls is None else self._tls.seal(self._pending))
+        self._pending = []
         try:
             sent = os.write(duplicate.number, data)
         except OSError:
             sent = 0  # the socket is full, or broken: the loop finds out
         if sent < len(data):
-            self._pending = [memoryview(data)[sent:]]
+            self._unsent = memoryview(data)[sent:]
         return sent == len(data)
 
     def close(self, reason: str) -> None:
@@ -350,9 +358,10 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 received = tls.read_into(rest)
                 self._frames.received(received)
-            if not received:
+            if received:
+                self._take_frames()
+            if not received or not tls.buffered:
                 break
-            self._take_frames()
         if tls.ended and not self._closing:
             self._transport.close()
 

@@ -314,8 +314,13 @@ class Link:
     def send(self, message: Message, attachment: Sequence[memoryview] = ()) -> None:
         frame = self._says.frame(message, sum(part.nbytes for part in attachment))
         rest = [memoryview(frame), *attachment]
-        if self._tls is not None:
-            rest = [memoryview(self._tls.seal(rest))]
+        if self._tls is None:
+            self._send_all(rest)
+        else:
+            for sealed in self._tls.seal(rest):
+                self._send_all([memoryview(sealed)])
+
+    def _send_all(self, rest: list[memoryview]) -> None:
         while rest:
             sent = self._send_some(rest[:MOST_BUFFERS])
             while rest and sent >= len(rest[0]):
