@@ -111,14 +111,6 @@ class Certificates:
         assert loaded.listening is not None, "listened without check_listening()"
         return TlsSession(loaded.listening, channel=loaded.channel)
 
-    def server_context(self) -> ssl.SSLContext | None:
-        """For servers of others' making: browsers and Prometheus need no certificate. None without a certificate."""
-        if not self._certificate or not self._key:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        _load_pair(context, self._certificate, self._key)
-        return context
-
     def reload(self) -> str:
         """Read the files now, whether they have changed or not. Returns what was done, for the log."""
         self._unusable = ()

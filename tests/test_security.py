@@ -81,6 +81,19 @@ def test_what_is_not_given_the_environment_says(tmp_path: Path, monkeypatch: pyt
     assert SecurityConfig("secret").completed().environment() == {"SCALER_SECRET_FILE": str(path)}
 
 
+def test_what_children_are_told_is_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = SecurityConfig("/s", "/c", "/k", "/ca", True, "node5.example")
+    for name, value in said.environment().items():
+        monkeypatch.setenv(name, value)
+    assert SecurityConfig().completed() == said
+    assert SecurityConfig(tls_require_client_certificate=False).completed().tls_require_client_certificate is False
+    monkeypatch.setenv("SCALER_TLS_REQUIRE_CLIENT_CERTIFICATE", "perhaps")
+    with pytest.raises(
+        ConfigurationError, match="SCALER_TLS_REQUIRE_CLIENT_CERTIFICATE: 'perhaps' is neither yes nor no"
+    ):
+        SecurityConfig().completed()
+
+
 def test_files_of_other_hosts(tmp_path: Path) -> None:
     here = {"secret_file": "/home/ann/secret"}
     assert at("", here) == here

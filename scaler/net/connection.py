@@ -326,6 +326,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _unseal(self, tls: TlsSession, nbytes: int) -> None:
         """Take what came of a TLS session."""
+        if self._closing:
+            return
         try:
             tls.feed(memoryview(self._buffer)[:nbytes])
             if tls.established or self._secured(tls):

@@ -498,6 +498,30 @@ def test_workers_are_told_where_the_secret_is(secret):
     assert told_of_security("baremetal_native", HERE)[0] == {}
 
 
+def test_workers_are_told_of_tls_and_ask_nobody(certificates, tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f"""[security]
+tls-ca = "{certificates / "ca.pem"}"
+tls_certificate = "{certificates / "client.pem"}"
+tls_key = "{certificates / "client-key.pem"}"
+tls_require_client_certificate = true
+tls_server_name = "node5.example"
+"""
+    )
+    there = ("--worker-security-directory", "/etc/scaler", "--config", str(config))
+    told, _ = told_of_security("ssh", "tls://10.0.0.5:8516", "--hosts", "a", *there)
+    names = {"tls_ca": "ca.pem", "tls_certificate": "client.pem", "tls_key": "client-key.pem"}
+    assert told == {**{key: f"/etc/scaler/{name}" for key, name in names.items()}, "tls_server_name": "node5.example"}
+
+
+def test_files_of_tls_are_looked_at_before_anything_starts(refused, certificates):
+    assert "No such file" in refused("scaler_scheduler", HERE, "-osa", STORAGE, "--tls-ca", "/none/ca.pem")
+    assert "go together" in refused("scaler_scheduler", HERE, "-osa", STORAGE, "--tls-key", "/none/key.pem")
+    tls = HERE.replace("tcp", "tls")
+    assert "--tls-certificate and --tls-key" in refused("scaler_scheduler", tls, "-osa", STORAGE)
+
+
 def test_workers_that_could_not_have_the_secret(secret):
     with pytest.raises(ConfigurationError, match="say --security-secret scaler"):
         told_of_security("kubernetes", HERE, "--image", "x", "-mtc", "4", "--secret-file", str(secret))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from scaler.errors import ConfigurationError, NotTrustedError, RefusedError
 from scaler.ids import Address
 from scaler.machine import Send
 from scaler.messages import ClientHeartbeat, HeartbeatEcho, Put, RefusalReason, Refused, Role, Stored
+from scaler.net import connection as connection_module
 from scaler.net.driver import Driver
 from scaler.security import Security, SecurityConfig
 from scaler.wire.frame_reader import FrameReader
@@ -110,6 +112,32 @@ def test_another_thread_sends(go: Any, certificates: Path) -> None:
         await asyncio.to_thread(send)
         await here.until(lambda: len(here.heard) == 300)
         assert there.heard == [ClientHeartbeat(n) for n in range(300)]
+
+    go(scenario)
+
+
+def test_what_the_socket_does_not_take_from_a_thread_the_loop_sends(
+    go: Any, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(net: Net) -> None:
+        there, _, here, dialer = await connected(net, security(certificates), security(certificates))
+        dialer.let_threads_send()
+        write, taken = os.write, iter([3, 0, 10])
+
+        def little(descriptor: int, data: bytes) -> int:
+            count = next(taken, None)
+            return write(descriptor, data if count is None else data[:count]) if count != 0 else 0
+
+        monkeypatch.setattr(connection_module.os, "write", little)
+
+        def send() -> None:
+            for n in range(20):
+                with dialer.lock:
+                    dialer.send_in_thread(here.peers[0], ClientHeartbeat(n))
+
+        await asyncio.to_thread(send)
+        await there.until(lambda: len(there.heard) == 20)
+        assert there.heard == [ClientHeartbeat(n) for n in range(20)]
 
     go(scenario)
 
