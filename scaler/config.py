@@ -2,7 +2,7 @@
 
 In the environment, ``--max-waiting`` of the command with section ``scheduler`` is ``SCALER_SCHEDULER_MAX_WAITING``;
 in a TOML file it is ``max_waiting`` in the table ``[scheduler]``. Those of security can be said for all commands at once:
-``SCALER_SECRET_FILE``, and the table ``[security]``.
+``SCALER_SECRET_FILE``, ``SCALER_TLS_CA`` and so on, and the table ``[security]``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Option:
 
 
 def address(text: str) -> Address:
-    """An option's type: ``tcp://host:port`` or ``ipc://path``."""
+    """An option's type: ``tcp://host:port``, ``tls://host:port`` or ``ipc://path``."""
     return Address.parse(text)
 
 

@@ -7,6 +7,7 @@
     - ConnectionLostError: the scheduler cannot be reached (also a ConnectionError)
     - ProtocolError: the peer said something it may not say
         - RefusedError: the peer did not let us in, and said why
+            - NotTrustedError: we do not trust its certificate
     - SerializationError: a function, argument or result that cannot be written or read (also a TypeError)
     - GraphError: a graph that cannot be computed (also a ValueError)
         - CycleError
@@ -62,6 +63,10 @@ class ProtocolError(ScalerError):
 
 class RefusedError(ProtocolError):
     """The peer did not let us in, and said why."""
+
+
+class NotTrustedError(RefusedError):
+    """We did not let ourselves in with a peer whose TLS certificate is not to be trusted."""
 
 
 class SerializationError(ScalerError, TypeError):

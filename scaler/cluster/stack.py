@@ -72,7 +72,7 @@ def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
         tracing.check_environment()
     security = from_environment()
     if not security.asks:
-        security = Security.of_own()
+        security = security.with_own_secret()
     # What a storage had is put or made again when another one takes its place, at the same address.
     storage = supervisor.start(
         "the object storage server",
