@@ -127,4 +127,6 @@ enum RefusalReason {
   # A secret is asked for and was not proved.
   full @5;
   # A limit on connections is reached. Dialing later may help.
+  tls @6;
+  # This address takes TLS only, and the peer does not speak it. Said without TLS, so that the peer can read it.
 }

@@ -23,8 +23,9 @@ struct Function {
   number @0 :UInt32;
   # From a client: minted by it. To a worker or executor: minted by the scheduler, over all clients.
   serializer @1 :Text;
-  # How the function, the arguments and the results are written: "cloudpickle" (Python: pickle protocol 5, functions by
-  # cloudpickle), or the name of a serializer that client and executor agree on. Opaque to everyone else.
+  # How the function, the arguments and the results are written (README.md): "msgpack" or "json" (any language: functions by
+  # name), "cloudpickle" (Python: pickle protocol 5, functions by cloudpickle), or the name of a serializer that client and
+  # executor agree on. Opaque to everyone else.
   content @2 :Data;
   # The serialized function, when `object` is empty.
   object @3 :Data;
@@ -105,7 +106,8 @@ struct Failure {
   traceback @2 :Text;
   # As the language prints it, several lines.
   exception @3 :Data;
-  # The exception itself, written by the task's serializer. Empty when it cannot be written.
+  # The exception itself, written by the task's serializer. Empty when it cannot be written, and always with "msgpack" and
+  # "json".
   types @4 :List(Text);
   # Qualified names of all types that the exception is an instance of. May be empty where a language has no such thing.
 }

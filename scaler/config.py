@@ -2,7 +2,7 @@
 
 In the environment, ``--max-waiting`` of the command with section ``scheduler`` is ``SCALER_SCHEDULER_MAX_WAITING``;
 in a TOML file it is ``max_waiting`` in the table ``[scheduler]``. Those of security can be said for all commands at once:
-``SCALER_SECRET_FILE``, and the table ``[security]``.
+``SCALER_SECRET_FILE``, ``SCALER_TLS_CA`` and so on, and the table ``[security]``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Option:
 
 
 def address(text: str) -> Address:
-    """An option's type: ``tcp://host:port`` or ``ipc://path``."""
+    """An option's type: ``tcp://host:port``, ``tls://host:port`` or ``ipc://path``."""
     return Address.parse(text)
 
 
@@ -148,6 +148,13 @@ def preload(text: str) -> str:
     return text
 
 
+def function_pattern(text: str) -> str:
+    """An option's type: a pattern of functions' names."""
+    from scaler.named import check_pattern
+
+    return check_pattern(text)
+
+
 def available_cpus() -> int:
     """How many CPUs this process may use."""
     try:
@@ -219,7 +226,7 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
         parser.add_argument(*names, action=argparse.BooleanOptionalAction, default=None, help=text, dest=option.name)
     else:
         names = [option.flag, *([option.short] if option.short else [])]
-        many: dict[str, Any] = {"nargs": "+"} if option.many else {}
+        many: dict[str, Any] = {"nargs": "+", "action": "extend"} if option.many else {}
         parser.add_argument(*names, default=None, metavar="VALUE", help=text, dest=option.name, **many)
 
 

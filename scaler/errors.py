@@ -7,6 +7,7 @@
     - ConnectionLostError: the scheduler cannot be reached (also a ConnectionError)
     - ProtocolError: the peer said something it may not say
         - RefusedError: the peer did not let us in, and said why
+            - NotTrustedError: we do not trust its certificate
     - SerializationError: a function, argument or result that cannot be written or read (also a TypeError)
     - GraphError: a graph that cannot be computed (also a ValueError)
         - CycleError
@@ -17,6 +18,8 @@
         - TaskTimeoutError: it ran longer than it may (also a TimeoutError)
         - TaskLostError: something it needs is gone
         - SchedulerFullError: the scheduler takes no more tasks
+        - FunctionNotFoundError: there is no function of this name at its worker (also a LookupError)
+        - FunctionNotAllowedError: its worker may not call this function (also a PermissionError)
         - RemoteError: its exception could not be brought here as itself
     - RemoteTraceback: the traceback of a task, as the cause of its exception
     - ClientClosedError: the client was disconnected (also a RuntimeError)
@@ -62,6 +65,10 @@ class RefusedError(ProtocolError):
     """The peer did not let us in, and said why."""
 
 
+class NotTrustedError(RefusedError):
+    """We did not let ourselves in with a peer whose TLS certificate is not to be trusted."""
+
+
 class SerializationError(ScalerError, TypeError):
     """A function, argument or result that cannot be written or read; the text names the part."""
 
@@ -102,6 +109,14 @@ class TaskLostError(TaskError):
 
 class SchedulerFullError(TaskError):
     """The scheduler takes no more tasks: its limit of waiting tasks is reached."""
+
+
+class FunctionNotFoundError(TaskError, LookupError):
+    """A task calls a function by its name, and its worker has none of this name; the text tells what was missing."""
+
+
+class FunctionNotAllowedError(TaskError, PermissionError):
+    """The task's worker was told by --allow-functions what it may call, and this function is not among it."""
 
 
 class RemoteError(TaskError):

@@ -7,7 +7,7 @@ import os
 import re
 import struct
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -75,27 +75,31 @@ def u64(data: Column) -> array[int]:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a daemon listens: ``tcp://host:port``, with IPv6 hosts in brackets, or ``ipc://path``, a Unix socket."""
+    """Where a daemon listens: ``tcp://host:port`` or ``tls://host:port``, with IPv6 hosts in brackets, or ``ipc://path``, a Unix
+    socket."""
 
     host: str
     port: int
     path: str = ""
     """Of a Unix socket; host and port mean nothing then."""
+    tls: bool = False
+    """Whether TLS is spoken there."""
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Raises AddressError, saying what is wrong with the text, for anything but tcp://host:port and ipc://path."""
+        """Raises AddressError, saying what is wrong with the text, for anything but tcp://host:port, tls://host:port and ipc://path."""
         if text.strip().startswith("ipc://"):
             return cls._of_path(text.strip().removeprefix("ipc://"))
-        match = re.fullmatch(r"tcp://(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})/?", text.strip())
+        match = re.fullmatch(r"(tcp|tls)://(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})/?", text.strip())
         if match is None:
             raise AddressError(
-                f"{text!r} is not an address; write it as tcp://host:port, for example tcp://127.0.0.1:8516, or ipc://path"
+                f"{text!r} is not an address; write it as tcp://host:port, for example tcp://127.0.0.1:8516, or tls://host:port,"
+                " or ipc://path"
             )
-        port = int(match[3])
+        port = int(match[4])
         if port > 65535:
             raise AddressError(f"port {port} in {text!r} is greater than 65535")
-        return cls(match[1] or match[2], port)
+        return cls(match[2] or match[3], port, tls=match[1] == "tls")
 
     @classmethod
     def _of_path(cls, path: str) -> Address:
@@ -109,11 +113,12 @@ class Address:
     def __str__(self) -> str:
         if self.path:
             return f"ipc://{self.path}"
-        return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'tls' if self.tls else 'tcp'}://{host}:{self.port}"
 
     def with_port(self, port: int) -> Address:
         """The same host at another port; a Unix socket has none."""
-        return self if self.path else Address(self.host, port)
+        return self if self.path else replace(self, port=port)
 
     def of_monitor(self) -> Address:
         """Where a scheduler that listens here is watched unless it is told: port + 2, or the path with ``.monitor``.
@@ -124,4 +129,4 @@ class Address:
             return self._of_path(f"{self.path}.monitor")
         if self.port + 2 > 65535:
             raise AddressError(f"there is no port {self.port + 2} for the monitor address; name one")
-        return Address(self.host, self.port + 2)
+        return self.with_port(self.port + 2)

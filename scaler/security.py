@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 from scaler import keyring
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
+from scaler.private_files import check_private
+from scaler.tls import Certificates, TlsSession
 
 LEAST_SECRET_BYTES = 16
 MOST_SECRET_BYTES = 4096
@@ -26,28 +27,60 @@ class SecurityConfig:
     Args:
         secret_file: the shared secret that all of a cluster have, readable by its owner alone; ``scaler make-secret PATH``
             makes one.
+        tls_certificate: the certificate, in PEM, by which others know us, followed by those between it and the CA. Who listens
+            at a ``tls://`` address needs one, and who connects to where one is asked for. ``scaler make-certificate`` makes
+            some.
+        tls_key: its private key, in PEM without a passphrase, readable by its owner alone.
+        tls_ca: the certificates, in PEM, of those who sign the certificates that are trusted; those of the system without it.
+        tls_require_client_certificate: listeners let only those in whose certificate is signed by one of tls_ca.
+        tls_server_name: the name that certificates of those we connect to are to have; the host of their address without it.
 
-    What is not given is taken from the environment: ``SCALER_SECRET_FILE``.
+    What is not given is taken from the environment: ``SCALER_SECRET_FILE``, ``SCALER_TLS_CERTIFICATE`` and so on. Certificates
+    and their keys are read again when the files change: new connections have the new ones.
     """
 
     secret_file: str | os.PathLike[str] | None = None
+    tls_certificate: str | os.PathLike[str] | None = None
+    tls_key: str | os.PathLike[str] | None = None
+    tls_ca: str | os.PathLike[str] | None = None
+    tls_require_client_certificate: bool | None = None
+    tls_server_name: str | None = None
 
     def completed(self) -> SecurityConfig:
         """With what only the environment says."""
-        told = {name: value or os.environ.get(variable(name)) or None for name, value in asdict(self).items()}
+        told: dict[str, Any] = {name: value for name, value in asdict(self).items() if value not in (None, "")}
+        for name in OPTIONS:
+            text = os.environ.get(variable(name))
+            if text and name not in told:
+                told[name] = _boolean(variable(name), text) if name == _REQUIRE else text
         return SecurityConfig(**told)
 
     def environment(self) -> dict[str, str]:
         """As child processes are told: absolute paths."""
-        return {variable(name): _absolute(value) for name, value in asdict(self).items() if value}
+        told = at("", {name: value for name, value in asdict(self).items() if value not in (None, "")})
+        return {
+            variable(name): str(value).lower() if value in (True, False) else str(value) for name, value in told.items()
+        }
 
     def load(self) -> Security:
         """Read the files. Raises ConfigurationError, naming the file and what to do, for one that cannot be used."""
-        return Security(read_secret(self.secret_file) if self.secret_file else b"")
+        secret = read_secret(self.secret_file) if self.secret_file else b""
+        certificates = Certificates(
+            self.tls_certificate,
+            self.tls_key,
+            self.tls_ca,
+            bool(self.tls_require_client_certificate),
+            self.tls_server_name or "",
+        )
+        certificates.check()
+        return Security(secret, certificates=certificates)
 
 
 OPTIONS = tuple(SecurityConfig.__dataclass_fields__)
 """The names of its fields, which commands have as options."""
+FILES = ("secret_file", "tls_certificate", "tls_key", "tls_ca")
+"""Those that are paths."""
+_REQUIRE = "tls_require_client_certificate"
 
 
 def variable(name: str) -> str:
@@ -55,11 +88,20 @@ def variable(name: str) -> str:
     return f"SCALER_{name.upper()}"
 
 
-def at(directory: str, paths: Mapping[str, Any]) -> dict[str, str]:
-    """The same files as another host has them: under their names in a directory of its own."""
-    return {
-        name: str(Path(directory, Path(path).name)) if directory else _absolute(path) for name, path in paths.items()
-    }
+def at(directory: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as another host has it: files under their names in a directory of its own, or at the same places."""
+    return {name: _there(directory, value) if name in FILES else value for name, value in told.items()}
+
+
+def _there(directory: str, path: Any) -> str:
+    return str(Path(directory, Path(path).name)) if directory else _absolute(path)
+
+
+def _boolean(name: str, text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in known:
+        raise ConfigurationError(f"environment variable {name}: {text!r} is neither yes nor no")
+    return known[text.lower()]
 
 
 def from_environment() -> Security:
@@ -70,15 +112,15 @@ def from_environment() -> Security:
 class Security:
     """What a process has to prove and asks of others. Nothing that is made of it for people shows a secret."""
 
-    def __init__(self, secret: bytes = b"", announced: bool = False) -> None:
+    def __init__(self, secret: bytes = b"", announced: bool = False, certificates: Certificates | None = None) -> None:
         """``announced``: the secret is one that processes of this user find by the addresses of those who ask for it."""
         self._secret = secret
         self._announced = announced
+        self.certificates = certificates or Certificates()
 
-    @classmethod
-    def of_own(cls) -> Security:
-        """For a cluster of this machine: a secret that nobody had before."""
-        return cls(secrets.token_hex(SECRET_BYTES).encode(), announced=True)
+    def with_own_secret(self) -> Security:
+        """For a cluster of this machine: a secret that nobody had before, and the same certificates."""
+        return Security(secrets.token_hex(SECRET_BYTES).encode(), announced=True, certificates=self.certificates)
 
     @property
     def asks(self) -> bool:
@@ -93,6 +135,18 @@ class Security:
     def secret_for(self, address: Address) -> bytes:
         """What to prove there; empty where no secret is known."""
         return self._secret or keyring.find(address)
+
+    def dialing(self, address: Address) -> TlsSession | None:
+        """Our end of a new connection to there, where TLS is spoken. Raises ConfigurationError for files."""
+        return self.certificates.dialing(address)
+
+    def accepted(self, address: Address) -> TlsSession | None:
+        """Our end of a connection that was accepted there, where TLS is spoken."""
+        return self.certificates.listening(address)
+
+    def check_listening(self, address: Address) -> None:
+        """Raises ConfigurationError where we cannot listen there for want of a certificate."""
+        self.certificates.check_listening(address)
 
     def listening(self, address: Address) -> None:
         """Somebody listens at this address now, with this security. Raises ConfigurationError."""
@@ -114,7 +168,7 @@ def read_secret(path: str | os.PathLike[str]) -> bytes:
     """The secret in a file, without white space around it. Raises ConfigurationError for a file that cannot be used."""
     try:
         with Path(path).open("rb") as file:
-            _check_mode(path, os.fstat(file.fileno()))
+            check_private("secret file", path, os.fstat(file.fileno()))
             secret = file.read(MOST_SECRET_BYTES + 1).strip()
     except OSError as error:
         hint = f"; make one with: scaler make-secret {path}" if isinstance(error, FileNotFoundError) else ""
@@ -132,17 +186,6 @@ def read_secret(path: str | os.PathLike[str]) -> bytes:
             " scaler make-secret makes a good one"
         )
     return secret
-
-
-def _check_mode(path: object, found: os.stat_result) -> None:
-    """A file that root lends to a group of ours, as Kubernetes mounts them, is as good as one of our own."""
-    lent = found.st_uid == 0 != os.getuid() and not found.st_mode & 0o037
-    if not stat.S_ISREG(found.st_mode):
-        raise ConfigurationError(f"the secret file {path} is no regular file")
-    if found.st_mode & 0o077 and not lent:
-        raise ConfigurationError(
-            f"others may use the secret file {path} (mode {stat.S_IMODE(found.st_mode):04o}); say: chmod 600 {path}"
-        )
 
 
 def make_secret(path: str | os.PathLike[str]) -> None:

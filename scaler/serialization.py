@@ -3,7 +3,8 @@
 Schedulers, storage and managers never import this: to them all of it is opaque.
 
 A function's *content* is, by its tag: ``cloudpickle``, the function as the default serializer writes it; ``custom``, a
-cloudpickled pair of the client's serializer and the function as that one writes it. Arguments are one payload a task:
+cloudpickled pair of the client's serializer and the function as that one writes it; ``msgpack`` and ``json``, its name, see
+``neutral``, also for the arguments of these. Those of the others are one payload a task:
 
     byte 0: INLINE    then (args, kwargs), serialized
     byte 0: TEMPLATE  then (args, kwargs), serialized, in which Input, Call and lists stand for values made at the worker
@@ -27,6 +28,8 @@ from typing_extensions import Buffer
 from scaler import buffers
 from scaler.errors import ObjectLostError, ObjectMissingError, SerializationError
 from scaler.messages import Failure
+from scaler.named import AllowedFunctions, NamedFunction, find
+from scaler.neutral import NeutralSerializer, neutral
 from scaler.wire.codec import struct_codec
 
 INLINE, TEMPLATE, STORED, INPUTS = b"\0", b"\1", b"\2", b"\3"
@@ -146,6 +149,8 @@ def call(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], 
 
 def name_of(function: Any) -> str:
     """What to call a function to people."""
+    if isinstance(function, NamedFunction):
+        return function.path
     inner = getattr(function, "func", None)  # functools.partial
     if inner is not None and not hasattr(function, "__name__"):
         return name_of(inner)
@@ -181,16 +186,17 @@ def write_small(serializer: Serializer, obj: Any, limit: int) -> bytes | None:
 
 
 def write_parts(serializer: Serializer, obj: Any, what: str) -> list[Buffer]:
-    """As write(), in parts that follow each other: the default serializer copies no large buffers."""
-    if type(serializer) is not DefaultSerializer:
+    """As write(), in parts that follow each other: our own serializers copy no large buffers where they can."""
+    if not isinstance(serializer, DefaultSerializer | NeutralSerializer):
         return [write(serializer, obj, what)]
     with suppress(Exception):
-        return DefaultSerializer.serialize_parts(obj)
+        return serializer.serialize_parts(obj)
     return [write(serializer, obj, what)]  # which tells what is wrong
 
 
-def read(serializer: Serializer, data: bytes | memoryview, what: str) -> Any:
-    """The object. Raises SerializationError that names ``what``, and ObjectLostError for a reference to what was freed."""
+def read(serializer: Serializer, data: bytes | memoryview, what: str, of: str = "") -> Any:
+    """The object. Raises SerializationError that names ``what``, and of which function it is; ObjectLostError for a reference to
+    what was freed."""
     if type(data) is not bytes and type(serializer) is not DefaultSerializer:
         data = bytes(data)
     try:
@@ -198,7 +204,8 @@ def read(serializer: Serializer, data: bytes | memoryview, what: str) -> Any:
     except ObjectLostError:  # A reference inside: it says which.
         raise
     except Exception as error:
-        raise SerializationError(f"{what} cannot be deserialized: {_text(error)}") from error
+        label = f"{what} of {of}" if of else what
+        raise SerializationError(f"{label} cannot be deserialized: {_text(error)}") from error
 
 
 def _text(error: BaseException) -> str:
@@ -207,7 +214,8 @@ def _text(error: BaseException) -> str:
 
 def _offending_part(serializer: Serializer, obj: Any, where: str, depth: int = 0) -> str:
     """The innermost part that cannot be serialized by itself, as a path: ``argument 1['lock'] (a _thread.lock)``."""
-    if depth < 6:
+    # Those for all languages write no objects by their attributes.
+    if depth < 6 and (isinstance(obj, dict | list | tuple) or not isinstance(serializer, NeutralSerializer)):
         for label, part in _parts(obj):
             try:
                 serializer.serialize(part)
@@ -241,6 +249,8 @@ def _filled(cell: Any) -> bool:
 
 def write_function(serializer: Serializer, function: Callable[..., Any]) -> tuple[str, list[Buffer]]:
     """(tag, content in parts) of a function. Raises SerializationError that names it."""
+    if isinstance(function, NamedFunction):
+        return function.tag, [function.path.encode()]
     return tagged(serializer, write_parts(serializer, function, f"function {name_of(function)}"))
 
 
@@ -251,8 +261,17 @@ def tagged(serializer: Serializer, content: list[Buffer]) -> tuple[str, list[Buf
     return CUSTOM_TAG, [bytes(cloudpickle.dumps((serializer, b"".join(content)), PROTOCOL))]
 
 
-def read_function(tag: str, content: bytes | memoryview, name: str) -> tuple[Serializer, Callable[..., Any]]:
-    """The serializer and the function. Raises SerializationError that names it."""
+def read_function(
+    tag: str, content: bytes | memoryview, name: str, allowed: AllowedFunctions | None = None
+) -> tuple[Serializer, Callable[..., Any]]:
+    """The serializer and the function. Raises SerializationError that names it; FunctionNotFoundError for a name that nothing
+    has, and FunctionNotAllowedError for what is not among those ``allowed``, of which no byte is unpickled."""
+    by_name = neutral(tag)
+    if by_name is not None:
+        path = bytes(content).decode(errors="replace")
+        return by_name, find(path) if allowed is None else allowed.find(path)
+    if allowed is not None:
+        allowed.check_pickled(name)
     serializer: Serializer = DefaultSerializer()
     if tag == CUSTOM_TAG:
         serializer, content = read(serializer, content, f"the serializer of function {name}")
@@ -261,15 +280,20 @@ def read_function(tag: str, content: bytes | memoryview, name: str) -> tuple[Ser
     return serializer, read(serializer, content, f"function {name}")
 
 
-def write_failure(serializer: Serializer, error: BaseException, skip_frames: int = 0) -> bytes:
-    """An exception as the payload of a failed result, without the frames of the executor itself."""
+def write_failure(serializer: Serializer | None, error: BaseException, skip_frames: int = 0) -> bytes:
+    """An exception as the payload of a failed result, without the frames of the executor itself.
+
+    Without a serializer, and with those for all languages, it is its texts only.
+    """
     text = "".join(tracebacks.format_exception(type(error), error, frames_after(error, skip_frames)))
     types = [type_name(kind) for kind in type(error).__mro__]
     try:
         message = str(error)
     except Exception:
         message = "<its text cannot be shown>"
-    written = _write_exception(serializer, error) or _write_exception(DefaultSerializer(), error)
+    written = b""
+    if serializer is not None and not isinstance(serializer, NeutralSerializer):
+        written = _write_exception(serializer, error) or _write_exception(DefaultSerializer(), error)
     failure = Failure(types[0], message[:LARGEST_TEXT], text[-LARGEST_TEXT:], written, types)
     return struct_codec("task", "Failure").encode(failure)
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,3 +15,13 @@ def logging_as_it_was() -> Iterator[None]:
     yield
     logger.handlers, logger.propagate = handlers, propagate
     logger.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a CA, and certificates for servers of this machine and for clients."""
+    from scaler.certificates import make_certificates
+
+    where = tmp_path_factory.mktemp("certificates")
+    make_certificates(where, ["localhost", "127.0.0.1", "::1"])
+    return where

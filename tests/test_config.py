@@ -101,6 +101,7 @@ def test_lists_and_booleans(file):
     assert given.protected is False
     assert given.offers == ("gpu", "linux")
     assert read(WHERE, "-lp", "c", "d").paths == ("c", "d")
+    assert read(WHERE, "-lp", "c", "--paths", "d", "e").paths == ("c", "d", "e")
     assert read(WHERE, "--no-protected").protected is False
     assert read(WHERE, "-c", path, "-p").protected is True
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parent.parent
-PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("protocol/*.md")])
+PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("protocol/**/*.md")])
 ONE_PROGRAM = TOP / "docs/graphs.md"
 """Its blocks continue each other."""
 README = (TOP / "README.md").read_text()

@@ -87,6 +87,12 @@ def test_what_is_no_path(text: str, why: str) -> None:
         Address.parse(text)
 
 
+def test_addresses_with_tls() -> None:
+    where = Address.parse("tls://[::1]:8516")
+    assert where.tls and where != Address.parse("tcp://[::1]:8516")
+    assert str(where.with_port(7)) == "tls://[::1]:7" and str(where.of_monitor()) == "tls://[::1]:8518"
+
+
 def test_where_a_scheduler_is_watched() -> None:
     assert str(Address.parse("tcp://[::1]:8516").of_monitor()) == "tcp://[::1]:8518"
     assert str(Address.parse("ipc:///run/scaler").of_monitor()) == "ipc:///run/scaler.monitor"

@@ -81,6 +81,19 @@ def test_what_is_not_given_the_environment_says(tmp_path: Path, monkeypatch: pyt
     assert SecurityConfig("secret").completed().environment() == {"SCALER_SECRET_FILE": str(path)}
 
 
+def test_what_children_are_told_is_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = SecurityConfig("/s", "/c", "/k", "/ca", True, "node5.example")
+    for name, value in said.environment().items():
+        monkeypatch.setenv(name, value)
+    assert SecurityConfig().completed() == said
+    assert SecurityConfig(tls_require_client_certificate=False).completed().tls_require_client_certificate is False
+    monkeypatch.setenv("SCALER_TLS_REQUIRE_CLIENT_CERTIFICATE", "perhaps")
+    with pytest.raises(
+        ConfigurationError, match="SCALER_TLS_REQUIRE_CLIENT_CERTIFICATE: 'perhaps' is neither yes nor no"
+    ):
+        SecurityConfig().completed()
+
+
 def test_files_of_other_hosts(tmp_path: Path) -> None:
     here = {"secret_file": "/home/ann/secret"}
     assert at("", here) == here
@@ -88,7 +101,7 @@ def test_files_of_other_hosts(tmp_path: Path) -> None:
 
 
 def test_a_cluster_of_this_machine_is_found_by_its_address(own_place: Path) -> None:
-    security = Security.of_own()
+    security = Security().with_own_secret()
     security.listening(HERE)
     assert own_place.stat().st_mode & 0o777 == 0o700
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in own_place.iterdir())
@@ -103,20 +116,20 @@ def test_a_cluster_of_this_machine_is_found_by_its_address(own_place: Path) -> N
 
 
 def test_who_listens_without_a_secret_sets_aside_what_a_killed_one_left() -> None:
-    Security.of_own().listening(HERE)
+    Security().with_own_secret().listening(HERE)
     Security().listening(HERE)
     assert Security().secret_for(HERE) == b""
 
 
 def test_sockets_of_unix_have_secrets_of_their_own() -> None:
-    security, where = Security.of_own(), Address.parse("ipc:///run/scaler/a")
+    security, where = Security().with_own_secret(), Address.parse("ipc:///run/scaler/a")
     security.listening(where)
     assert Security().secret_for(where) == security.secret
     assert Security().secret_for(Address.parse("ipc:///run/scaler/b")) == b""
 
 
 def test_what_others_could_have_written_is_not_believed(own_place: Path) -> None:
-    Security.of_own().listening(HERE)
+    Security().with_own_secret().listening(HERE)
     (entry,) = own_place.iterdir()
     entry.chmod(0o644)
     assert keyring.find(HERE) == b""
@@ -124,7 +137,7 @@ def test_what_others_could_have_written_is_not_believed(own_place: Path) -> None
     own_place.chmod(0o755)
     assert keyring.find(HERE) == b""
     with pytest.raises(ConfigurationError, match="not a directory of this user alone"):
-        Security.of_own().listening(HERE)
+        Security().with_own_secret().listening(HERE)
     own_place.chmod(0o700)
     entry.rename(own_place / "elsewhere")
     entry.symlink_to(own_place / "elsewhere")

@@ -16,7 +16,9 @@ DESCRIPTION = """Run tasks of a scheduler on this machine, -n at once.
     scaler_cluster -n 10 tcp://127.0.0.1:8516
 """
 OPTIONS = (
-    Option("address", "the scheduler's, as tcp://host:port or ipc://path", kind=address, positional=True),
+    Option(
+        "address", "the scheduler's, as tcp://host:port, tls://host:port or ipc://path", kind=address, positional=True
+    ),
     Option(
         "num_of_workers", "how many tasks run at once; as many as there are CPUs without it", kind=natural, short="-n"
     ),

@@ -35,7 +35,7 @@ OPTIONS = (
 
 def check(options: Namespace) -> None:
     """Raises ConfigurationError for bad usage."""
-    check_bind("--gui-address", options.gui_address, options.insecure or bool(options.secret_file))
+    check_bind("--gui-address", options.gui_address, options)
 
 
 def run(options: Namespace) -> int:

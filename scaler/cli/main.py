@@ -33,6 +33,7 @@ DESCRIPTION = """Run a whole stack: object storage, scheduler and workers, until
     scaler config.toml   what the file describes: [object_storage_server], [scheduler], [[worker_manager]], [top]
     scaler demo          start a cluster, do some real work on it, show the result
     scaler make-secret FILE   a new secret, for --secret-file of all commands
+    scaler make-certificate DIRECTORY --host NAME   certificates, for tls:// addresses
 """
 OPTIONS = (
     Option("file", "a TOML file with a section for each service", "", positional=True),
@@ -67,6 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from scaler.cli import make_secret
 
             return make_secret.main(arguments[1:])
+        if arguments[:1] == ["make-certificate"]:
+            from scaler.cli import make_certificate
+
+            return make_certificate.main(arguments[1:])
         if arguments[:1] == ["demo"]:
             from scaler.cli import demo
 

@@ -25,7 +25,9 @@ With --center it keeps what tasks of one host make, and other hosts get it there
     scaler_cluster -n 10 tcp://10.0.0.5:8516 -osa tcp://10.0.0.7:8517
 """
 OPTIONS = (
-    Option("address", "where to listen, as tcp://host:port or ipc://path", kind=address, positional=True),
+    Option(
+        "address", "where to listen, as tcp://host:port, tls://host:port or ipc://path", kind=address, positional=True
+    ),
     Option(
         "center",
         "the object storage server of all; this one is for one host then, whose workers are told of it with -osa",
@@ -48,7 +50,7 @@ OPTIONS = (
 
 def check(options: Namespace) -> None:
     """Raises ConfigurationError for bad usage."""
-    check_bind("ADDRESS", options.address, options.insecure or bool(options.secret_file))
+    check_bind("ADDRESS", options.address, options)
     _settings(options).check()
     if options.center and options.durable:
         raise ConfigurationError("--durable is for the object storage server of all, not for that of one host")

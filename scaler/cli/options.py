@@ -9,6 +9,7 @@ from scaler.config import (
     address,
     boolean,
     capabilities,
+    function_pattern,
     http_address,
     integer,
     interval,
@@ -22,7 +23,7 @@ from scaler.errors import ConfigurationError
 from scaler.ids import Address
 from scaler.keyring import is_loopback
 from scaler.logs import FORMATS, LEVELS
-from scaler.security import OPTIONS as FILES
+from scaler.security import OPTIONS as SECURITY_OPTIONS
 from scaler.security import SecurityConfig
 
 EVENT_LOOP = Option(
@@ -73,6 +74,28 @@ SECURITY = (
         "secret_file",
         "the file with the secret that all of a cluster have; `scaler make-secret FILE` makes one",
         short="-sf",
+    ),
+    Option(
+        "tls_certificate",
+        "the certificate (PEM) by which others know this process; who listens at tls:// needs one."
+        " `scaler make-certificate DIRECTORY` makes some for small sites",
+        short="-tc",
+    ),
+    Option("tls_key", "its private key (PEM), readable by its owner alone", short="-tk"),
+    Option(
+        "tls_ca",
+        "the certificates (PEM) of those who sign the certificates that are trusted; those of the system without it",
+        short="-tca",
+    ),
+    Option(
+        "tls_require_client_certificate",
+        "let only those in that have a certificate signed by one of --tls-ca",
+        None,
+        boolean,
+    ),
+    Option(
+        "tls_server_name",
+        "the name that certificates of those this process connects to are to have; the host of their address without it",
     ),
 )
 SPILLING = (
@@ -166,6 +189,13 @@ WORKERS = (
         short="-mlb",
     ),
     Option(
+        "allow_functions",
+        "run only functions called by name that match one of these patterns, as in math:sqrt or 'mypackage.*', and no pickles",
+        (),
+        function_pattern,
+        many=True,
+    ),
+    Option(
         "preload",
         "what each executor calls before its first task: package.module:function, or package.module:function('text', n=1)",
         "",
@@ -181,16 +211,25 @@ WORKERS = (
 )
 
 
-def check_bind(name: str, where: Address | None, allowed: bool) -> None:
-    """Raises ConfigurationError for an address that others can reach, unless there is a secret, or it is wanted all the same."""
-    if where is not None and not allowed and not is_loopback(where):
+def check_bind(name: str, where: Address | None, options: Namespace) -> None:
+    """Raises ConfigurationError for an address that others can reach, unless there is a secret, mutual TLS, or it is wanted all
+    the same; and for one with TLS without a certificate."""
+    if where is None:
+        return
+    if where.tls and not options.tls_certificate:
+        raise ConfigurationError(
+            f"{name}: to listen on {where} takes a certificate and its key: --tls-certificate and --tls-key"
+            " (scaler make-certificate DIRECTORY makes them for small sites)"
+        )
+    mutual = where.tls and options.tls_require_client_certificate
+    if not (options.insecure or options.secret_file or mutual or is_loopback(where)):
         raise ConfigurationError(
             f"{name}: other machines can reach {where}, and whoever reaches it can run code here;"
-            " name a secret with --secret-file (scaler make-secret FILE makes one), listen on 127.0.0.1,"
-            " or say --insecure if you trust the network"
+            " name a secret with --secret-file (scaler make-secret FILE makes one), listen on 127.0.0.1, ask for certificates"
+            " (tls:// and --tls-require-client-certificate), or say --insecure if you trust the network"
         )
 
 
 def security_of(options: Namespace) -> SecurityConfig:
-    """What a command was told of files."""
-    return SecurityConfig(**{name: getattr(options, name, None) for name in FILES})
+    """What a command was told of security."""
+    return SecurityConfig(**{name: getattr(options, name, None) for name in SECURITY_OPTIONS})

@@ -17,7 +17,9 @@ DESCRIPTION = """Run a scheduler: clients give it tasks, it places them on worke
     scaler_scheduler tcp://127.0.0.1:8516 -osa tcp://127.0.0.1:8517
 """
 OPTIONS = (
-    Option("address", "where to listen, as tcp://host:port or ipc://path", kind=address, positional=True),
+    Option(
+        "address", "where to listen, as tcp://host:port, tls://host:port or ipc://path", kind=address, positional=True
+    ),
     Option("object_storage_address", "of the object storage server; needed", kind=address, short="-osa"),
     Option(
         "advertised_object_storage_address",
@@ -87,8 +89,8 @@ def check(options: Namespace) -> None:
     """Raises ConfigurationError for bad usage."""
     if options.object_storage_address is None:
         raise ConfigurationError("--object-storage-address is missing")
-    check_bind("ADDRESS", options.address, options.insecure or bool(options.secret_file))
-    check_bind("--monitor-address", options.monitor_address, options.insecure or bool(options.secret_file))
+    check_bind("ADDRESS", options.address, options)
+    check_bind("--monitor-address", options.monitor_address, options)
     if options.monitor_address is None:
         try:
             options.address.of_monitor()

@@ -8,14 +8,14 @@ import os
 import platform
 from argparse import Namespace
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scaler.cli.command import logging_arguments
 from scaler.cli.options import security_of
 from scaler.config import available_cpus
 from scaler.errors import ConfigurationError
 from scaler.keyring import is_loopback
-from scaler.security import at
+from scaler.security import FILES, at
 
 if TYPE_CHECKING:
     from scaler.manager.backend import Backend
@@ -155,6 +155,7 @@ def template(options: Namespace, manager: str) -> WorkerTemplate:
         death_timeout_seconds=options.death_timeout_seconds,
         scheduler_address=str(options.worker_scheduler_address or options.address),
         preload=options.preload,
+        allow_functions=options.allow_functions,
         memory_limit_bytes=options.memory_limit_bytes,
         garbage_collect_seconds=options.garbage_collect_interval_seconds,
         trim_memory_bytes=options.trim_memory_threshold_bytes,
@@ -166,15 +167,17 @@ def template(options: Namespace, manager: str) -> WorkerTemplate:
         logging_arguments(options),
         options.per_worker_task_queue_size,
         str(options.worker_metrics_address or ""),
-        _paths_there(options),
+        _security_there(options),
     )
 
 
-def _paths_there(options: Namespace) -> dict[str, str]:
-    """Of the files of security, as the hosts of the workers have them."""
+def _security_there(options: Namespace) -> dict[str, Any]:
+    """As the hosts of the workers have it: they ask nobody for a certificate."""
     from scaler.manager.kubernetes import SECURITY_DIRECTORY
 
-    here = {name: path for name, path in asdict(security_of(options)).items() if path}
+    told = {name: value for name, value in asdict(security_of(options)).items() if value}
+    told.pop("tls_require_client_certificate", None)
+    here = {name: str(value) for name, value in told.items() if name in FILES}
     kind = getattr(options, "type", "baremetal_native")
     directory = getattr(options, "worker_security_directory", None) or (
         SECURITY_DIRECTORY if kind == "kubernetes" else ""
@@ -184,4 +187,4 @@ def _paths_there(options: Namespace) -> dict[str, str]:
             f"workers of {kind} need {', '.join(here.values())}: put these files into the image, and say"
             " --worker-security-directory, where they are"
         )
-    return at(directory, here)
+    return at(directory, told)

@@ -17,7 +17,7 @@ from scaler.client.future import LOOK_UP_SECONDS, Outcome, read_outcome
 from scaler.client.object_reference import ObjectReference
 from scaler.errors import ScalerError, SerializationError
 from scaler.messages import MESSAGE_BYTES, ResultStatus, TaskOptions, runs
-from scaler.serialization import INLINE, MAIN_MODULES, PROTOCOL, DefaultSerializer
+from scaler.serialization import INLINE, MAIN_MODULES, PROTOCOL, DefaultSerializer, Serializer
 
 if TYPE_CHECKING:
     from scaler.client.service import ClientService
@@ -40,6 +40,8 @@ class Packer:
         self._renewed: set[int] = set()
         """Arguments serialized anew, by id: once a map is enough."""
         self._number = service.function(fn, reserialize)
+        self.serializer = service.serializer
+        """What reads the results."""
         self._plain = type(service.serializer) is DefaultSerializer
 
     def pack_all(self, calls: Sequence[tuple[Any, ...]]) -> list[tuple[bytes, bytes]]:
@@ -146,14 +148,14 @@ def arguments(service: ClientService, fn: Callable[..., Any], args: tuple[Any, .
         raise SerializationError(f"the arguments of {name} cannot be serialized: {error}") from error
 
 
-def read_items(service: ClientService, ended: ItemsEnded) -> list[Any]:
+def read_items(service: ClientService, ended: ItemsEnded, serializer: Serializer) -> list[Any]:
     """The results of items that ended well."""
     if ended.status == ResultStatus.stored or not ended.ends:
-        value, error = read_outcome(Outcome(ended.status, ended.payload), service)
+        value, error = read_outcome(Outcome(ended.status, ended.payload), service, serializer=serializer)
         if error is not None:
             raise error
         return [value]
-    read = pickle.loads if type(service.serializer) is DefaultSerializer else service.serializer.deserialize
+    read = pickle.loads if type(serializer) is DefaultSerializer else serializer.deserialize
     payload, begins = ended.payload, itertools.chain((0,), ended.ends)
     try:
         return [read(payload[begin:end]) for begin, end in zip(begins, ended.ends, strict=False)]
@@ -237,7 +239,7 @@ class Batch:
         values: list[Any] = []
         self._ended.sort(key=lambda entry: entry[0])
         for _, ended in self._ended:
-            values += read_items(self._service, ended)
+            values += read_items(self._service, ended, self._packer.serializer)
         return values
 
     def _show(self, label: str) -> None:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from scaler import serialization
-from scaler.client import gathering
+from scaler.client import by_name, gathering
 from scaler.client.batch import Batch, Packer, call_payload
 from scaler.client.future import Outcome, ScalerFuture
 from scaler.client.graph import analysis_engine, plan
@@ -189,6 +189,41 @@ class Client:
             service.submit([task], ((sequence, future),))
         return future
 
+    def submit_by_name(self, path: str, *args: Any, **kwargs: Any) -> ScalerFuture:
+        """Call a function that the workers have, which need not exist here: ``submit_by_name("math:sqrt", 2.0)``.
+
+        ``path`` is ``package.module:function`` or ``package.module:Class.method``. Arguments and result travel as MessagePack:
+        None, numbers, texts, bytes, lists, dicts, times with a time zone, NumPy arrays; tuples become lists. An exception of the
+        function comes as RemoteError.
+        Raises ValueError for a malformed path, SerializationError that names the argument that cannot be written,
+        ExtraMissingError without the package msgpack. The future raises FunctionNotFoundError where the worker has no such
+        function, FunctionNotAllowedError where its --allow-functions does not name it.
+        """
+        return self._submit_by_name(path, args, kwargs, None)
+
+    def submit_by_name_verbose(
+        self,
+        path: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        capabilities: Iterable[str] | None = None,
+        *,
+        priority: int = 0,
+        retries: int = 0,
+        retry_on: ExceptionType | Iterable[ExceptionType] | None = None,
+        timeout: float | None = 0,
+        name: str = "",
+    ) -> ScalerFuture:
+        """As submit_by_name(), with the options of submit_verbose()."""
+        options = task_options(capabilities, priority, retries, retry_on, timeout, name)
+        return self._submit_by_name(path, tuple(args), dict(kwargs or {}), options)
+
+    def _submit_by_name(
+        self, path: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions | None
+    ) -> ScalerFuture:
+        with self._span("submit", by_name.function(path), options, waits=False) as options:
+            return by_name.submit(self._service, path, args, kwargs, options)
+
     # ---- many tasks
 
     def map(
@@ -220,13 +255,35 @@ class Client:
         progress: bool = False,
     ) -> list[Any]:
         """``[fn(*args) for args in iterable]``, each call a task. As map() otherwise."""
+        make = functools.partial(Packer, self._service, fn, reserialize=reserialize)
+        return self._map(fn, make, iterable, capabilities, progress)
+
+    def map_by_name(
+        self,
+        path: str,
+        *iterables: Iterable[Any],
+        capabilities: Iterable[str] | None = None,
+        progress: bool = False,
+    ) -> list[Any]:
+        """As map(), of a function that the workers have; see submit_by_name()."""
+        make = functools.partial(by_name.NamedPacker, self._service, path)
+        return self._map(by_name.function(path), make, zip(*iterables, strict=False), capabilities, progress)
+
+    def _map(
+        self,
+        fn: Callable[..., Any],
+        packer: Callable[[TaskOptions | None], Packer],
+        calls: Iterable[Sequence[Any]],
+        capabilities: Iterable[str] | None,
+        progress: bool,
+    ) -> list[Any]:
         service = self._service
         service.check_open()
         options = task_options(capabilities)
         with self._span("map", fn, options) as options, service.making_tasks:
-            batch = Batch(service, Packer(service, fn, options, reserialize))
+            batch = Batch(service, packer(options))
             try:
-                batch.submit_all(iterable)
+                batch.submit_all(calls)
                 return batch.results(serialization.name_of(fn) if progress else None)
             except BaseException:
                 batch.cancel()

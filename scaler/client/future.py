@@ -15,10 +15,14 @@ from scaler import serialization
 from scaler.client.object_reference import ObjectReference
 from scaler.display import duration, html_table
 from scaler.errors import (
+    ExtraMissingError,
+    FunctionNotAllowedError,
+    FunctionNotFoundError,
     ObjectLostError,
     RemoteError,
     RemoteTraceback,
     SchedulerFullError,
+    SerializationError,
     TaskCrashedError,
     TaskLostError,
     TaskMemoryError,
@@ -37,6 +41,19 @@ _ERRORS = {
     ResultStatus.out_of_memory: TaskMemoryError,
     ResultStatus.object_lost: ObjectLostError,
 }
+
+
+_OWN_ERRORS = {
+    f"{kind.__module__}.{kind.__qualname__}": kind
+    for kind in (
+        ExtraMissingError,
+        FunctionNotAllowedError,
+        FunctionNotFoundError,
+        ObjectLostError,
+        SerializationError,
+    )
+}
+"""What Scaler itself raises in tasks, by name: of a call by name no exception comes but its texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +79,14 @@ class Outcome:
     peak_bytes: int = 0
 
 
-def read_outcome(outcome: Outcome, service: ClientService, keep: bool = False) -> tuple[Any, BaseException | None]:
-    """(result, None) or (None, exception) of a task that ended. What is stored is freed then, unless told to ``keep`` it."""
+def read_outcome(
+    outcome: Outcome, service: ClientService, keep: bool = False, serializer: serialization.Serializer | None = None
+) -> tuple[Any, BaseException | None]:
+    """(result, None) or (None, exception) of a task that ended. What is stored is freed then, unless told to ``keep`` it.
+
+    Without a ``serializer`` the client's own reads it.
+    """
+    serializer = serializer or service.serializer
     status = outcome.status
     payload: bytes | memoryview = outcome.payload
     try:
@@ -71,11 +94,11 @@ def read_outcome(outcome: Outcome, service: ClientService, keep: bool = False) -
             object_id = serialization.REFERENCE.unpack(payload)[0]
             payload = service.objects.read(object_id) if keep else service.objects.take(object_id)
         if status in (ResultStatus.succeeded, ResultStatus.stored):
-            return serialization.read(service.serializer, payload, "the result"), None
+            return serialization.read(serializer, payload, "the result"), None
     except Exception as error:
         return None, error
     if status == ResultStatus.failed:
-        return None, _remote_exception(outcome.payload, service.serializer)
+        return None, _remote_exception(outcome.payload, serializer)
     error_type = _ERRORS.get(ResultStatus(status), TaskLostError)
     return None, error_type(outcome.payload.decode(errors="replace"))
 
@@ -92,6 +115,11 @@ def _remote_exception(payload: bytes, serializer: serialization.Serializer) -> B
                 return error
         except Exception:
             pass  # RemoteError tells all there is to tell.
+    known = _OWN_ERRORS.get(failure.type_name)
+    if known is not None:
+        error = known(failure.message)
+        error.__cause__ = RemoteTraceback(failure.traceback)
+        return error
     return RemoteError(failure.type_name, failure.message, failure.traceback)
 
 
@@ -186,10 +214,12 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
             if isinstance(outcome, BaseException):
                 self._read = None, outcome
             else:
-                self._read = read_outcome(outcome, self._service, keep=self._lent)
+                self._read = read_outcome(outcome, self._service, self._lent, self._serializer)
         return self._read
 
     _lent = False
+    _serializer: serialization.Serializer | None = None
+    """What reads the result, where it is not the client's own."""
 
     def as_argument(self) -> Any:
         """What becomes the result in the arguments of another task, without being read here; None before the end, after a
@@ -199,7 +229,7 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         """
         outcome = self._result
         if not isinstance(outcome, Outcome) or not isinstance(
-            self._service.serializer, serialization.DefaultSerializer
+            self._serializer or self._service.serializer, serialization.DefaultSerializer
         ):
             return None
         if outcome.status == ResultStatus.succeeded:

@@ -195,7 +195,7 @@ class _Feed:
                 self._gave()
                 raise what
             try:
-                self._ready.extend(read_items(self._service, what))
+                self._ready.extend(read_items(self._service, what, self._packer.serializer))
             except Exception as error:
                 with self._changed:
                     self._arrivals.extendleft([error] * (what.end - what.begin))

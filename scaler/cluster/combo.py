@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from scaler.cluster.local import LocalCluster
 from scaler.cluster.parameters import ANY_PORT, checked
@@ -32,6 +32,7 @@ class SchedulerClusterCombo(Scheduler):
         metrics_address: where the scheduler serves /metrics and /healthz, "host:port"; nowhere without it.
         worker_manager_id: what monitors call the origin of the workers.
         preload: what each executor calls before its first task, ``"package.module:function('text')"``.
+        allow_functions: patterns of the only functions that the workers run, by name: ``["math:sqrt", "mypackage.*"]``.
         security_config: a SecurityConfig: the files with the secret that clients and others have to prove. Without one, also in
         the environment, the cluster makes a secret that only processes of this user find, on this machine.
         object_storage_memory_limit_bytes, object_storage_spill_directory: as memory_limit_bytes and spill_directory of
@@ -82,6 +83,7 @@ class SchedulerClusterCombo(Scheduler):
         logging_format: str = "text",
         metrics_address: str | None = None,
         tracing: bool = False,
+        allow_functions: Sequence[str] = (),
     ) -> None:
         paths, level, lines = checked(
             logging_paths=logging_paths, logging_level=logging_level, logging_format=logging_format
@@ -112,6 +114,7 @@ class SchedulerClusterCombo(Scheduler):
                 scaler_policy=scaler_policy,
                 metrics_address=metrics_address or "",
                 tracing=tracing,
+                allow_functions=allow_functions,
             )
         )
         self._cluster = LocalCluster(None, stack, level, paths, logging_config_file, lines, security=security_config)

@@ -8,6 +8,7 @@ from typing import Any
 from scaler.config import (
     address,
     boolean,
+    function_pattern,
     http_address,
     interval,
     limit,
@@ -49,6 +50,10 @@ def _paths(given: Any) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(map(str, given))
 
 
+def _patterns(given: Any) -> tuple[str, ...]:
+    return tuple(map(function_pattern, _paths(given)))
+
+
 def _policy(given: Any) -> Any:
     if isinstance(given, str) or len(given) != 2:
         raise ValueError(f"{given!r} is no pair of an engine and its content")
@@ -88,6 +93,7 @@ _COLLECTIONS: dict[str, Callable[[Any], Any]] = {
     "per_worker_capabilities": _names,
     "scaler_policy": _policy,
     "logging_paths": _paths,
+    "allow_functions": _patterns,
 }
 
 

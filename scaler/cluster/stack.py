@@ -57,6 +57,8 @@ class LocalStack:
     """Where the scheduler serves metrics; empty: nowhere."""
     tracing: bool = False
     """Whether the scheduler makes spans."""
+    allow_functions: tuple[str, ...] = ()
+    """See WorkerOptions."""
 
 
 def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
@@ -70,7 +72,7 @@ def start_stack(supervisor: Supervisor, stack: LocalStack) -> dict[str, str]:
         tracing.check_environment()
     security = from_environment()
     if not security.asks:
-        security = Security.of_own()
+        security = security.with_own_secret()
     # What a storage had is put or made again when another one takes its place, at the same address.
     storage = supervisor.start(
         "the object storage server",
@@ -145,5 +147,6 @@ def _run_worker(stack: LocalStack, security: Security, scheduler: str, prepared:
         stack.memory_limit_bytes,
         stack.garbage_collect_seconds,
         stack.trim_memory_bytes,
+        allow_functions=stack.allow_functions,
     )
     return run_worker(options, scheduler, stack.event_loop, prepared=prepared, security=security)

@@ -20,7 +20,7 @@ from scaler.errors import ConfigurationError, ExtraMissingError
 from scaler.manager.backend import Backend, Phase, Sighting, WorkerOrder
 from scaler.manager.template import WorkerTemplate
 from scaler.net.daemon import log
-from scaler.security import OPTIONS as FILES
+from scaler.security import FILES
 
 CONTAINER = "worker"
 MANAGER_LABEL, WORKER_LABEL, SLOTS_LABEL = "scaler/manager", "scaler/worker", "scaler/slots"
@@ -93,7 +93,7 @@ def check(options: Namespace) -> None:
     mounted = options.security_secret or options.worker_security_directory
     if any(getattr(options, name, None) for name in FILES) and not mounted:
         raise ConfigurationError(
-            "pods need the secret, too: make a Secret of the file (kubectl create secret generic scaler --from-file=...)"
+            "pods need these files, too: make a Secret of them (kubectl create secret generic scaler --from-file=...)"
             " and say --security-secret scaler; or mount it by --pod-template and say --worker-security-directory"
         )
     if not options.max_task_concurrency and not options.max_workers:

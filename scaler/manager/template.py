@@ -23,8 +23,8 @@ class WorkerTemplate:
     queue_limit_per_slot: int = 1000
     metrics_address: str = ""
     """Where each of them serves its metrics; empty: nowhere."""
-    security: Mapping[str, str] = field(default_factory=dict)
-    """The fields of SecurityConfig: paths, as the hosts of the workers have them."""
+    security: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of SecurityConfig; paths as the hosts of the workers have them."""
 
     @property
     def manager(self) -> str:

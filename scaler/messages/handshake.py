@@ -23,6 +23,7 @@ class RefusalReason(IntEnum):
     role = 3
     authentication = 4
     full = 5
+    tls = 6
 
 
 @dataclass(slots=True)

@@ -223,7 +223,8 @@ class Feed:
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
         gone: asyncio.Future[str] = loop.create_future()
-        secret = (self.security or from_environment()).secret_for(self.address)
+        security = self.security or from_environment()
+        secret, tls = security.secret_for(self.address), security.dialing(self.address)
         side = Dialer(Role.monitor, new_identity(), self.name, secret, os.urandom(NONCE_BYTES))
         says, hears = conversation(Role.monitor)
 
@@ -238,7 +239,7 @@ class Feed:
                 gone.set_result(reason)
 
         def make() -> Connection:
-            return Connection(side, lambda peer: (hears, says), ready, self._received, lost)
+            return Connection(side, lambda peer: (hears, says), ready, self._received, lost, tls=tls)
 
         if self.address.path:
             _, connection = await loop.create_unix_connection(make, self.address.path)

@@ -1,4 +1,4 @@
-"""One TCP or Unix connection: bytes to frames to messages, and back, with limits on both sides."""
+"""One TCP or Unix connection, with TLS or without: bytes to frames to messages, and back, with limits on both sides."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from scaler.errors import ProtocolError
 from scaler.machine import Peer
 from scaler.messages import Message, Role
+from scaler.tls import PlainPeerError, TlsSession
 from scaler.wire.codec import UnionCodec
 from scaler.wire.frame_reader import FrameReader
 from scaler.wire.handshake import Dialer, Listener, handshake_codec
@@ -40,7 +41,8 @@ _NOBODY = Peer(Role.unspecified, b"")
 class Connection(asyncio.BufferedProtocol):
     """Speaks for one peer. Tells its owner what happened through the callbacks given.
 
-    ``side`` is the handshake to make, or None between a worker and its own executors, who need none.
+    ``side`` is the handshake to make, or None between a worker and its own executors, who need none. ``tls`` is this end of the
+    TLS session in which all that is made and said, if it is to be one.
 
     Frames are read until the peer has 4 MiB of answers that it did not read: then reading stops until it reads. A peer
     with more than 1 GiB unread, or that reads less in 30 s than it is sent while more than 4 MiB wait, is dropped.
@@ -55,6 +57,7 @@ class Connection(asyncio.BufferedProtocol):
         lost: Callable[[Connection, str], None],
         paused: Callable[[Connection, bool], None] | None = None,
         read_all: Callable[[], None] | None = None,
+        tls: TlsSession | None = None,
     ) -> None:
         self.number = 0
         self.peer: Peer | None = None
@@ -68,10 +71,17 @@ class Connection(asyncio.BufferedProtocol):
         self._frames = FrameReader()
         self._buffer = bytearray(READ_BYTES)
         self._rest: memoryview | None = None
+        self._tls = tls
+        self._plain = bytearray(READ_BYTES if tls is not None else 0)
+        """What was read from TLS."""
+        self._failure: ProtocolError | None = None
+        """Why there was no TLS session."""
         self._transport: Any = None
         self._incoming = self._outgoing = handshake_codec()
         self._timer: asyncio.TimerHandle | None = None
         self._pending: list[bytes | memoryview] = []
+        self._unsent: memoryview | None = None
+        """Goes out before what is pending, as it is."""
         self._duplicate: _Duplicate | None = None
         self._reason = ""
         self._closing = False
@@ -105,20 +115,38 @@ class Connection(asyncio.BufferedProtocol):
         transport.set_write_buffer_limits(high=PAUSE_BYTES)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(HANDSHAKE_SECONDS, self.abort, "no handshake within 10 s")
-        if isinstance(self._side, Dialer):
+        if self._tls is not None:
+            self._tls.shake_hands()
+            transport.write(self._tls.outgoing())
+        elif isinstance(self._side, Dialer):
             self.send(self._side.hello)
             self.flush()
 
     def get_buffer(self, sizehint: int) -> bytearray | memoryview:
+        if self._tls is not None:
+            return self._buffer
         self._rest = self._frames.rest
         return self._buffer if self._rest is None else self._rest
 
     def buffer_updated(self, nbytes: int) -> None:
-        frames = self._frames
-        if self._rest is None:
-            frames.feed(self._buffer, nbytes)
+        if self._tls is not None:
+            self._unseal(self._tls, nbytes)
         else:
-            frames.received(nbytes)
+            if self._rest is None:
+                self._frames.feed(self._buffer, nbytes)
+            else:
+                self._frames.received(nbytes)
+            self._take_frames()
+        if self._read_all is not None:
+            self._read_all()
+        self._read_in_turn += nbytes
+        if self._read_in_turn >= TURN_BYTES and not self._others_turn:
+            self._others_turn = True
+            self._read_or_not()
+            asyncio.get_running_loop().call_soon(self._begin_turn)
+
+    def _take_frames(self) -> None:
+        frames = self._frames
         for message, attachment in iter(frames.take, None):
             if self._closing:
                 break
@@ -128,13 +156,6 @@ class Connection(asyncio.BufferedProtocol):
                 self._unreadable(str(error))
         if frames.error is not None and not self._closing:
             self._unreadable(str(frames.error))
-        if self._read_all is not None:
-            self._read_all()
-        self._read_in_turn += nbytes
-        if self._read_in_turn >= TURN_BYTES and not self._others_turn:
-            self._others_turn = True
-            self._read_or_not()
-            asyncio.get_running_loop().call_soon(self._begin_turn)
 
     def _begin_turn(self) -> None:
         self._read_in_turn, self._others_turn = 0, False
@@ -199,7 +220,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def refusal(self) -> ProtocolError | None:
         """Why the handshake failed, where the peer or our side of it said so."""
-        return self._side.error if self._side is not None else None
+        return self._failure or (self._side.error if self._side is not None else None)
 
     @property
     def finished(self) -> bool:
@@ -226,20 +247,26 @@ class Connection(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Write what is queued."""
-        if self._pending and not self._closing:
+        if (self._pending or self._unsent) and not self._closing:
             if self._transport.is_closing():
-                self._pending = []  # The other end is gone, of which connection_lost() tells next.
+                self._pending, self._unsent = [], None  # The other end is gone, of which connection_lost() tells next.
                 return
-            if len(self._pending) == 1:
+            if self._unsent:
+                self._transport.write(self._unsent)
+                self._unsent = None
+            if self._tls is not None:
+                for sealed in self._tls.seal(self._pending):
+                    self._transport.write(sealed)
+            elif len(self._pending) == 1:
                 self._transport.write(self._pending[0])
-            else:
+            elif self._pending:
                 self._transport.writelines(self._pending)
             self._pending = []
             if self._transport.get_write_buffer_size() > DROP_BYTES:
                 self.abort("it has more than 1 GiB of messages that it did not read")
 
     def let_threads_flush(self) -> None:
-        """From here on other threads may flush, too."""
+        """From here on other threads may flush, too. To be called when the handshake is over."""
         if self._duplicate is None and not self._transport.is_closing():
             self._duplicate = _Duplicate(self._transport.get_extra_info("socket").fileno())
 
@@ -252,17 +279,19 @@ class Connection(asyncio.BufferedProtocol):
         if (
             duplicate is None
             or self._closing
+            or self._unsent
             or self._transport.is_closing()
             or self._transport.get_write_buffer_size()
         ):
             return False
-        data, self._pending = b"".join(self._pending), []
+        data = b"".join(self._pending if self._tls is None else self._tls.seal(self._pending))
+        self._pending = []
         try:
             sent = os.write(duplicate.number, data)
         except OSError:
             sent = 0  # the socket is full, or broken: the loop finds out
         if sent < len(data):
-            self._pending = [memoryview(data)[sent:]]
+            self._unsent = memoryview(data)[sent:]
         return sent == len(data)
 
     def close(self, reason: str) -> None:
@@ -275,6 +304,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None:
             self._finished = True
             return
+        if self._tls is not None and not self._transport.is_closing():
+            self._transport.write(self._tls.goodbye())
         self._transport.close()
         self._set_timer(STALL_SECONDS, reason)
 
@@ -292,6 +323,67 @@ class Connection(asyncio.BufferedProtocol):
             self._timer = None
         if seconds is not None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self.abort, reason)
+
+    def _unseal(self, tls: TlsSession, nbytes: int) -> None:
+        """Take what came of a TLS session."""
+        if self._closing:
+            return
+        try:
+            tls.feed(memoryview(self._buffer)[:nbytes])
+            if tls.established or self._secured(tls):
+                self._take_unsealed(tls)
+        except PlainPeerError as error:
+            self._refuse_plain(error)
+        except ProtocolError as error:
+            self._fail(error, tls.outgoing())
+
+    def _secured(self, tls: TlsSession) -> bool:
+        """Go on with the TLS handshake; whether it is over, and ours can be made."""
+        established = tls.shake_hands()
+        if established:
+            assert self._side is not None
+            self._side.channel = tls.channel
+            if isinstance(self._side, Dialer):
+                self.send(self._side.hello)
+                self.flush()  # With it goes what ends the TLS handshake, so that an answer to that finds us reading.
+                return True
+        self._transport.write(tls.outgoing())
+        return established
+
+    def _take_unsealed(self, tls: TlsSession) -> None:
+        while not self._closing:
+            rest = self._frames.rest
+            if rest is None:
+                received = tls.read_into(self._plain)
+                if received:
+                    self._frames.feed(self._plain, received)
+            else:
+                received = tls.read_into(rest)
+                self._frames.received(received)
+            if received:
+                self._take_frames()
+            if not received or not tls.buffered:
+                break
+        if tls.ended and not self._closing:
+            self._transport.close()
+
+    def _refuse_plain(self, error: PlainPeerError) -> None:
+        """Say it in a way that the peer understands."""
+        self._tls = None
+        assert isinstance(self._side, Listener)
+        for answer in self._side.refuse_plain():
+            self.send(answer)
+        self.flush()
+        self._fail(error)
+
+    def _fail(self, error: ProtocolError, last: bytes = b"") -> None:
+        """There is no TLS session, or no more; ``last`` says so to the peer."""
+        self._failure = error
+        self._reason = str(error)
+        self._closing = True
+        if last:
+            self._transport.write(last)
+        self._transport.close()
 
     def _frame(self, message: Message, attachment: bytes | bytearray) -> None:
         if self.peer is not None:

@@ -64,7 +64,8 @@ class Service(Protocol):
 
 
 class Daemon:
-    """A driver with signals: SIGINT and SIGTERM end it in order, SIGUSR1 has it log what it does; and a watchdog."""
+    """A driver with signals: SIGINT and SIGTERM end it in order, SIGUSR1 has it log what it does, SIGHUP read its certificates
+    again; and a watchdog."""
 
     def __init__(
         self, name: str, service: Service, security: Security | None = None, metrics: MetricsPlace | None = None
@@ -73,6 +74,7 @@ class Daemon:
         self.service = service
         self._metrics = metrics
         self._server: MetricsServer | None = None
+        self._security = security or Security()
         self.driver = Driver(service.state, new_identity(), name, service.carry_out, security, log)
 
     def stop(self, reason: str, exit_code: int = 0) -> None:
@@ -85,6 +87,8 @@ class Daemon:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.service.asked_to_end, f"stopped by {number.name}")
         loop.add_signal_handler(signal.SIGUSR1, self._tell_state)
+        if self._security.certificates.configured:
+            loop.add_signal_handler(signal.SIGHUP, self._reload_certificates)
         watchdog = Watchdog(self.name, log)
         try:
             await self.service.start(self)
@@ -101,6 +105,10 @@ class Daemon:
         await self.service.close()
         watchdog.close()
         return outcome.exit_code
+
+    def _reload_certificates(self) -> None:
+        """SIGHUP: they are read anyway when they change; this says whether they can be used."""
+        log.info("%s: %s", self.name, self._security.certificates.reload())
 
     def _tell_state(self) -> None:
         """SIGUSR1: for whoever wonders what it does."""

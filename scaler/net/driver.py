@@ -18,12 +18,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from scaler.errors import ConfigurationError, ConnectionLostError, ProtocolError, RefusedError
+from scaler.errors import ConfigurationError, ConnectionLostError, NotTrustedError, ProtocolError, RefusedError
 from scaler.ids import Address
 from scaler.machine import Close, Log, Output, Pause, Peer, Resume, Send, State, Stop
 from scaler.messages import Message, Role
 from scaler.net.connection import Connection
 from scaler.security import Security
+from scaler.tls import TlsSession
 from scaler.wire.codec import UnionCodec, codec
 from scaler.wire.handshake import NONCE_BYTES, Dialer, Listener, handshake_codec
 
@@ -113,8 +114,9 @@ class Driver:
 
         def accepted() -> Connection:
             side = Listener(roles, self.identity, self._security.secret, os.urandom(NONCE_BYTES))
-            return self._connection(side, lambda peer: conversation(peer.role))
+            return self._connection(side, lambda peer: conversation(peer.role), self._security.accepted(address))
 
+        self._security.check_listening(address)
         try:
             if address.path:
                 server = await self._loop.create_unix_server(accepted, sock=unix_listener(address.path), backlog=1024)
@@ -147,7 +149,7 @@ class Driver:
         while True:
             try:
                 connection, gone = await self._dial_until_connected(address, role, what, give_up)
-            except (ConnectionLostError, RefusedError) as error:
+            except (ConnectionLostError, RefusedError, ConfigurationError) as error:
                 self.stop(Stop(str(error), 1))
                 return
             reason = await gone
@@ -164,6 +166,8 @@ class Driver:
         while True:
             try:
                 return await self.dial_once(address, role)
+            except NotTrustedError as error:
+                raise NotTrustedError(f"{what} at {address} is not to be trusted: {error}") from None
             except RefusedError as error:
                 raise RefusedError(f"{what} at {address} refused the connection: {error}") from None
             except (OSError, ProtocolError) as error:
@@ -184,7 +188,7 @@ class Driver:
 
         Raises OSError when nobody answers, RefusedError or ProtocolError when the handshake fails.
         """
-        secret = self._security.secret_for(address)
+        secret, tls = self._security.secret_for(address), self._security.dialing(address)
         side = Dialer(role, self.identity, self.name, secret, os.urandom(NONCE_BYTES), self.software)
         says, hears = conversation(role)
         opened: asyncio.Future[None] = self._loop.create_future()
@@ -210,7 +214,7 @@ class Driver:
 
         def make() -> Connection:
             connection = Connection(
-                side, lambda peer: (hears, says), ready, self._received, lost, self._pause, self.wake_after_reading
+                side, lambda peer: (hears, says), ready, self._received, lost, self._pause, self.wake_after_reading, tls
             )
             self._greeting.add(connection)
             return connection
@@ -227,7 +231,9 @@ class Driver:
             raise
         return connection, gone
 
-    def _connection(self, side: Listener, codecs: Callable[[Peer], tuple[UnionCodec, UnionCodec]]) -> Connection:
+    def _connection(
+        self, side: Listener, codecs: Callable[[Peer], tuple[UnionCodec, UnionCodec]], tls: TlsSession | None
+    ) -> Connection:
         connection = Connection(
             side,
             codecs,
@@ -236,6 +242,7 @@ class Driver:
             self._disconnected,
             self._pause,
             self.wake_after_reading,
+            tls,
         )
         if self._ended:
             connection.close("this side ends")

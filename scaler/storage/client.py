@@ -198,10 +198,10 @@ class StorageClient:
         """A new connection on which the handshake is over. Raises OSError, RefusedError or ProtocolError."""
         tried = 0.0 if outage is None else time.monotonic() - outage
         patience = min(HANDSHAKE_SECONDS, max(0.001, self._timeout - tried))
-        secret = self._security.secret_for(self.address)
+        secret, tls = self._security.secret_for(self.address), self._security.dialing(self.address)
         sock = _connected(self.address, patience)
         try:
-            link = Link(sock, links)
+            link = Link(sock, links, tls)
             link.shake_hands(Dialer(Role.storage_user, identity, self._name, secret, os.urandom(NONCE_BYTES)))
             sock.settimeout(self._timeout)
             links.add(link)

@@ -16,6 +16,7 @@ from scaler.errors import (
     ObjectStorageError,
     ObjectStorageFullError,
     ProtocolError,
+    RefusedError,
 )
 from scaler.messages import (
     Chunk,
@@ -36,6 +37,7 @@ from scaler.messages import (
 )
 from scaler.storage.content import SHARED_BYTES
 from scaler.storage.segments import Known, Segment, Spare, open_object, share
+from scaler.tls import TlsSession
 from scaler.wire import framing
 from scaler.wire.codec import codec
 from scaler.wire.handshake import Dialer, handshake_codec
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
 TRUSTED_BYTES = 1 << 30
 GROWTH_BYTES = 64 << 20
+CIPHER_BYTES = 256 << 10
+"""How much of a TLS connection is received at once."""
 MOST_BUFFERS = 512
 """How many one system call takes; the system's limit is 1,024."""
 _Answer = TypeVar("_Answer")
@@ -94,8 +98,10 @@ def _chunks(parts: Sequence[memoryview]) -> Iterator[tuple[int, list[memoryview]
 class Link:
     """One connection, used by one thread at a time. Raises OSError when it is lost, and ProtocolError for nonsense."""
 
-    def __init__(self, sock: socket.socket, links: Links) -> None:
+    def __init__(self, sock: socket.socket, links: Links, tls: TlsSession | None = None) -> None:
         self.sock = sock
+        self._tls = tls
+        self._sealed = bytearray(CIPHER_BYTES if tls is not None else 0)
         self._links = links
         self._requests = count(1)
         self._poll = select.poll()
@@ -109,6 +115,9 @@ class Link:
     # ---- conversations
 
     def shake_hands(self, side: Dialer) -> None:
+        if self._tls is not None:
+            self._secure(self._tls)
+            side.channel = self._tls.channel
         self.send(side.hello)
         while side.peer is None:
             message, _ = self._receive()
@@ -122,6 +131,17 @@ class Link:
         self._says, self._hears = codec("storage", "ToStorage"), codec("storage", "FromStorage")
         self._max_message_bytes = framing.MAX_MESSAGE_BYTES
         self._max_attachment_bytes = framing.MAX_ATTACHMENT_BYTES
+
+    def _secure(self, tls: TlsSession) -> None:
+        """Make the TLS handshake. What ends it goes with what is sent next."""
+        try:
+            while not tls.shake_hands():
+                self.sock.sendall(tls.outgoing())
+                self._receive_sealed(tls)
+        except RefusedError:
+            with suppress(OSError):
+                self.sock.sendall(tls.outgoing())
+            raise
 
     def put(
         self,
@@ -287,13 +307,20 @@ class Link:
 
     def readable(self) -> bool:
         """Whether there is something to read, or the end."""
-        return bool(self._poll.poll(0))
+        return bool(self._poll.poll(0)) or (self._tls is not None and self._tls.buffered)
 
     # ---- frames
 
     def send(self, message: Message, attachment: Sequence[memoryview] = ()) -> None:
         frame = self._says.frame(message, sum(part.nbytes for part in attachment))
         rest = [memoryview(frame), *attachment]
+        if self._tls is None:
+            self._send_all(rest)
+        else:
+            for sealed in self._tls.seal(rest):
+                self._send_all([memoryview(sealed)])
+
+    def _send_all(self, rest: list[memoryview]) -> None:
         while rest:
             sent = self._send_some(rest[:MOST_BUFFERS])
             while rest and sent >= len(rest[0]):
@@ -330,8 +357,23 @@ class Link:
 
     def _fill(self, view: memoryview) -> None:
         done = 0
+        tls = self._tls
         while done < len(view):
-            received = self.sock.recv_into(view[done:])
+            received = self.sock.recv_into(view[done:]) if tls is None else self._unseal(tls, view[done:])
             if not received:
                 raise ConnectionResetError("the storage closed the connection")
             done += received
+
+    def _unseal(self, tls: TlsSession, view: memoryview) -> int:
+        """As recv_into()."""
+        while True:
+            received = tls.read_into(view)
+            if received or tls.ended:
+                return received
+            self._receive_sealed(tls)
+
+    def _receive_sealed(self, tls: TlsSession) -> None:
+        received = self.sock.recv_into(self._sealed)
+        if not received:
+            raise ConnectionResetError("the storage closed the connection")
+        tls.feed(memoryview(self._sealed)[:received])

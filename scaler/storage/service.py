@@ -80,7 +80,9 @@ class StorageService:
         copies, left = self._settings.copies()
         self.state.adopt(left)
         self._mover = Mover(copies, self._moved)
-        self._fetches = Fetches(self.address, self._center, self._fetch_failed)
+        # By TLS it is to be dialed by a name that its certificate has, which that of all addresses is not.
+        here = self._advertised if self._advertised is not None and self.address.tls else self.address
+        self._fetches = Fetches(here, self._center, self._fetch_failed)
         if self.state.upstream is not None and self._center is not None:
             self.state.upstream.address = str(self._advertised or self.address)
             daemon.driver.dial(self._center, Role.host_storage, "the object storage server")

@@ -162,6 +162,10 @@ class Listener:
         """The answer to a first frame that is no handshake."""
         return self._refuse(RefusalReason.not_scaler, "the first frame is no handshake of Scaler's protocol")
 
+    def refuse_plain(self) -> list[Message]:
+        """The answer to a peer that does not speak TLS, where it is asked for."""
+        return self._refuse(RefusalReason.tls, "this address takes TLS only: write tls:// instead of tcp://")
+
     def _greet(self, hello: Hello) -> list[Message]:
         self._hello = hello
         if hello.magic != MAGIC:

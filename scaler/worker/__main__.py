@@ -26,6 +26,7 @@ from scaler.worker.state import WorkerOptions
 def work(order: dict[str, Any]) -> int:
     """Be the worker that is ordered, until it ends; returns the exit code. Must be called before this process has threads."""
     told: dict[str, Any] = order["options"]
+    told.update(allow_functions=tuple(told.get("allow_functions", ())))
     told.update(capabilities=tuple(told["capabilities"]), host=platform.node(), pid=os.getpid())
     options = WorkerOptions(**told)
     os.environ.update(SecurityConfig(**order.get("security", {})).environment())

@@ -12,11 +12,12 @@ import selectors
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from scaler.errors import ConfigurationError
 from scaler.messages import ExecutorExited, ExecutorForked, ForkExecutor, ForkServerReady, Message
+from scaler.named import AllowedFunctions
 from scaler.wire.codec import codec
 from scaler.worker.preload import Preload, parse_preload
 
@@ -33,16 +34,18 @@ def die_with_parent(parent: int) -> None:
         os._exit(0)
 
 
-def start_fork_server(preload: str = "") -> tuple[int, socket.socket]:
+def start_fork_server(preload: str = "", allow_functions: Sequence[str] = ()) -> tuple[int, socket.socket]:
     """Fork the fork server off this process, which must not have threads yet; returns its pid and our end of its socket.
 
-    Each executor runs ``preload`` first. Raises ConfigurationError for one that is malformed.
+    Each executor runs ``preload`` first, and then only ``allow_functions``, if there are any. Raises ConfigurationError for a
+    preload that is malformed.
     """
     # Loaded before the fork, so that all executors share these pages.
     from scaler.worker import executor
 
     executor.load_codecs()
-    run = partial(executor.main, preload=_read(preload) if preload else None)
+    allowed = AllowedFunctions(allow_functions) if allow_functions else None
+    run = partial(executor.main, preload=_read(preload) if preload else None, allowed=allowed)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = os.getpid()
     gc.collect()

@@ -410,7 +410,7 @@ def run_worker(
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
     security = security or from_environment()
-    fork_server = start_fork_server(options.preload)
+    fork_server = start_fork_server(options.preload, options.allow_functions)
     service = WorkerService(replace(options, pid=os.getpid()), address, fork_server, prepared)
     # Its tasks are more than its metrics: others on this host may have the port.
     place = MetricsPlace(metrics, needed=False) if metrics is not None else None

@@ -68,6 +68,8 @@ class WorkerOptions:
     """Of the object storage of this host, if it has one of its own."""
     worker_name: str = ""
     """What its manager calls it."""
+    allow_functions: tuple[str, ...] = ()
+    """Patterns of the only functions that its executors run, see scaler.named; any where there are none."""
     grace_seconds: float = 0.0
     """When a signal tells it to end, it may go on for so long with the tasks that it has begun; 0: it ends at once."""
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
@@ -109,6 +110,7 @@ def file(tmp_path):
         (f"scaler_cluster {HERE} -gc -1", "--garbage-collect-interval-seconds: '-1' is no time in seconds"),
         (f"scaler_cluster {HERE} --preload json", "--preload: 'json' is no preload; write package.module:function"),
         (f"scaler_cluster {HERE} --preload m:f(x)", "--preload: 'm:f(x)' is no preload: x is no literal"),
+        (f"scaler_cluster {HERE} --allow-functions math", "--allow-functions: 'math' names no function; write math:*"),
         (f"scaler_worker_manager baremetal_native {HERE} --preload m:", "--preload: 'm:' is no preload"),
         ("scaler_worker_manager", "TYPE is missing"),
         ("scaler_worker_manager baremetal_native", "ADDRESS is missing"),
@@ -347,11 +349,30 @@ def test_the_demo_has_help(capsys):
 def test_who_can_reach_an_address(text, ours):
     where = Address.parse(text)
     assert is_loopback(where) == ours
-    check_bind("ADDRESS", where, allowed=True)
-    check_bind("ADDRESS", None, allowed=False)
+    check_bind("ADDRESS", where, told(insecure=True))
+    check_bind("ADDRESS", where, told(secret_file="secret"))
+    check_bind("ADDRESS", None, told())
     if not ours:
-        with pytest.raises(ConfigurationError, match="ADDRESS: other machines can reach"):
-            check_bind("ADDRESS", where, allowed=False)
+        for open_to_all in (told(), told(tls_certificate="c", tls_require_client_certificate=True)):
+            with pytest.raises(ConfigurationError, match="ADDRESS: other machines can reach"):
+                check_bind("ADDRESS", where, open_to_all)
+
+
+def told(**security):
+    """The options that check_bind looks at."""
+    nothing = {"insecure": False, "secret_file": None, "tls_certificate": None, "tls_require_client_certificate": None}
+    return Namespace(**{**nothing, **security})
+
+
+def test_where_tls_is_spoken_takes_a_certificate_and_who_may_come():
+    where = Address.parse("tls://10.0.0.1:1")
+    with pytest.raises(ConfigurationError, match=r"--tls-certificate and --tls-key \(scaler make-certificate"):
+        check_bind("ADDRESS", where, told(insecure=True))
+    with pytest.raises(ConfigurationError, match="other machines can reach"):
+        check_bind("ADDRESS", where, told(tls_certificate="c"))
+    check_bind("ADDRESS", where, told(tls_certificate="c", tls_require_client_certificate=True))
+    check_bind("ADDRESS", where, told(tls_certificate="c", secret_file="s"))
+    check_bind("ADDRESS", Address.parse("tls://127.0.0.1:1"), told(tls_certificate="c"))
 
 
 def test_ports_that_are_taken_are_passed_over():
@@ -476,6 +497,30 @@ def test_workers_are_told_where_the_secret_is(secret):
     told, _ = told_of_security(*pods, "--security-secret", "scaler")
     assert told == {"secret_file": "/etc/scaler/security/secret"}
     assert told_of_security("baremetal_native", HERE)[0] == {}
+
+
+def test_workers_are_told_of_tls_and_ask_nobody(certificates, tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f"""[security]
+tls-ca = "{certificates / "ca.pem"}"
+tls_certificate = "{certificates / "client.pem"}"
+tls_key = "{certificates / "client-key.pem"}"
+tls_require_client_certificate = true
+tls_server_name = "node5.example"
+"""
+    )
+    there = ("--worker-security-directory", "/etc/scaler", "--config", str(config))
+    told, _ = told_of_security("ssh", "tls://10.0.0.5:8516", "--hosts", "a", *there)
+    names = {"tls_ca": "ca.pem", "tls_certificate": "client.pem", "tls_key": "client-key.pem"}
+    assert told == {**{key: f"/etc/scaler/{name}" for key, name in names.items()}, "tls_server_name": "node5.example"}
+
+
+def test_files_of_tls_are_looked_at_before_anything_starts(refused, certificates):
+    assert "No such file" in refused("scaler_scheduler", HERE, "-osa", STORAGE, "--tls-ca", "/none/ca.pem")
+    assert "go together" in refused("scaler_scheduler", HERE, "-osa", STORAGE, "--tls-key", "/none/key.pem")
+    tls = HERE.replace("tcp", "tls")
+    assert "--tls-certificate and --tls-key" in refused("scaler_scheduler", tls, "-osa", STORAGE)
 
 
 def test_workers_that_could_not_have_the_secret(secret):

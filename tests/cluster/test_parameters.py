@@ -36,6 +36,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("logging_level", "LOUD", "none of DEBUG"),
     ("logging_paths", 1, "not iterable"),
     ("preload", "no call", "no call"),
+    ("allow_functions", ["math:sqrt", "a b"], "'a b' is no pattern"),
+    ("allow_functions", "math", "'math' names no function"),
 ]
 
 

@@ -157,7 +157,28 @@ def meddled(attacker: Attacker) -> bool:
     return listens.peer is not None
 
 
-ATTACKS = (wrong_secret, replayed_to_listener, replayed_to_dialer, downgraded, without_proof, reflected, meddled)
+def relayed(attacker: Attacker) -> bool:
+    """Somebody between two who know the secret, with a TLS session to each, passes on word for word what they say."""
+    dials, listens = attacker.dialer(), attacker.listener()
+    mine, theirs = attacker.nonce(), attacker.nonce()
+    dials.channel, listens.channel = attacker.random.choice([(mine, theirs), (b"", theirs), (mine, b"")])
+    said: list[Message] = [dials.hello]
+    while said:
+        answers = [answer for message in said for answer in listens.receive(travelled(message))]
+        said = [answer for message in answers for answer in dials.receive(travelled(message))]
+    return listens.peer is not None or dials.peer is not None
+
+
+ATTACKS = (
+    wrong_secret,
+    replayed_to_listener,
+    replayed_to_dialer,
+    downgraded,
+    without_proof,
+    reflected,
+    meddled,
+    relayed,
+)
 
 
 @settings(max_examples=40, deadline=None)

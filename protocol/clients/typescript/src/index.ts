@@ -1,0 +1,3 @@
+export { Client, type ClientOptions, type Future, Graph, type Options } from "./client.js";
+export * from "./errors.js";
+export { NdArray, Node, StoredObject, type Value } from "./values.js";
