@@ -33,7 +33,7 @@ from scaler.scheduler.lineage import Lineage
 from scaler.scheduler.locality import Locality
 from scaler.scheduler.placement import Placement
 from scaler.scheduler.ranges import Ranges
-from scaler.scheduler.ranks import MAX_DEPTH, rank, signed
+from scaler.scheduler.ranks import MAX_DEPTH, alike, rank, signed
 from scaler.scheduler.requirements import Requirements
 from scaler.scheduler.retries import MAX_DEATHS, is_retried, note_error, times_retried
 from scaler.scheduler.special import Special
@@ -225,16 +225,8 @@ class Board:
             self.locality.prefer(tasks)
         if len(self.ranges):
             self.ranges.mark_divisible(tasks)
-        columns = [gather(column, tasks) for column in (self._class, self._priority, self._share)]
-        if all(len(set(column)) == 1 for column in columns):
-            requirement_class, priority, share = [column[0] for column in columns]
-            push(tasks, requirement_class, signed(priority), share)
-            return
-        runs: dict[tuple[int, ...], list[int]] = {}
-        for task, *kind in zip(tasks, *columns, strict=True):
-            runs.setdefault(tuple(kind), []).append(task)
-        for (requirement_class, priority, share), chosen in runs.items():
-            push(array("I", chosen), requirement_class, signed(priority), share)
+        for (requirement_class, priority, share), chosen in alike(tasks, self._class, self._priority, self._share):
+            push(chosen, requirement_class, signed(priority), share)
 
     # ---- placing
 
