@@ -2,7 +2,7 @@
 
 from cpython cimport array as c_array
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, qsort
 
 from scaler._core.columns cimport Column, column32, new32
 from scaler._core.lifecycle cimport Lifecycle
@@ -24,14 +24,35 @@ cdef void* _memory(size_t size) except NULL:
 # Placement.
 
 
-cdef void _sift_head(Head* heap, size_t n, size_t i) noexcept:
-    """Let a head sink to where it belongs; costs two comparisons if it is there already."""
-    cdef Head moving = heap[i]
-    cdef size_t child = 2 * i + 1
+cdef struct Queue:
+    # The lanes of one share that some worker has room for, as a heap of their heads.
+    Head* heads
+    size_t n
+
+
+cdef bint _earlier(const Head* a, const Head* b) noexcept nogil:
+    """Whether a goes before b, both being of one share."""
+    return a.priority > b.priority or (a.priority == b.priority and a.arrival < b.arrival)
+
+
+cdef int _by_share(const void* a, const void* b) noexcept nogil:
+    """For qsort: shares in some order, and the better heads of each first."""
+    cdef const Head* left = <const Head*>a
+    cdef const Head* right = <const Head*>b
+    if left.since != right.since:
+        return -1 if left.since < right.since else 1
+    return -1 if _earlier(left, right) else 1
+
+
+cdef void _sift_head(Head* heap, size_t n) noexcept:
+    """Let the first head sink to where it belongs; costs two comparisons if it is there already."""
+    cdef Head moving = heap[0]
+    cdef size_t i = 0
+    cdef size_t child = 1
     while child < n:
-        if child + 1 < n and better(&heap[child + 1], &heap[child]):
+        if child + 1 < n and _earlier(&heap[child + 1], &heap[child]):
             child += 1
-        if not better(&heap[child], &moving):
+        if not _earlier(&heap[child], &moving):
             break
         heap[i] = heap[child]
         i = child
@@ -39,17 +60,40 @@ cdef void _sift_head(Head* heap, size_t n, size_t i) noexcept:
     heap[i] = moving
 
 
-cdef size_t _gather_heads(ReadyQueues queues, Loads loads, Head* heap) noexcept:
-    """A heap of the heads of the lanes that some worker has room for."""
+cdef void _sift_queue(Queue* heap, size_t n, size_t i) noexcept:
+    """The same for a share among the shares."""
+    cdef Queue moving = heap[i]
+    cdef size_t child = 2 * i + 1
+    while child < n:
+        if child + 1 < n and better(heap[child + 1].heads, heap[child].heads):
+            child += 1
+        if not better(heap[child].heads, moving.heads):
+            break
+        heap[i] = heap[child]
+        i = child
+        child = 2 * i + 1
+    heap[i] = moving
+
+
+cdef size_t _gather_queues(ReadyQueues queues, Loads loads, Head* heads, Queue* heap) noexcept:
+    """A heap of what the shares have that some worker has room for."""
     cdef size_t n = 0
+    cdef size_t shares = 0
     cdef size_t i
     for i in range(queues._active_count):
-        queues.head(queues._active[i], &heap[n])
-        if loads.best(heap[n].requirement_class) != NONE:
+        queues.head(queues._active[i], &heads[n])
+        if loads.best(heads[n].requirement_class) != NONE:
             n += 1
-    for i in range(n // 2, 0, -1):
-        _sift_head(heap, n, i - 1)
-    return n
+    if n > 1:
+        qsort(heads, n, sizeof(Head), _by_share)
+    for i in range(n):
+        if not i or heads[i].since != heads[i - 1].since:
+            heap[shares] = Queue(&heads[i], 0)
+            shares += 1
+        heap[shares - 1].n += 1  # What is sorted is a heap.
+    for i in range(shares // 2, 0, -1):
+        _sift_queue(heap, shares, i - 1)
+    return shares
 
 
 cdef int _refusal(Loads loads, Column functions, Column costs, uint32_t task) except -1:
@@ -80,8 +124,8 @@ cdef uint32_t _worker_for(Loads loads, Column preferred, uint32_t task, uint32_t
 
 
 cdef size_t _fill(
-    ReadyQueues queues, Loads loads, Column functions, Column costs, Column own_costs, Column preferred, Head* heap,
-    size_t n, uint32_t* order, uint32_t* divisible
+    ReadyQueues queues, Loads loads, Column functions, Column costs, Column own_costs, Column preferred, Queue* heap,
+    size_t shares, uint32_t* order, uint32_t* divisible
 ) except? 0:
     """Assign until nothing fits, or the next task has to be divided first (which is put into ``divisible``).
 
@@ -89,14 +133,13 @@ cdef size_t _fill(
     """
     cdef size_t found = 0
     cdef uint32_t worker, task, cost
-    cdef bint more = False
-    while n and loads._listed:
-        if not queues.is_current(&heap[0]):
-            queues.head(heap[0].lane, &heap[0])
-            _sift_head(heap, n, 0)
-            continue
-        task = heap[0].task
-        worker = _worker_for(loads, preferred, task, heap[0].requirement_class)
+    cdef Head* head
+    cdef bint more
+    while shares and loads._listed:
+        head = heap[0].heads
+        task = head.task
+        more = False
+        worker = _worker_for(loads, preferred, task, head.requirement_class)
         if worker != NONE:
             if not _placeable(loads, functions, costs, task):
                 if not found:
@@ -109,18 +152,24 @@ cdef size_t _fill(
                 break
             loads.grow(task)
             cost = cost or costs.u32[functions.u32[task]]
-            more = queues.take(&heap[0], cost)
+            more = queues.take(head, cost)
             loads.put(task, worker, cost)
             if not loads._workers[worker].fresh:
                 order[found] = worker
                 found += 1
             loads._workers[worker].fresh += 1
-        if worker != NONE and more:
-            queues.head(heap[0].lane, &heap[0])
+        if more:
+            queues.head(head.lane, head)
         else:
-            n -= 1
-            heap[0] = heap[n]
-        _sift_head(heap, n, 0)
+            heap[0].n -= 1
+            head[0] = head[heap[0].n]
+        if heap[0].n:
+            _sift_head(head, heap[0].n)
+            head.served = queues.served(head)
+        else:
+            shares -= 1
+            heap[0] = heap[shares]
+        _sift_queue(heap, shares, 0)
     return found
 
 
@@ -143,21 +192,24 @@ def place(ReadyQueues queues not None, Loads loads not None, functions, costs, o
     cdef uint32_t divisible = NONE
     cdef Column function_of = column32(functions)
     cdef Column cost_of = column32(costs)
-    cdef Head* heap = NULL
+    cdef Head* heads = NULL
+    cdef Queue* heap = NULL
     cdef uint32_t* order = NULL
-    cdef size_t n, found, i
+    cdef size_t shares, found, i
     cdef list result = []
     if not queues._count or not loads._listed:
         return result, NONE
     try:
         # One more, for the head that is looked at last and not kept.
-        heap = <Head*>_memory((queues._active_count + 1) * sizeof(Head))
+        heads = <Head*>_memory((queues._active_count + 1) * sizeof(Head))
+        heap = <Queue*>_memory((queues._active_count + 1) * sizeof(Queue))
         order = <uint32_t*>_memory(loads._count * sizeof(uint32_t))
-        n = _gather_heads(queues, loads, heap)
-        found = _fill(queues, loads, function_of, cost_of, own, preferred_by, heap, n, order, &divisible)
+        shares = _gather_queues(queues, loads, heads, heap)
+        found = _fill(queues, loads, function_of, cost_of, own, preferred_by, heap, shares, order, &divisible)
         for i in range(found):
             result.append((order[i], _fresh_tasks(loads, order[i])))
     finally:
+        free(heads)
         free(heap)
         free(order)
     return result, divisible

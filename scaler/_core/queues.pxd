@@ -102,7 +102,7 @@ cdef class ReadyQueues:
     cdef int64_t _since
 
     cdef void head(self, uint32_t lane, Head* out) noexcept
-    cdef bint is_current(self, const Head* head) noexcept
+    cdef uint64_t served(self, const Head* head) noexcept
     cdef bint take(self, const Head* head, uint32_t cost) noexcept
 
     cdef int _grow(self, uint32_t task) except -1

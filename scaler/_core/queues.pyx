@@ -351,9 +351,9 @@ cdef class ReadyQueues:
         out.requirement_class = self._lanes[lane].requirement_class
         out.task = bucket.head
 
-    cdef bint is_current(self, const Head* head) noexcept:
-        """Whether nothing of its share was taken since it was described. It has been, by another lane's head, where not."""
-        return head.served == self._shares[self._lanes[head.lane].share].served
+    cdef uint64_t served(self, const Head* head) noexcept:
+        """What the share of a lane has had by now."""
+        return self._shares[self._lanes[head.lane].share].served
 
     cdef bint take(self, const Head* head, uint32_t cost) noexcept:
         """Take the next task of a lane, at this cost to its share; whether there is another one in the lane."""
