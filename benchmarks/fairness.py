@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200, help="how many round trips are measured")
     options = parser.parse_args()
     with (
-        SchedulerClusterCombo(n_workers=SLOTS) as cluster,
+        SchedulerClusterCombo(n_workers=SLOTS, logging_level="WARNING") as cluster,
         Client(cluster.get_address(), name="busy") as busy,
         Client(cluster.get_address(), name="lone") as lone,
         Client(cluster.get_address(), name="equal") as equal,
