@@ -23,6 +23,7 @@ TURN_BYTES = 1 << 20
 PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
+PEER_LEFT = "the peer closed the connection"
 
 
 class _Duplicate:
@@ -213,7 +214,7 @@ class Connection(asyncio.BufferedProtocol):
         self._over = True
         if not self._reason and self.peer is None and self.refusal is not None:
             self._reason = str(self.refusal)
-        self._lost(self, self._reason or (str(error) if error else "the peer closed the connection"))
+        self._lost(self, self._reason or (str(error) if error else PEER_LEFT))
 
     # ---- for the driver
 

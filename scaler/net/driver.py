@@ -22,7 +22,7 @@ from scaler.errors import ConfigurationError, ConnectionLostError, NotTrustedErr
 from scaler.ids import Address
 from scaler.machine import Close, Log, Output, Pause, Peer, Resume, Send, State, Stop
 from scaler.messages import Message, Role
-from scaler.net.connection import Connection
+from scaler.net.connection import PEER_LEFT, Connection
 from scaler.security import Security
 from scaler.tls import TlsSession
 from scaler.wire.codec import UnionCodec, codec
@@ -271,7 +271,9 @@ class Driver:
                 self.state.peer_lost(connection.number, reason, time.monotonic())
             self.wake()
         elif connection.peer is None:
-            self._log.warning("%s: closed connection from %s: %s", self.name, connection.remote, reason)
+            # One that leaves in the middle of the handshake has changed its mind, as a client that ends does.
+            level = logging.DEBUG if reason == PEER_LEFT else logging.WARNING
+            self._log.log(level, "%s: closed connection from %s: %s", self.name, connection.remote, reason)
 
     def _pause(self, connection: Connection, paused: bool) -> None:
         if self.paused is not None and connection.number:

@@ -508,6 +508,29 @@ def test_a_thread_that_sends_to_a_connection_that_ended(go: Any) -> None:
     go(scenario)
 
 
+def test_one_that_leaves_before_the_handshake_is_over_is_not_warned_of(
+    go: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(net: Net) -> None:
+        notes, listener = net.driver()
+        address = await listener.listen(HERE, {Role.client})
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write_eof()
+        async with asyncio.timeout(LIMIT):
+            assert await reader.read() == b""  # the listener has closed, too
+            while not listened():
+                await asyncio.sleep(0)
+        writer.close()
+        assert notes.peers == []
+        assert [record.levelno for record in listened()] == [logging.DEBUG]
+
+    def listened() -> list[logging.LogRecord]:
+        return [record for record in caplog.records if "closed connection from" in record.getMessage()]
+
+    with caplog.at_level(logging.DEBUG, "scaler"):
+        go(scenario)
+
+
 def test_a_silent_stranger_is_closed(go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "HANDSHAKE_SECONDS", 0.02)
 
