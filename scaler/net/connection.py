@@ -23,7 +23,6 @@ TURN_BYTES = 1 << 20
 PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
-PEER_LEFT = "the peer closed the connection"
 
 
 class _Duplicate:
@@ -214,7 +213,7 @@ class Connection(asyncio.BufferedProtocol):
         self._over = True
         if not self._reason and self.peer is None and self.refusal is not None:
             self._reason = str(self.refusal)
-        self._lost(self, self._reason or (str(error) if error else PEER_LEFT))
+        self._lost(self, self._reason or (str(error) if error else "the peer closed the connection"))
 
     # ---- for the driver
 
@@ -227,6 +226,11 @@ class Connection(asyncio.BufferedProtocol):
     def finished(self) -> bool:
         """Whether the transport is done with all that was written."""
         return self._finished
+
+    @property
+    def left(self) -> bool:
+        """Whether the peer ended it, in order or not, while this side had nothing against it."""
+        return self._finished and not self._reason
 
     def send(self, message: Message, attachment: bytes | memoryview = b"") -> bytes:
         """Queue a message; flush() writes all that is queued at once. Raises ProtocolError if it is too large to send.

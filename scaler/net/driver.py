@@ -22,7 +22,7 @@ from scaler.errors import ConfigurationError, ConnectionLostError, NotTrustedErr
 from scaler.ids import Address
 from scaler.machine import Close, Log, Output, Pause, Peer, Resume, Send, State, Stop
 from scaler.messages import Message, Role
-from scaler.net.connection import PEER_LEFT, Connection
+from scaler.net.connection import Connection
 from scaler.security import Security
 from scaler.tls import TlsSession
 from scaler.wire.codec import UnionCodec, codec
@@ -272,7 +272,7 @@ class Driver:
             self.wake()
         elif connection.peer is None:
             # One that leaves in the middle of the handshake has changed its mind, as a client that ends does.
-            level = logging.DEBUG if reason == PEER_LEFT else logging.WARNING
+            level = logging.DEBUG if connection.left else logging.WARNING
             self._log.log(level, "%s: closed connection from %s: %s", self.name, connection.remote, reason)
 
     def _pause(self, connection: Connection, paused: bool) -> None:
