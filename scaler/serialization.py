@@ -14,12 +14,14 @@ cloudpickled pair of the client's serializer and the function as that one writes
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
 import traceback as tracebacks
+from collections import ChainMap
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, Protocol
 
 import cloudpickle
@@ -39,6 +41,8 @@ LARGEST_FAILURE = 1 << 20
 """An exception that is larger, in bytes, arrives as its text."""
 LARGEST_TEXT = 100_000
 DEFAULT_TAG, CUSTOM_TAG = "cloudpickle", "custom"
+NO_FILE = "<dynamic-code>"
+"""What cloudpickle calls the file of any code."""
 MAIN_MODULES = (b"__main__", b"__mp_main__")
 """What names the module of a script: another one at the worker."""
 
@@ -87,7 +91,24 @@ def _pickled(
     except Exception:
         pass  # cloudpickle writes more, and tells what it cannot.
     start_again()
-    return bytes(cloudpickle.dumps(obj, PROTOCOL, buffer_callback))
+    return _cloudpickled(obj, buffer_callback)
+
+
+def _cloudpickled(obj: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file, PROTOCOL, buffer_callback).dump(obj)
+    return file.getvalue()
+
+
+def _reduce_code(code: CodeType) -> tuple[Any, ...]:
+    """As cloudpickle does, with the name of the file: since 3.1.3 it leaves that out, and tracebacks would show no lines."""
+    made, parts = cloudpickle.Pickler.dispatch_table[CodeType](code)
+    file = "".join(code.co_filename)  # a string of its own: whether others share it must not change what is written
+    return made, tuple(file if part == NO_FILE else part for part in parts)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    dispatch_table = ChainMap({CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
 
 
 class Input:
@@ -258,7 +279,7 @@ def tagged(serializer: Serializer, content: list[Buffer]) -> tuple[str, list[Buf
     """(tag, content) from which read_function() knows the serializer."""
     if isinstance(serializer, DefaultSerializer):
         return DEFAULT_TAG, content
-    return CUSTOM_TAG, [bytes(cloudpickle.dumps((serializer, b"".join(content)), PROTOCOL))]
+    return CUSTOM_TAG, [_cloudpickled((serializer, b"".join(content)))]
 
 
 def read_function(

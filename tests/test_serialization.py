@@ -79,6 +79,13 @@ def test_functions_of_main_and_lambdas_are_written_by_value() -> None:
         assert read_function(tag, b"".join(content), "f")[1](1) == 2
 
 
+def test_code_keeps_the_name_of_its_file() -> None:
+    """Or tracebacks and profiles of tasks show no lines."""
+    function = DefaultSerializer.deserialize(DefaultSerializer.serialize(lambda: [lambda: 1]))
+    assert function.__code__.co_filename == __file__
+    assert function()[0].__code__.co_filename == __file__
+
+
 def test_a_custom_serializer_travels_with_the_function() -> None:
     tag, content = write_function(Custom(), len)
     serializer, function = read_function(tag, b"".join(content), "len")
