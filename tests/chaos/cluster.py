@@ -18,12 +18,12 @@ CLIENT_TIMEOUT_SECONDS = 20
 
 
 class Daemon:
-    """A command that is started again when it has ended, as long as it is wanted."""
+    """A command that is started again when it has ended, as long as it is wanted. ``prefix`` comes before it."""
 
-    def __init__(self, directory: Path, name: str, program: str, *arguments: str) -> None:
+    def __init__(self, directory: Path, name: str, program: str, *arguments: str, prefix: tuple[str, ...] = ()) -> None:
         self.name = name
         self.starts = 0
-        self._command = [str(Path(sys.executable).with_name(program)), *arguments]
+        self._command = [*prefix, str(Path(sys.executable).with_name(program)), *arguments]
         self._log = (directory / f"{name}.log").open("ab")
         self._lock = threading.Lock()
         self._start()
@@ -65,31 +65,34 @@ class Daemon:
 
 
 class Cluster:
-    """A scheduler, an object storage, and managers with a worker each."""
+    """A scheduler that listens at ``host``, an object storage, and managers with a worker each, of ``options``."""
 
-    def __init__(self, directory: Path, workers: int = 4, slots: int = 1) -> None:
+    def __init__(
+        self, directory: Path, workers: int = 4, slots: int = 1, *options: str, host: str = "127.0.0.1"
+    ) -> None:
         self._directory = directory
+        self._options = options
         self.address, storage = (f"tcp://127.0.0.1:{port}" for port in _free_ports())
         self.storage = self._daemon("storage", "scaler_object_storage_server", storage)
         self.scheduler = self._daemon(
             "scheduler",
             "scaler_scheduler",
-            self.address,
+            self.address.replace("127.0.0.1", host),
             *("-osa", storage, "-wt", str(WORKER_TIMEOUT_SECONDS), "-ct", str(CLIENT_TIMEOUT_SECONDS)),
+            *(() if host == "127.0.0.1" else ("--insecure",)),
         )
         self.managers: list[Daemon] = []
         for _ in range(workers):
             self.add_worker(slots)
 
-    def _daemon(self, name: str, program: str, *arguments: str) -> Daemon:
-        return Daemon(self._directory, name, program, *arguments)
+    def _daemon(self, name: str, program: str, *arguments: str, prefix: tuple[str, ...] = ()) -> Daemon:
+        return Daemon(self._directory, name, program, *arguments, prefix=prefix)
 
-    def add_worker(self, slots: int = 1, address: str = "") -> Daemon:
+    def add_worker(self, slots: int = 1, address: str = "", prefix: tuple[str, ...] = ()) -> Daemon:
         """A manager of one worker; ``address`` is where they find the scheduler, if not where it is."""
         name = f"manager{len(self.managers)}"
-        manager = self._daemon(
-            name, "scaler_cluster", address or self.address, "-n", str(slots), "-wmi", name, "-his", "1"
-        )
+        arguments = address or self.address, "-n", str(slots), "-wmi", name, "-his", "1", *self._options
+        manager = self._daemon(name, "scaler_cluster", *arguments, prefix=prefix)
         self.managers.append(manager)
         return manager
 
@@ -113,10 +116,10 @@ class Cluster:
 
 
 @contextmanager
-def cluster(directory: Path, workers: int = 4, slots: int = 1) -> Iterator[Cluster]:
+def cluster(directory: Path, workers: int = 4, slots: int = 1, *options: str) -> Iterator[Cluster]:
     """One that ends with the block."""
     directory.mkdir(parents=True, exist_ok=True)
-    made = Cluster(directory, workers, slots)
+    made = Cluster(directory, workers, slots, *options)
     try:
         yield made
     finally:

@@ -21,13 +21,14 @@ from pathlib import Path
 
 import psutil
 
-from scaler import Client, SchedulerClusterCombo, TaskCrashedError
+from scaler import Client, SchedulerClusterCombo, TaskCrashedError, TaskMemoryError, TaskTimeoutError
 from scaler.errors import ObjectStorageFullError
 
 from . import faults
 from .cluster import CLIENT_TIMEOUT_SECONDS, Cluster, cluster
 from .faults import Fault, every
 from .load import AHEAD, Load, Tally
+from .hosts import hosts_one_way, hosts_partitioned, packets_lost
 from .partitions import one_way, partitioned, ragged
 
 TASK_SECONDS = 0.02
@@ -107,28 +108,37 @@ def _spin() -> None:
     sum(range(10**12))  # one call in C, which no signal handler of Python ends
 
 
+def _devour() -> None:
+    held = []
+    while True:
+        held.append(bytearray(os.urandom(1 << 20)) * 16)
+
+
+POISON = (
+    ("SIGSEGV", _segfault, (), None, TaskCrashedError),
+    ("os._exit", os._exit, (3,), None, TaskCrashedError),
+    ("an endless call in C", _spin, (), 1.0, TaskTimeoutError),
+    ("all memory", _devour, (), None, TaskMemoryError),
+)
+"""What it is, function, arguments, timeout in seconds, and how it ends."""
+
+
 def poison(directory: Path, seconds: float) -> Tally:
     """Tasks that kill their executors among good ones; these end as crashed, timed out or out of memory, and only these."""
-    tally = Tally("poison (SIGSEGV, os._exit, endless C call) among good tasks")
+    tally = Tally(f"{', '.join(name for name, *_ in POISON)} among good tasks")
     count = max(200, int(seconds * 100))
-    with cluster(directory, 2, 2) as made, _connected(made) as client:
+    with cluster(directory, 2, 2, "--memory-limit-bytes", str(1 << 29)) as made, _connected(made) as client:
         bad = [
-            client.submit(_segfault),
-            client.submit(os._exit, 3),
-            client.submit_verbose(_spin, (), {}, timeout=1),
+            client.submit_verbose(function, arguments, {}, timeout=timeout)
+            for _, function, arguments, timeout, _ in POISON
         ]
-        load = Load(client, directory, 0.005)
-        load.run(count, tally)
-        crashed = [future.exception(60) for future in bad]
-        tally.faults = len(bad)
-        ended = [type(error).__name__ for error in crashed]
-        tally.notes = "they end as " + ", ".join(ended)
-        if (
-            not isinstance(crashed[0], TaskCrashedError)
-            or not isinstance(crashed[1], TaskCrashedError)
-            or not crashed[2]
-        ):
-            tally.failed[f"poison ended as {ended}"] += 1
+        Load(client, directory, 0.005).run(count, tally)
+        for (name, *_, expected), future in zip(POISON, bad, strict=True):
+            error = future.exception(60)
+            tally.faults += 1
+            if type(error) is not expected:
+                tally.failed[f"{name} ended as {type(error).__name__}"] += 1
+        tally.notes = "they end as " + ", ".join(type(future.exception()).__name__ for future in bad)
     return tally
 
 
@@ -168,6 +178,49 @@ def clients_killed(directory: Path, seconds: float) -> Tally:
         left = _wait_until_forgotten(made)
         tally.notes = f"{left} tasks left after the client timeout"
         tally.lost += left
+    return tally
+
+
+_FORKING = """
+import os, sys, time
+from scaler import Client
+from scaler.errors import ClientClosedError
+from tests.chaos.load import work
+client = Client(sys.argv[1], timeout_seconds=30, name="forking")
+before = [client.submit(work, n, 0.01, sys.argv[2]) for n in range(100)]
+child = os.fork()
+if not child:
+    try:
+        client.submit(abs, -1)
+    except ClientClosedError:
+        with Client(sys.argv[1], timeout_seconds=30) as own:
+            os._exit(own.submit(abs, -3).result(60))
+    os._exit(1)
+print("right", flush=True) if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3 else None
+after = [client.submit(work, n, 0.01, sys.argv[2]) for n in range(100)]
+results = client.gather(before + after)
+print("right" if results == [n * n + 1 for n in range(100)] * 2 else "wrong", flush=True)
+time.sleep(600)
+"""
+
+
+def clients_forked(directory: Path, seconds: float) -> Tally:
+    """A client forks with tasks under way, and its child is told to make its own; then it is killed, and started again."""
+    tally = Tally("a client with 100 tasks forks, is killed and starts again under its name")
+    with cluster(directory, WORKERS) as made:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end or not tally.faults:
+            command = [sys.executable, "-c", _FORKING, made.address, str(directory / "runs")]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forking:
+                assert forking.stdout is not None
+                told = [forking.stdout.readline(), forking.stdout.readline()]
+                forking.kill()
+            tally.faults += 1
+            tally.submitted += 201
+            if told == ["right\n", "right\n"]:
+                tally.right += 201
+            else:
+                tally.wrong += 201
     return tally
 
 
@@ -322,10 +375,14 @@ SCENARIOS: dict[str, Scenario] = {
     "rolling-restart": rolling_restart,
     "poison": poison,
     "clients-killed": clients_killed,
+    "clients-forked": clients_forked,
     "descriptors-exhausted": descriptors_exhausted,
     "strangers": strangers,
     "disk-full": disk_full,
     "partitioned": partitioned,
     "one-way": one_way,
     "ragged-network": ragged,
+    "hosts-partitioned": hosts_partitioned,
+    "hosts-one-way": hosts_one_way,
+    "packets-lost": packets_lost,
 }
