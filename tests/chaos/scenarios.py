@@ -27,8 +27,8 @@ from scaler.errors import ObjectStorageFullError
 from . import faults
 from .cluster import CLIENT_TIMEOUT_SECONDS, Cluster, cluster
 from .faults import Fault, every
-from .load import AHEAD, Load, Tally
 from .hosts import hosts_one_way, hosts_partitioned, packets_lost
+from .load import AHEAD, Load, Tally
 from .partitions import one_way, partitioned, ragged
 
 TASK_SECONDS = 0.02
