@@ -72,13 +72,13 @@ class Cluster:
     ) -> None:
         self._directory = directory
         self._options = options
-        self.address, storage = (f"tcp://127.0.0.1:{port}" for port in _free_ports())
-        self.storage = self._daemon("storage", "scaler_object_storage_server", storage)
+        self.address, self.storage_address = (f"tcp://127.0.0.1:{port}" for port in _free_ports())
+        self.storage = self._daemon("storage", "scaler_object_storage_server", self.storage_address)
         self.scheduler = self._daemon(
             "scheduler",
             "scaler_scheduler",
             self.address.replace("127.0.0.1", host),
-            *("-osa", storage, "-wt", str(WORKER_TIMEOUT_SECONDS), "-ct", str(CLIENT_TIMEOUT_SECONDS)),
+            *("-osa", self.storage_address, "-wt", str(WORKER_TIMEOUT_SECONDS), "-ct", str(CLIENT_TIMEOUT_SECONDS)),
             *(() if host == "127.0.0.1" else ("--insecure",)),
         )
         self.managers: list[Daemon] = []

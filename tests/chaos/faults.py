@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,13 +29,15 @@ def kill_executor(cluster: Cluster, chance: random.Random) -> None:
 
 
 def kill_scheduler(cluster: Cluster, chance: random.Random) -> None:
-    """SIGKILL; another one starts at once."""
+    """SIGKILL; another one starts at once. Pauses are counted from when it listens, however long a busy machine takes for that."""
     cluster.scheduler.kill()
+    _listens(cluster.address)
 
 
 def kill_storage(cluster: Cluster, chance: random.Random) -> None:
     """SIGKILL; another one starts at once, empty."""
     cluster.storage.kill()
+    _listens(cluster.storage_address)
 
 
 def kill_scheduler_or_storage(cluster: Cluster, chance: random.Random) -> None:
@@ -62,6 +65,17 @@ def restart_all(cluster: Cluster, chance: random.Random) -> None:
     for daemon in (cluster.storage, cluster.scheduler, *cluster.managers):
         daemon.restart()
         time.sleep(1.0)
+
+
+def _listens(address: str) -> None:
+    """Wait until somebody does there."""
+    host, port = address.removeprefix("tcp://").split(":")
+    while True:
+        try:
+            socket.create_connection((host, int(port)), 1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
 
 
 def _kill(processes: list[psutil.Process], chance: random.Random) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,8 @@ class Tally:
     """Ran to their end more than once."""
     delivered_twice: int = 0
     seconds: float = 0.0
+    longest_pause: float = 0.0
+    """Seconds in which no task ended."""
     faults: int = 0
     notes: str = ""
 
@@ -78,11 +80,13 @@ class Load:
     content: bytes = b""
     ahead: int = AHEAD
     callbacks: Counter[int] = field(default_factory=Counter)
+    _ended: list[float] = field(default_factory=list)
 
     def run(self, count: int, tally: Tally) -> None:
         """Submit so many, wait, and check all results."""
         runs = str(self.directory / "runs")
         began = time.monotonic()
+        self._ended = [began]
         waiting: dict[int, Future[Any]] = {}
         for number in range(count):
             waiting[number] = self._submit(number, runs)
@@ -93,6 +97,7 @@ class Load:
         for number, future in waiting.items():
             self._judge(number, future, tally)
         tally.seconds = time.monotonic() - began
+        tally.longest_pause = max(after - before for before, after in pairwise(self._ended))
         ran = Counter(_noted(Path(runs)))
         tally.again = sum(times - 1 for times in ran.values())
         tally.delivered_twice = sum(times - 1 for times in self.callbacks.values() if times > 1)
@@ -102,8 +107,12 @@ class Load:
             future = self.client.submit(work_on_bytes, number, RUN.pack(number) + self.content, self.seconds, runs)
         else:
             future = self.client.submit(work, number, self.seconds, runs)
-        future.add_done_callback(lambda _: self.callbacks.update([number]))
+        future.add_done_callback(lambda _: self._note(number))
         return future
+
+    def _note(self, number: int) -> None:
+        self.callbacks.update([number])
+        self._ended.append(time.monotonic())
 
     def _judge(self, number: int, future: Future[Any], tally: Tally) -> None:
         try:

@@ -61,6 +61,7 @@ def _under(
             Load(client, directory, TASK_SECONDS, content, ahead).run(count, tally)
         if calm:
             tally.notes = f"{tally.seconds / calm_tally.seconds:.2f} x the calm time"
+        tally.notes += f"; at most {tally.longest_pause:.1f} s without a result"
     return tally
 
 
