@@ -29,7 +29,7 @@ def kill_executor(cluster: Cluster, chance: random.Random) -> None:
 
 
 def kill_scheduler(cluster: Cluster, chance: random.Random) -> None:
-    """SIGKILL; another one starts at once. Pauses are counted from when it listens, however long a busy machine takes for that."""
+    """SIGKILL; another one starts at once. Pauses count from when it listens, however long a busy machine takes for that."""
     cluster.scheduler.kill()
     _listens(cluster.address)
 
