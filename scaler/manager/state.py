@@ -25,9 +25,11 @@ from scaler.messages import (
 )
 
 _ANY = 1 << 31
-BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
+BACK_OFF_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 LIVED_SECONDS = 10.0
 """A worker that lived for so long was all right: the next one is started after the shortest pause."""
+LIVED_HERE_SECONDS = 2.0
+"""The same for a fixed manager, whose worker is a process of this machine and costs nothing to try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,8 @@ class ManagerState:
         if sighting.unfit:
             self.end(f"{sighting.story}: it is not fit to run tasks, as it said above; this manager ends", 1)
             return False
-        if worker.phase == Phase.RUNNING and now - worker.began >= LIVED_SECONDS:
+        enough = LIVED_HERE_SECONDS if self.options.fixed else LIVED_SECONDS
+        if worker.phase == Phase.RUNNING and now - worker.began >= enough:
             self._early_ends = 0
         return True
 

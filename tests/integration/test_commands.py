@@ -115,7 +115,7 @@ def test_a_worker_that_dies_is_replaced(start, free_addresses):
     works(address)
     worker = psutil.Process(manager.pid).children()[0]
     worker.kill()
-    manager.wait_for_line(f"worker {worker.pid} was killed by SIGKILL; another one starts in 0.5 s")
+    manager.wait_for_line(f"worker {worker.pid} was killed by SIGKILL; another one starts in 0.1 s")
     works(address)
     ends(manager)
 

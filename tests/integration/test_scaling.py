@@ -118,7 +118,7 @@ def test_a_worker_that_is_killed_is_replaced(start, cluster):
         until(lambda: len(workers_of(manager)) == 1, 20)
         (worker,) = workers_of(manager)
         worker.send_signal(signal.SIGKILL)
-        manager.wait_for_line(f"worker {worker.pid} was killed by SIGKILL; another one starts in 0.5 s")
+        manager.wait_for_line(f"worker {worker.pid} was killed by SIGKILL; another one starts in 0.1 s")
         assert future.result(20)
 
 

@@ -131,11 +131,11 @@ def test_failures_are_counted_and_tried_again_later():
     failed = [Sighting(f"ann-{n}", Phase.ENDED, story="no room") for n in (0, 1)]
     outputs = rig.sees(1.1, *failed)
     assert outputs == [
-        Log(30, "no room; another one starts in 0.5 s"),
+        Log(30, "no room; another one starts in 0.1 s"),
         Send(SCHEDULER, ManagerReport(0, 0, 2, "no room")),
     ]
-    assert rig.state.next_deadline() == pytest.approx(1.6)
-    assert kinds(rig.tick(1.5), type(starts())) == []
+    assert rig.state.next_deadline() == pytest.approx(1.2)
+    assert kinds(rig.tick(1.15), type(starts())) == []
     assert kinds(rig.tick(1.6), type(starts())) == [starts(2, 3, slots=2)]
     rig.sees(1.7, *(Sighting(f"ann-{n}", Phase.ENDED, story="no room") for n in (2, 3)))
     assert rig.state.next_deadline() == 2.0, "the heartbeat"

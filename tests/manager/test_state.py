@@ -110,19 +110,19 @@ def test_without_a_scheduler_nothing_is_reported(rig):
 def test_a_worker_that_ends_unasked_is_counted_and_started_again(rig):
     rig.connect(0.0)
     rig.started(0, 0.1)
-    log = Log(30, "worker 12 was killed by SIGKILL; another one starts in 0.5 s")
+    log = Log(30, "worker 12 was killed by SIGKILL; another one starts in 0.1 s")
     assert rig.exited(0, "worker 12 was killed by SIGKILL", 1.0) == [
         log,
         report(4, 0, 1, "worker 12 was killed by SIGKILL"),
     ]
-    assert rig.state.next_deadline() == 1.5
-    assert rig.tick(1.4) == []
-    assert rig.tick(1.5) == [starts(1)]
+    assert rig.state.next_deadline() == 1.1
+    assert rig.tick(1.05) == []
+    assert rig.tick(1.1) == [starts(1)]
 
 
 def test_pauses_grow_from_failure_to_failure(rig):
     now, pauses = 0.0, []
-    for number in range(7):
+    for number in range(8):
         rig.exited(number, "no", now)
         again = rig.state.next_deadline()
         pauses.append(again - now)
@@ -138,7 +138,7 @@ def test_a_worker_that_lived_for_a_while_makes_the_pause_short_again(rig):
     rig.exited(1, "no", 0.5)
     rig.tick(1.5)
     rig.started(2, 1.6)
-    assert rig.exited(2, "no", 11.6)[0] == Log(30, "no; another one starts in 0.5 s")
+    assert rig.exited(2, "no", 3.6)[0] == Log(30, "no; another one starts in 0.1 s")
 
 
 def test_what_is_said_of_other_workers_changes_nothing(rig):
