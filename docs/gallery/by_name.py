@@ -1,5 +1,5 @@
-"""Functions by name, as clients in other languages call them: nothing is pickled, and workers run only what they were
-told to allow."""
+"""Functions by name, as clients in other languages call them: nothing is pickled, and
+workers run only what they were told to allow."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def main():
 
         error = client.submit_by_name("builtins:divmod", 1, 0).exception()
         print(f"{error.type_name}: {error.message}")
-        for future in (client.submit_by_name("os:system", "rm -rf /"), client.submit(print, "as pickled code")):
+        for future in (client.submit_by_name("os:system", "echo never"), client.submit(print, "as pickled code")):
             assert isinstance(future.exception(), FunctionNotAllowedError)
             print(str(future.exception()).partition(";")[0])
 

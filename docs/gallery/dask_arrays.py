@@ -1,4 +1,5 @@
-"""dask's arrays, computed on Scaler: a straight line through two million numbers that are never in one place."""
+"""dask's arrays, computed on Scaler: a straight line through two million numbers that are
+never in one place."""
 
 import dask
 import dask.array as da

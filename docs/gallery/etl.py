@@ -1,5 +1,5 @@
-"""Extract, transform, load: a graph in which each step begins as soon as what it needs is there, and results that nobody
-needs any more are freed."""
+"""Extract, transform, load: a graph in which each step begins as soon as what it needs is
+there, and results that nobody needs any more are freed."""
 
 import csv
 import io

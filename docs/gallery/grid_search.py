@@ -1,4 +1,5 @@
-"""scikit-learn's grid search, on a cluster instead of this process: one line around the fit."""
+"""scikit-learn's grid search, on a cluster instead of this process: one line around the
+fit."""
 
 import joblib
 from sklearn.datasets import load_digits

@@ -1,11 +1,13 @@
-"""The heat equation on a plate, in strips that are computed in parallel: one graph for all steps and all strips."""
+"""The heat equation on a plate, in strips that are computed in parallel: one graph for all
+steps and all strips."""
 
 import numpy as np
 
 from scaler import Client
 
 STRIPS, ROUNDS, STEPS = 4, 3, 20
-"""Each strip goes STEPS steps of time by itself in a round, with as many rows of its neighbours as influence it meanwhile."""
+"""Each strip goes STEPS steps of time by itself in a round, with as many rows of its
+neighbours as influence it meanwhile."""
 
 
 def advance(plate):
@@ -19,7 +21,8 @@ def advance(plate):
 
 
 def strip_after_a_round(above, own, below):
-    """What becomes of the own rows. Wrong values creep in from the cut edges, one row a step, and are cut off again."""
+    """What becomes of the own rows. Wrong values creep in from the cut edges, one row a
+    step, and are cut off again."""
     first = 0 if above is None else STEPS
     parts = [] if above is None else [above[-STEPS:]]
     parts += [own] if below is None else [own, below[:STEPS]]
@@ -28,7 +31,8 @@ def strip_after_a_round(above, own, below):
 
 
 def plan(plate):
-    """A graph whose keys are (round, strip): each needs three strips of the round before, not all of it."""
+    """A graph whose keys are (round, strip): each needs three strips of the round before,
+    not all of it."""
     graph = {(0, number): strip for number, strip in enumerate(np.array_split(plate, STRIPS))}
     for turn in range(ROUNDS):
         for number in range(STRIPS):

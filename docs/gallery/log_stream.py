@@ -1,5 +1,5 @@
-"""A stream without end: what comes is parsed in parallel, results are used as they are there, and the source is read no
-faster than that."""
+"""A stream without end: what comes is parsed in parallel, results are used as they are
+there, and the source is read no faster than that."""
 
 import itertools
 import random
@@ -13,7 +13,8 @@ AHEAD, ENOUGH, LINES = 64, 1_000, 50
 
 
 class Source:
-    """Batches of lines as a web server may write them, for ever; it counts what was taken."""
+    """Batches of lines as a web server may write them, for ever; it counts what was
+    taken."""
 
     def __init__(self):
         self.taken = 0

@@ -1,4 +1,5 @@
-"""Asian options by Monte Carlo: many short tasks in one map, with a progress bar, and a report of where the time went."""
+"""Asian options by Monte Carlo: many short tasks in one map, with a progress bar, and a
+report of where the time went."""
 
 import math
 import sys

@@ -1,13 +1,16 @@
-"""A tree search in which tasks submit tasks: in how many ways can n queens stand without attacking each other?"""
+"""A tree search in which tasks submit tasks: in how many ways can n queens stand without
+attacking each other?"""
 
 from scaler import Client
 
 SPLIT = 2
-"""Rows down to which each branch is a task of its own; below it is searched here, since such small tasks would not pay."""
+"""Rows down to which each branch is a task of its own; below it is searched here, since
+such small tasks would not pay."""
 
 
 def free_columns(size, queens):
-    """Columns of the next row that no queen attacks. ``queens`` has the column of each row so far."""
+    """Columns of the next row that no queen attacks. ``queens`` has the column of each row
+    so far."""
     row = len(queens)
     return [
         column
@@ -24,7 +27,8 @@ def count(size, queens):
 
 
 def count_in_tasks(client, size, queens=()):
-    """The same with a task for each branch. It waits for its children; meanwhile its slot runs them, or other tasks."""
+    """The same with a task for each branch. It waits for its children; meanwhile its slot
+    runs them, or other tasks."""
     if len(queens) == SPLIT:
         return count(size, queens)
     branches = [client.submit(count_in_tasks, client, size, (*queens, column)) for column in free_columns(size, queens)]

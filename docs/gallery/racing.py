@@ -1,5 +1,5 @@
-"""A search for hyperparameters that stops the losers: all fits are submitted at once, those of settings that fall behind
-are cancelled, also while they run."""
+"""A search for hyperparameters that stops the losers: all fits are submitted at once, those
+of settings that fall behind are cancelled, also while they run."""
 
 import numpy as np
 

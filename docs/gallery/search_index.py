@@ -1,4 +1,5 @@
-"""A search index over the source of the standard library: map the files, then merge the parts as they come."""
+"""A search index over the source of the standard library: map the files, then merge the
+parts as they come."""
 
 import math
 import re
@@ -24,7 +25,8 @@ def index_of(files):
 
 
 def answer(index, modules, question):
-    """The module that this is about, by the usual weight: often here (tf), rarely elsewhere (idf)."""
+    """The module that this is about, by the usual weight: often here (tf), rarely elsewhere
+    (idf)."""
     score = Counter()
     for word in question.split():
         places = index.get(word, {})

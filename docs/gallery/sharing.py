@@ -1,4 +1,5 @@
-"""One cluster, several clients: what is urgent goes first, equals take turns, and what needs a certain machine goes there."""
+"""One cluster, several clients: what is urgent goes first, equals take turns, and what
+needs a certain machine goes there."""
 
 import tempfile
 import time

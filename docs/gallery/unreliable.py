@@ -1,5 +1,5 @@
-"""Tasks that fail: tried again when it may help, told plainly when it does not, stopped when they hang; and one that
-takes its process along."""
+"""Tasks that fail: tried again when it may help, told plainly when it does not, stopped
+when they hang; and one that takes its process along."""
 
 import os
 import tempfile
@@ -10,7 +10,8 @@ from scaler import Client, TaskCrashedError, TaskTimeoutError
 
 
 def fetch(directory, name):
-    """A service that answers at the third call, knows no "missing", and hangs for "slow"."""
+    """A service that answers at the third call, knows no "missing", and hangs for
+    "slow"."""
     if name == "missing":
         raise KeyError(name)
     if name == "slow":

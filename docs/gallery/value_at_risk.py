@@ -1,4 +1,5 @@
-"""Value at risk of many portfolios over one large table of scenarios, which is sent once and shared by all tasks."""
+"""Value at risk of many portfolios over one large table of scenarios, which is sent once
+and shared by all tasks."""
 
 import numpy as np
 
@@ -8,7 +9,8 @@ ASSETS, SCENARIOS, PORTFOLIOS = 50, 40_000, 12
 
 
 def scenarios():
-    """What each asset may gain or lose in a day: a common movement, one of its own, and days on which all falls."""
+    """What each asset may gain or lose in a day: a common movement, one of its own, and
+    days on which all falls."""
     random = np.random.default_rng(1)
     market = random.normal(0.0003, 0.01, (SCENARIOS, 1))
     own = random.normal(0, 0.015, (SCENARIOS, ASSETS))
@@ -25,7 +27,8 @@ def portfolios():
 
 
 def losses(table, weights):
-    """The loss that one day of a hundred exceeds, and the mean of those that exceed it. ``table`` is a view, not a copy."""
+    """The loss that one day of a hundred exceeds, and the mean of those that exceed it.
+    ``table`` is a view, not a copy."""
     outcome = table @ weights
     bound = np.quantile(outcome, 0.01)
     return -bound, -outcome[outcome <= bound].mean()

@@ -1,4 +1,5 @@
-"""A web service that computes on a cluster: the event loop answers everybody, while tasks run elsewhere."""
+"""A web service that computes on a cluster: the event loop answers everybody, while tasks
+run elsewhere."""
 
 import asyncio
 import json
