@@ -28,6 +28,14 @@ WORKER_ORDER = "SCALER_WORKER_ORDER"
 """The environment variable by which a worker in a container is told what a worker manager orders."""
 SECURITY = "security"
 """The table of a file that holds for all sections."""
+ADDRESS_ELSEWHERE = {
+    "object_storage_server": "bind_address",
+    "scheduler": "bind_address",
+    "worker_manager": "scheduler_address",
+    "gui": "monitor_address",
+    "top": "monitor_address",
+}
+"""What ``address`` is called in files of OpenGRIS Scaler, which are taken as they are."""
 SECTIONS = ("object_storage_server", "scheduler", "cluster", "worker_manager", "gui", "top", SECURITY)
 
 
@@ -243,6 +251,10 @@ def read_toml(path: str) -> dict[str, Any]:
             raise ConfigurationError(f"{path}: unknown section [{name}]{nearest(name, SECTIONS)}")
         if not all(isinstance(entry, dict) for entry in (table if isinstance(table, list) else [table])):
             raise ConfigurationError(f"{path}: {name} is no table; write [{name}] and its keys below")
+        for entry in table if isinstance(table, list) else [table]:
+            for key in [key for key in entry if key.replace("-", "_") == ADDRESS_ELSEWHERE.get(name)]:
+                if "address" not in entry:
+                    entry["address"] = entry.pop(key)
     if not isinstance(content.get(SECURITY, {}), dict):
         raise ConfigurationError(f"{path}: there is one table [{SECURITY}]")
     for key in content.get(SECURITY, {}):

@@ -255,6 +255,24 @@ def test_a_file_need_not_say_an_address_twice(file):
     assert parts[3].options.max_task_concurrency == 3
 
 
+def test_a_file_of_opengris_scaler(file):
+    text = f"""
+        [object_storage_server]
+        bind_address = "{STORAGE}"
+        [scheduler]
+        bind-address = "{HERE}"
+        object_storage_address = "{STORAGE}"
+        [[worker_manager]]
+        type = "baremetal_native"
+        scheduler_address = "{HERE}"
+        worker_manager_id = "wm-native"
+        [top]
+        monitor_address = "tcp://127.0.0.1:8518"
+    """
+    parts = whole.read_parts(file(text))
+    assert [str(part.options.address) for part in parts] == [STORAGE, HERE, HERE, "tcp://127.0.0.1:8518"]
+
+
 OF_KINDS = {
     "ssh": {"hosts": (["a=1", "b"], (("a", 1), ("b", 0))), "slots_per_host": ("3", 3)},
     "aws_raw_ecs": {

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from .conftest import wait_until
 
 pytestmark = pytest.mark.integration
 
+DEPLOYING = Path(__file__).parents[2] / "docs/deploying.md"
 LINE = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR)\]\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}: \S.*\n")
 
 
@@ -215,6 +217,26 @@ def test_what_a_file_describes(start, free_addresses, tmp_path):
     with Client(address) as client:
         assert client.submit_verbose(pow, (3, 2), {}, capabilities=["gpu"]).result(20) == 9
     stack.wait_for_line(f"or set SCALER_ADDRESS={address}")
+    ends(stack)
+
+
+def test_the_file_that_the_documentation_shows(start, free_addresses, tmp_path):
+    text = re.search(r"```toml\n(.*?)```", DEPLOYING.read_text(), re.DOTALL)[1]
+    address, storage = free_addresses
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        gui = f"127.0.0.1:{free.getsockname()[1]}"
+    for shown, ours in {
+        "tcp://127.0.0.1:8516": address,
+        "tcp://127.0.0.1:8517": storage,
+        "127.0.0.1:50001": gui,
+    }.items():
+        assert shown in text
+        text = text.replace(shown, ours)
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    stack = start("scaler", str(file))
+    works(address)
+    stack.wait_for_line(gui)
     ends(stack)
 
 
