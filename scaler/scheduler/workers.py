@@ -329,7 +329,8 @@ class Workers:
                 self._board.changed = True
                 if self._board.ranges.get(task) is not items:
                     raise ProtocolError("results of items after the end of their range")
-                self._end_items(session, task, items, select_results(message, [i]), counts[i] if counts else 1)
+                one = message if len(tasks) == 1 else select_results(message, [i])
+                self._end_items(session, task, items, one, counts[i] if counts else 1)
             elif counts and counts[i] != 1:
                 raise ProtocolError("a result of several items for a single task")
             else:
