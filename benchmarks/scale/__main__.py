@@ -76,10 +76,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--tasks", type=int, default=share.TASKS, help="of share")
     parser.add_argument("--workers", type=int, default=share.WORKERS, help="of share")
+    parser.add_argument("--clients", type=int, default=share.CLIENTS, help="of share")
     given = parser.parse_args(argv)
     collect_garbage_rarely()
     if given.table == SHARE:
-        lines = share.table(given.sizes or share.SCHEDULERS, given.tasks, given.workers)
+        lines = share.table(given.sizes or share.SCHEDULERS, given.tasks, given.workers, given.clients)
     else:
         lines = TABLES[given.table](given.sizes)
     for line in lines:

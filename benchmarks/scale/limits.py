@@ -75,7 +75,7 @@ def memory(count: int) -> dict[str, float]:
     kept[0].settle()
     tasks = max(100_000, count)
     a_task = grown(lambda: kept[0].submit(tasks)) / tasks
-    a_item = grown(lambda: state.receive(CLIENT, array_of(tasks), 0.0)) / tasks
+    a_item = grown(lambda: state.receive(CLIENT, array_of(40 * tasks), 0.0)) / tasks / 40
     return {"worker": a_worker, "client": a_client, "task": a_task, "item": a_item}
 
 

@@ -44,8 +44,8 @@ class Shared:
 def measure(schedulers: int, tasks: int = TASKS, workers: int = WORKERS, clients: int = CLIENTS) -> Shared:
     """Each client has as much to do. Raises RuntimeError if a result is missing."""
     began = time.process_time()
-    singles, nodes = (max(FRAME, int(tasks * part / clients)) for part in (SINGLE_PART, NODE_PART))
-    nodes -= nodes % FRAME
+    singles = max(1, int(tasks * SINGLE_PART / clients))
+    nodes = max(1, int(tasks * NODE_PART / clients / FRAME)) * FRAME
     items = tasks // clients - singles - nodes
     work = (items * ITEM + singles * SINGLE + nodes * NODE) * clients
     makespan = processor = 0.0
@@ -77,12 +77,14 @@ def _check(site: Site, results: int) -> None:
             raise RuntimeError(f"a client has {client.results} results, not {results}")
 
 
-def table(schedulers: Sequence[int] = SCHEDULERS, tasks: int = TASKS, workers: int = WORKERS) -> Iterator[str]:
+def table(
+    schedulers: Sequence[int] = SCHEDULERS, tasks: int = TASKS, workers: int = WORKERS, clients: int = CLIENTS
+) -> Iterator[str]:
     """A line for each number of schedulers."""
     yield "| schedulers | makespan, s | bound, s | tasks/s | us a task | messages | simulated in, s | peak memory, MB |"
     yield "|---:|" + "---:|" * 7
     for count in schedulers:
-        found = measure(count, tasks, workers)
+        found = measure(count, tasks, workers, clients)
         yield (
             f"| {count} | {found.makespan:.2f} | {found.bound:.3f} | {found.tasks / found.makespan:,.0f} "
             f"| {found.processor / found.tasks * 1e6:.3f} | {found.messages:,} | {found.took:.0f} "

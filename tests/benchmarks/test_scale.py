@@ -8,16 +8,15 @@ from scaler.messages import Role
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("role", [Role.worker, Role.client])
-def test_a_connection_costs_a_scheduler_little_memory(role):
-    found = connections.measure(300, role, seconds=0.1)
+def test_a_connection_costs_a_scheduler_little_memory():
+    found = connections.measure(300, Role.worker, seconds=0.1)
     assert 0 < found["KB a connection"] < 60, "each has had a buffer of 256 KiB before"
     assert found["us to connect"] > 0
 
 
 @pytest.mark.integration
 def test_bytes_go_through():
-    found = through.measure(64 << 10, 2_000_000)
+    found = through.measure(64 << 10, 1_000_000)
     assert found["MB/s"] == pytest.approx(found["tasks/s"] * (64 << 10) / 1e6)
 
 
@@ -34,16 +33,16 @@ def test_few_workers_of_long_tasks_are_kept_busy_and_many_of_short_ones_are_not(
 
 
 def test_more_schedulers_end_the_same_work_sooner():
-    one, four = (share.measure(count, tasks=400_000, workers=200, clients=8) for count in (1, 4))
-    assert one.tasks == four.tasks >= 400_000
-    assert one.bound <= four.makespan < one.makespan
+    one, two = (share.measure(count, tasks=50_000, workers=100, clients=2) for count in (1, 2))
+    assert one.tasks == two.tasks == 50_000
+    assert one.bound <= two.makespan < one.makespan
 
 
 def test_workers_go_to_where_work_waits():
-    stay, lent = (lend.simulate(policy, 4, 40, 2_000, 8) for policy in ("stay", "work"))
+    stay, lent = (lend.simulate(policy, 4, 40, 1_000, 8) for policy in ("stay", "work"))
     assert stay.moved == 0 and lent.moved > 0
     assert lent.makespan < stay.makespan
-    assert lend.simulate("clients", 4, 40, 2_000, 8).mean_end < stay.mean_end
+    assert lend.simulate("clients", 4, 40, 1_000, 8).mean_end < stay.mean_end
 
 
 @pytest.mark.parametrize(
@@ -80,7 +79,11 @@ def test_moves(has, shall, gives):
     [
         (["storm", "50"], "| workers | us a worker |", "| 50 | "),
         (["limits", "50"], "| bytes with so many | worker | client | task | item |", "| 50 | "),
-        (["share", "2", "--tasks", "300000", "--workers", "50"], "| schedulers | makespan, s |", "| 2 | "),
+        (
+            ["share", "1", "--tasks", "20000", "--workers", "50", "--clients", "2"],
+            "| schedulers | makespan, s |",
+            "| 1 | ",
+        ),
     ],
 )
 def test_tables_are_printed_line_by_line(command, heading, row, capsys):
