@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from scaler.errors import ProtocolError
@@ -23,6 +25,25 @@ TURN_BYTES = 1 << 20
 PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
+
+
+class _Buffers(threading.local):
+    """Where all connections of a thread's event loop read to, and what they read of TLS.
+
+    What is in it is taken before anybody reads again, so there need not be one for each: a quarter of a megabyte would be
+    most of what a connection costs.
+    """
+
+    @cached_property
+    def read(self) -> bytearray:
+        return bytearray(READ_BYTES)
+
+    @cached_property
+    def plain(self) -> bytearray:
+        return bytearray(READ_BYTES)
+
+
+_buffers = _Buffers()
 
 
 class _Duplicate:
@@ -69,11 +90,8 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = paused
         self._read_all = read_all
         self._frames = FrameReader()
-        self._buffer = bytearray(READ_BYTES)
         self._rest: memoryview | None = None
         self._tls = tls
-        self._plain = bytearray(READ_BYTES if tls is not None else 0)
-        """What was read from TLS."""
         self._failure: ProtocolError | None = None
         """Why there was no TLS session."""
         self._transport: Any = None
@@ -124,16 +142,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> bytearray | memoryview:
         if self._tls is not None:
-            return self._buffer
+            return _buffers.read
         self._rest = self._frames.rest
-        return self._buffer if self._rest is None else self._rest
+        return _buffers.read if self._rest is None else self._rest
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._tls is not None:
             self._unseal(self._tls, nbytes)
         else:
             if self._rest is None:
-                self._frames.feed(self._buffer, nbytes)
+                self._frames.feed(_buffers.read, nbytes)
             else:
                 self._frames.received(nbytes)
             self._take_frames()
@@ -334,7 +352,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._closing:
             return
         try:
-            tls.feed(memoryview(self._buffer)[:nbytes])
+            tls.feed(memoryview(_buffers.read)[:nbytes])
             if tls.established or self._secured(tls):
                 self._take_unsealed(tls)
         except PlainPeerError as error:
@@ -359,9 +377,9 @@ class Connection(asyncio.BufferedProtocol):
         while not self._closing:
             rest = self._frames.rest
             if rest is None:
-                received = tls.read_into(self._plain)
+                received = tls.read_into(_buffers.plain)
                 if received:
-                    self._frames.feed(self._plain, received)
+                    self._frames.feed(_buffers.plain, received)
             else:
                 received = tls.read_into(rest)
                 self._frames.received(received)

@@ -25,6 +25,8 @@ from scaler.scheduler.workers import Workers
 
 DECIDE_SECONDS = 0.05
 """Decisions are at least so far apart, however often the load changes."""
+WORKER_SECONDS = 20e-6
+"""So much further apart for each worker, since a decision looks at all of them: it is a tenth of the scheduler's time at most."""
 GUESS_SECONDS = 1.0
 """How often to decide again while tasks run of which no time is known."""
 MOST_SLOTS = 1 << 26
@@ -139,7 +141,8 @@ class Capacity:
 
     def _decide_soon(self, now: float) -> None:
         if any(not session.facts.fixed for session in self.sessions.values()):
-            self._plan(max(now, self._decided + DECIDE_SECONDS))
+            apart = max(DECIDE_SECONDS, len(self._workers.sessions) * WORKER_SECONDS)
+            self._plan(max(now, self._decided + apart))
 
     def _plan(self, when: float) -> None:
         self.due = when if self.due is None else min(self.due, when)

@@ -108,8 +108,6 @@ class WorkerSession:
     known: set[int] = field(default_factory=set)
     """The functions that were defined for it."""
     vitals: WorkerHeartbeat = field(default_factory=lambda: WorkerHeartbeat(0))
-    cancelled: list[tuple[int, int]] = field(default_factory=list)
-    """(task id, attempt) to tell it of."""
     draining: bool = False
     """Whether it was asked to leave."""
     survivors_to_come: int = 0

@@ -329,13 +329,14 @@ class Workers:
                 self._board.changed = True
                 if self._board.ranges.get(task) is not items:
                     raise ProtocolError("results of items after the end of their range")
-                self._end_items(session, task, items, select_results(message, [i]), counts[i] if counts else 1)
+                one = message if len(tasks) == 1 else select_results(message, [i])
+                self._end_items(session, task, items, one, counts[i] if counts else 1)
             elif counts and counts[i] != 1:
                 raise ProtocolError("a result of several items for a single task")
             else:
                 singles.append(i)
-        if len(singles) == len(tasks):
-            return tasks, message
+        if len(singles) in (0, len(tasks)):
+            return tasks[: len(singles)], message
         return array("I", [tasks[i] for i in singles]), select_results(message, singles)
 
     def _end_items(self, session: WorkerSession, task: int, items: TaskRange, message: Results, count: int) -> None:
@@ -499,18 +500,16 @@ class Workers:
 
     def _stop_tasks(self) -> None:
         """Tell workers of tasks that nobody wants any more, and of those that were submitted inside them."""
-        any_stopped = bool(self._board.stopped)
+        told: dict[int, list[tuple[int, int]]] = {}
         while self._board.stopped:
             stopped, self._board.stopped = self._board.stopped, []
             for number, id, attempt in stopped:
                 if number in self.sessions:
-                    self.sessions[number].cancelled.append((id, attempt))
+                    told.setdefault(number, []).append((id, attempt))
             self._clients.parents_gone(id for _, id, _ in stopped)
-        for session in self.sessions.values() if any_stopped else ():
-            if session.cancelled:
-                ids, attempts = zip(*session.cancelled, strict=True)
-                session.cancelled = []
-                self._out.send(session.peer, CancelAssigned(array("Q", ids), array("I", attempts)))
+        for number, pairs in told.items():
+            ids, attempts = zip(*pairs, strict=True)
+            self._out.send(self.sessions[number].peer, CancelAssigned(array("Q", ids), array("I", attempts)))
 
     def collect_functions(self) -> None:
         """Forget functions that nobody names any more, and tell the workers that know them."""

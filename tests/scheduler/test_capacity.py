@@ -6,18 +6,22 @@ from typing import Any
 
 import pytest
 
-from scaler.machine import Log
+from scaler.machine import Log, Peer
 from scaler.messages import (
     ConnectedWorker,
+    DefineFunctions,
     Desired,
     DesiredSet,
     Drain,
+    Function,
     ManagerLeaving,
     RegisterManager,
+    RegisterWorker,
     Retract,
     Retracted,
     Role,
     RunningInside,
+    Submit,
     Subscribe,
     TaskOptions,
     Update,
@@ -68,6 +72,23 @@ def test_decisions_keep_a_little_distance():
     assert client.submit(1, 2) == []
     assert r.state.capacity.due == pytest.approx(r.now + 0.05)
     assert manager.asked(r.at(r.now + 0.05)) == [3]
+
+
+def test_decisions_keep_more_distance_where_they_look_at_many_workers():
+    r = rig()
+    r.manager("m", 4000)
+    client = r.client()
+    for number in range(3000):
+        r.state.peer_connected(10_000 + number, Peer(Role.worker, number.to_bytes(16, "big")), r.now)
+        r.state.receive(10_000 + number, RegisterWorker(1, 1000), r.now)
+    r.state.drain(r.now)
+    r.now += 1
+    r.state.receive(client.peer, DefineFunctions([Function(7, "s", b"f")]), r.now)
+    r.state.receive(client.peer, Submit(q(0), i(7), [b""]), r.now)
+    r.state.drain(r.now)
+    r.state.receive(client.peer, Submit(q(1), i(7), [b""]), r.now)
+    r.state.drain(r.now)
+    assert r.state.capacity.due == pytest.approx(r.now + 3000 * 20e-6)
 
 
 def test_a_manager_that_comes_keeps_what_it_has_until_it_was_idle_for_a_while():

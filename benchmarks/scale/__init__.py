@@ -1,0 +1,1 @@
+"""How far one scheduler goes, measured, and how several would share a workload, simulated: the tables of ``docs/scale.md``."""
