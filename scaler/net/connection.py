@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,8 @@ TURN_BYTES = 1 << 20
 PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
+LEAST_BYTES = 64 << 10
+"""Who is behind and reads less in STALL_SECONDS is dropped."""
 
 
 class _Duplicate:
@@ -35,6 +38,25 @@ class _Duplicate:
         os.close(self.number)
 
 
+class _Buffers(threading.local):
+    """What one thread's connections read into: what is read is taken out, or copied, before another one reads."""
+
+    def __init__(self) -> None:
+        self.arrived = bytearray(READ_BYTES)
+        self.plain = bytearray(READ_BYTES)
+        """What was read from TLS."""
+
+
+_BUFFERS = _Buffers()
+
+def _notice_dead_hosts(sock: socket.socket) -> None:
+    """Peers that say nothing by themselves, as users of the object storage, may be on a host that is gone."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
+        if hasattr(socket, option):  # Systems call them differently.
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
 _NOBODY = Peer(Role.unspecified, b"")
 
 
@@ -45,7 +67,7 @@ class Connection(asyncio.BufferedProtocol):
     TLS session in which all that is made and said, if it is to be one.
 
     Frames are read until the peer has 4 MiB of answers that it did not read: then reading stops until it reads. A peer
-    with more than 1 GiB unread, or that reads less in 30 s than it is sent while more than 4 MiB wait, is dropped.
+    with more than 1 GiB unread, or that gets no 64 KiB further in 30 s while more than 4 MiB wait, is dropped.
     """
 
     def __init__(
@@ -69,11 +91,10 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = paused
         self._read_all = read_all
         self._frames = FrameReader()
-        self._buffer = bytearray(READ_BYTES)
+        self._buffer = _BUFFERS.arrived
+        self._plain = _BUFFERS.plain
         self._rest: memoryview | None = None
         self._tls = tls
-        self._plain = bytearray(READ_BYTES if tls is not None else 0)
-        """What was read from TLS."""
         self._failure: ProtocolError | None = None
         """Why there was no TLS session."""
         self._transport: Any = None
@@ -112,6 +133,7 @@ class Connection(asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _notice_dead_hosts(sock)
         transport.set_write_buffer_limits(high=PAUSE_BYTES)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(HANDSHAKE_SECONDS, self.abort, "no handshake within 10 s")
@@ -129,6 +151,8 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer if self._rest is None else self._rest
 
     def buffer_updated(self, nbytes: int) -> None:
+        if self._closing:
+            return
         if self._tls is not None:
             self._unseal(self._tls, nbytes)
         else:
@@ -162,6 +186,7 @@ class Connection(asyncio.BufferedProtocol):
         self._read_or_not()
 
     def eof_received(self) -> bool:
+        self._wait_for_reader()
         return False
 
     def pause_writing(self) -> None:
@@ -172,12 +197,12 @@ class Connection(asyncio.BufferedProtocol):
             self._paused(self, True)
 
     def _watch_reader(self, unread: int) -> None:
-        """Drop a peer that reads nothing for a while, or less than it is sent; one that catches up is waited for."""
+        """Drop a peer that reads nothing for a while, or no more than it is sent; one that catches up is waited for."""
 
         def look() -> None:
             now_unread = self._transport.get_write_buffer_size()
-            if now_unread >= unread:
-                self.abort(f"it read nothing for {STALL_SECONDS:.0f} s and has {now_unread} bytes to read")
+            if now_unread > unread - LEAST_BYTES:
+                self.abort(f"it read nothing for {STALL_SECONDS:.0f} s, or too little, and has {now_unread} bytes to read")
             else:
                 self._watch_reader(now_unread)
 
@@ -318,7 +343,8 @@ class Connection(asyncio.BufferedProtocol):
         """Close at once; the owner hears of it as lost."""
         self._reason = self._reason or reason
         self._closing = True
-        self._transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     # ---- inside
 
@@ -331,8 +357,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def _unseal(self, tls: TlsSession, nbytes: int) -> None:
         """Take what came of a TLS session."""
-        if self._closing:
-            return
         try:
             tls.feed(memoryview(self._buffer)[:nbytes])
             if tls.established or self._secured(tls):
@@ -370,7 +394,7 @@ class Connection(asyncio.BufferedProtocol):
             if not received or not tls.buffered:
                 break
         if tls.ended and not self._closing:
-            self._transport.close()
+            self._close_soon()
 
     def _refuse_plain(self, error: PlainPeerError) -> None:
         """Say it in a way that the peer understands."""
@@ -385,10 +409,9 @@ class Connection(asyncio.BufferedProtocol):
         """There is no TLS session, or no more; ``last`` says so to the peer."""
         self._failure = error
         self._reason = str(error)
-        self._closing = True
         if last:
             self._transport.write(last)
-        self._transport.close()
+        self._close_soon()
 
     def _frame(self, message: Message, attachment: bytes | bytearray) -> None:
         if self.peer is not None:
@@ -400,14 +423,24 @@ class Connection(asyncio.BufferedProtocol):
         self.flush()
         if self._side.error is not None:
             self._reason = str(self._side.error)
-            self._closing = True
-            self._transport.close()
+            self._close_soon()
         elif self._side.peer is not None:
             self._set_timer(None, "")
             self.peer = self._side.peer
             self._frames.handshake_done()
             self._incoming, self._outgoing = self._codecs(self.peer)
             self._ready(self, self.peer)
+
+    def _close_soon(self) -> None:
+        """Read no more, and close when the peer has read what was said to it, or does not do so; the owner is told then."""
+        self._closing = True
+        self._transport.close()
+        self._wait_for_reader()
+
+    def _wait_for_reader(self) -> None:
+        """It is closed when all that was written is read. Not for ever; in the handshake there is a timer already."""
+        if self.peer is not None:
+            self._set_timer(STALL_SECONDS, f"it read nothing for {STALL_SECONDS:.0f} s")
 
     def _unreadable(self, reason: str) -> None:
         """The peer sent what nobody can read: say so if it may understand it, and close."""
@@ -416,5 +449,4 @@ class Connection(asyncio.BufferedProtocol):
                 self.send(answer)
             self.flush()
         self._reason = reason
-        self._closing = True
-        self._transport.close()
+        self._close_soon()
