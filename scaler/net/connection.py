@@ -49,6 +49,7 @@ class _Buffers(threading.local):
 
 _BUFFERS = _Buffers()
 
+
 def _notice_dead_hosts(sock: socket.socket) -> None:
     """Peers that say nothing by themselves, as users of the object storage, may be on a host that is gone."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -202,7 +203,9 @@ class Connection(asyncio.BufferedProtocol):
         def look() -> None:
             now_unread = self._transport.get_write_buffer_size()
             if now_unread > unread - LEAST_BYTES:
-                self.abort(f"it read nothing for {STALL_SECONDS:.0f} s, or too little, and has {now_unread} bytes to read")
+                self.abort(
+                    f"it read nothing for {STALL_SECONDS:.0f} s, or too little, and has {now_unread} bytes to read"
+                )
             else:
                 self._watch_reader(now_unread)
 

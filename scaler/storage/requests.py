@@ -11,7 +11,6 @@ from scaler.messages import Get, StorageFailure, StorageFailureReason
 from scaler.storage.residency import Held
 from scaler.storage.uploads import Upload, WrongMessageError
 
-
 MOST_REQUESTS = 65_536
 """How many a peer may have under way."""
 

@@ -159,13 +159,8 @@ def main() -> int:
     except NotPreparedError as error:
         print(error, file=sys.stderr)
         return 2
-    return (
-        0
-        if all(
-            [fuzz(name, arguments.seconds, arguments.plain, arguments.keep) for name in arguments.targets or TARGETS]
-        )
-        else 1
-    )
+    good = [fuzz(name, arguments.seconds, arguments.plain, arguments.keep) for name in arguments.targets or TARGETS]
+    return 0 if all(good) else 1
 
 
 if __name__ == "__main__":

@@ -138,7 +138,6 @@ def messages(data: bytes) -> None:
     again = ours.decode(written)
     if "nan" not in repr(message):
         assert again == message, (again, message)
-    assert len(written) <= len(data) + 64, "a small message became a large one"
 
 
 # ---- handshake
@@ -244,7 +243,7 @@ def mutated(subject: Subject, data: bytes, seed: int) -> bytes:
         elif change == 4:
             del told[place - 1]
         else:
-            what, who, message = told[place - 1]
+            what, _, message = told[place - 1]
             told[place - 1] = (chance.choice((what, chance.randrange(256))), chance.randrange(256), message)
     return written(told)
 

@@ -30,8 +30,17 @@ def test_further_clients_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "2 clients already" in why(outputs, peer)
     assert rig.say(peer, DefineFunctions([])) == []
     # One that is known may come back.
-    peer, outputs = rig.connect(Role.client, b"\1" * 16)
-    assert why(outputs, peer) == ""
+    first, outputs = rig.connect(Role.client, b"\1" * 16)
+    assert why(outputs, first) == ""
+    # And one that is gone makes room, if it has no tasks.
+    client = rig.client(b"\1" * 16)
+    client.submit(0)
+    rig.lose(client.peer)
+    assert why(rig.connect(Role.client, b"d" * 16)[1], 6)
+    client = rig.client(b"\1" * 16)
+    client.cancel(0)
+    rig.lose(client.peer)
+    assert why(rig.connect(Role.client, b"d" * 16)[1], 8) == ""
 
 
 def test_a_client_has_so_many_functions_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
