@@ -39,7 +39,7 @@ def damaged(frame: bytes, chance: random.Random) -> bytes:
     content = bytearray(frame)
     for _ in range(chance.randint(1, 8)):
         content[chance.randrange(len(content))] = chance.choice((0, 1, 0x7F, 0xFF, chance.randrange(256)))
-    if chance.random() < 0.2:
+    if len(content) > 8 and chance.random() < 0.2:
         del content[chance.randrange(8, len(content)) :]
     if chance.random() < 0.2:
         content += chance.randbytes(chance.randrange(64))
@@ -60,7 +60,9 @@ def say(host: str, port: int, number: int, role: Role | None, frame: bytes) -> N
             one.sendall(handshake_codec().frame(hello) + frame)
         else:
             one.sendall(frame)
-        one.recv(1)  # The answer begins, or it is closed.
+        one.shutdown(socket.SHUT_WR)  # A frame that promises more than there is ends here.
+        while one.recv(4096):
+            pass
 
 
 def main() -> None:
