@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
+FUZZ_READY := $(VENV)/.fuzz-ready
 SOURCES := $(wildcard scaler/_core/*.pyx scaler/_core/*.pxd scaler/wire/*.pyx scaler/storage/*.pyx) setup.py pyproject.toml
 
 .PHONY: run test check sim chaos fuzz bench bench-core profile docs pictures clean
@@ -28,9 +29,10 @@ sim: $(READY)  ## the simulator over many seeds: make sim SEEDS=10000
 chaos: $(READY)  ## real processes that are killed, stopped and cut off: make chaos SECONDS=600
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),30) $(SCENARIOS)
 
-fuzz: $(READY)  ## nonsense told to all states, and attacks on the handshake: make fuzz MESSAGES=1000000
+fuzz: $(FUZZ_READY)  ## nonsense, attacks, and inputs led by what they reach, with sanitizers: make fuzz MESSAGES=1000000 SECONDS=600
 	$(BIN)/python -m tests.fuzz --messages $(or $(MESSAGES),100000)
 	$(BIN)/python -m tests.wire.test_handshake_attacks $(or $(MESSAGES),100000)
+	$(BIN)/python -m tests.fuzz.guided --seconds $(or $(SECONDS),30)
 
 bench: $(BENCH_READY)  ## Scaler next to its peers, into docs/benchmarks.md; make bench BENCH="--only submit" only prints
 	$(BIN)/python -m benchmarks $(or $(BENCH),--json docs/benchmarks.json --write docs/benchmarks.md)
@@ -66,4 +68,8 @@ $(READY): $(SOURCES)
 
 $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+$(FUZZ_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	@touch $@

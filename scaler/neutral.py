@@ -158,7 +158,10 @@ class JsonSerializer(NeutralSerializer):
             "$input": take,
             "$object": object_of,
         }
-        return _special(json.loads(bytes(data), parse_constant=_no_constant), special)
+        try:
+            return _special(json.loads(bytes(data), parse_constant=_no_constant), special)
+        except RecursionError:
+            raise ValueError("its lists and objects are nested too deeply") from None
 
 
 def neutral(tag: str) -> NeutralSerializer | None:
@@ -202,10 +205,13 @@ def _array_parts(value: Any) -> tuple[bytes, memoryview]:
 
 
 def _array_of(content: bytes) -> Any:
-    length = content[0]
-    name, rank = content[1 : 1 + length].decode("ascii"), content[1 + length]
-    begin = 2 + length + 8 * rank
-    return _array(name, list(struct.unpack_from(f"<{rank}Q", content, 2 + length)), content[begin:])
+    try:
+        length = content[0]
+        name, rank = content[1 : 1 + length].decode("ascii"), content[1 + length]
+        shape = list(struct.unpack_from(f"<{rank}Q", content, 2 + length))
+    except (IndexError, struct.error):
+        raise ValueError(f"an array in {len(content)} bytes, which end before its shape does") from None
+    return _array(name, shape, content[2 + length + 8 * rank :])
 
 
 def _array(name: Any, shape: Any, content: bytes) -> Any:

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import BinaryIO
 
 from scaler.errors import ConfigurationError
+
+
+def open_private(what: str, path: str | os.PathLike[str]) -> BinaryIO:
+    """To be read. Raises OSError, and ConfigurationError, with the text of what it is, for a file that others may use."""
+    # Not to wait, where it is a pipe, for somebody who writes.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    try:
+        check_private(what, path, os.fstat(file.fileno()))
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def check_private(what: str, path: object, found: os.stat_result) -> None:

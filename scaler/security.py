@@ -12,7 +12,7 @@ from typing import Any
 from scaler import keyring
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
-from scaler.private_files import check_private
+from scaler.private_files import open_private
 from scaler.tls import Certificates, TlsSession
 
 LEAST_SECRET_BYTES = 16
@@ -167,8 +167,7 @@ class Security:
 def read_secret(path: str | os.PathLike[str]) -> bytes:
     """The secret in a file, without white space around it. Raises ConfigurationError for a file that cannot be used."""
     try:
-        with Path(path).open("rb") as file:
-            check_private("secret file", path, os.fstat(file.fileno()))
+        with open_private("secret file", path) as file:
             secret = file.read(MOST_SECRET_BYTES + 1).strip()
     except OSError as error:
         hint = f"; make one with: scaler make-secret {path}" if isinstance(error, FileNotFoundError) else ""

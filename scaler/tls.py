@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from scaler.errors import ConfigurationError, NotTrustedError, ProtocolError, RefusedError
 from scaler.ids import Address
-from scaler.private_files import check_private
+from scaler.private_files import open_private
 
 RECORD_BYTES = 16 << 10
 """What one record of TLS holds at most. Smaller parts are joined: each record costs 22 bytes and a call."""
@@ -302,8 +302,7 @@ def _trust(context: ssl.SSLContext, path: _Path) -> None:
 def _load_pair(context: ssl.SSLContext, certificate: _Path, key: _Path) -> None:
     _first_certificate(certificate)
     try:
-        with Path(key).open("rb") as file:
-            check_private("key file", key, os.fstat(file.fileno()))
+        open_private("key file", key).close()
         context.load_cert_chain(certificate, key, _no_passphrase)
     except _EncryptedKeyError:
         raise ConfigurationError(

@@ -199,6 +199,14 @@ def test_extensions_that_are_no_arrays(content: bytes) -> None:
     for code in (1, 2, 3, 77):
         with pytest.raises(SerializationError):
             serialization.read(MessagePackSerializer(), msgpack.packb(msgpack.ExtType(code, content)), "the result")
+        with pytest.raises(ValueError):
+            MessagePackSerializer().deserialize(msgpack.packb(msgpack.ExtType(code, content)))
+
+
+def test_what_is_nested_without_end_is_refused() -> None:
+    for serializer, payload in ((MessagePackSerializer(), b"\x91" * 100_000), (JsonSerializer(), b"[" * 100_000)):
+        with pytest.raises(ValueError):
+            serializer.deserialize(payload)
 
 
 # ---- functions and failures

@@ -54,6 +54,12 @@ def test_a_secret_has_a_decent_length(tmp_path: Path, content: bytes, what: str)
         read_secret(written(tmp_path / "secret", content))
 
 
+def test_a_pipe_is_no_secret_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(ConfigurationError, match="no regular file"):
+        read_secret(tmp_path / "pipe")
+
+
 def test_a_secret_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"No such file.*scaler make-secret"):
         read_secret(tmp_path / "none")

@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from scaler.cli.command import Command
-from scaler.cli.options import EVENT_LOOP, LOGGING, METRICS, WORKERS
+from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, WORKERS, check_metrics
 from scaler.cli.workers import run_cluster
 from scaler.config import Option, address, natural
 
@@ -24,13 +24,15 @@ OPTIONS = (
     ),
     *WORKERS,
     METRICS,
+    INSECURE,
     EVENT_LOOP,
     *LOGGING,
 )
 
 
 def check(options: Namespace) -> None:
-    """Nothing is wrong that could be known before it starts."""
+    """Raises ConfigurationError for bad usage."""
+    check_metrics(options)
 
 
 def run(options: Namespace) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scaler.cli.command import Command
-from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, SECURITY, SPILLING, check_bind
+from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, SECURITY, SPILLING, check_bind, check_metrics
 from scaler.config import Option, address
 from scaler.errors import ConfigurationError
 
@@ -51,6 +51,7 @@ OPTIONS = (
 def check(options: Namespace) -> None:
     """Raises ConfigurationError for bad usage."""
     check_bind("ADDRESS", options.address, options)
+    check_metrics(options)
     _settings(options).check()
     if options.center and options.durable:
         raise ConfigurationError("--durable is for the object storage server of all, not for that of one host")

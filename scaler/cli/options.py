@@ -65,7 +65,8 @@ METRICS = Option(
 )
 INSECURE = Option(
     "insecure",
-    "listen without a secret on addresses that other machines can reach, though whoever reaches them can run code here",
+    "listen without a secret on addresses that other machines can reach, though whoever reaches them can run code here,"
+    " or read metrics",
     False,
     boolean,
 )
@@ -228,6 +229,17 @@ def check_bind(name: str, where: Address | None, options: Namespace) -> None:
             " name a secret with --secret-file (scaler make-secret FILE makes one), listen on 127.0.0.1, ask for certificates"
             " (tls:// and --tls-require-client-certificate), or say --insecure if you trust the network"
         )
+
+
+def check_metrics(options: Namespace) -> None:
+    """Raises ConfigurationError for an address of metrics that others can reach where there is no secret to ask them for."""
+    for name in ("metrics_address", "worker_metrics_address"):
+        where = getattr(options, name, None)
+        if where is not None and not (options.insecure or options.secret_file or is_loopback(where)):
+            raise ConfigurationError(
+                f"--{name.replace('_', '-')}: other machines can reach {where}, and whoever reaches it can read what runs here;"
+                " name a secret with --secret-file, which is asked for then, serve on 127.0.0.1, or say --insecure"
+            )
 
 
 def security_of(options: Namespace) -> SecurityConfig:

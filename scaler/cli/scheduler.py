@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from scaler.cli.command import Command
-from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, SECURITY, check_bind
+from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, SECURITY, check_bind, check_metrics
 from scaler.config import Option, address, boolean, integer, interval, limit, seconds
 from scaler.errors import AddressError, ConfigurationError
 from scaler.scheduler.policy import ENGINES, parse_policy
@@ -90,6 +90,7 @@ def check(options: Namespace) -> None:
     if options.object_storage_address is None:
         raise ConfigurationError("--object-storage-address is missing")
     check_bind("ADDRESS", options.address, options)
+    check_metrics(options)
     check_bind("--monitor-address", options.monitor_address, options)
     if options.monitor_address is None:
         try:

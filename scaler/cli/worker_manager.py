@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from scaler.cli.command import Command
-from scaler.cli.options import EVENT_LOOP, LOGGING, METRICS, WORKERS
+from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, WORKERS, check_metrics
 from scaler.cli.workers import run_manager
 from scaler.config import Option, address, boolean, count, interval, natural, seconds
 from scaler.errors import ConfigurationError
@@ -60,6 +60,7 @@ OPTIONS = (
     ),
     *WORKERS,
     METRICS,
+    INSECURE,
     EVENT_LOOP,
     *LOGGING,
 )
@@ -69,6 +70,7 @@ def check(options: Namespace) -> None:
     """Raises ConfigurationError for bad usage."""
     if options.sweep and not options.worker_manager_id:
         raise ConfigurationError("--sweep needs --worker-manager-id: it ends the workers of managers of that name")
+    check_metrics(options)
     load(options.type).check(options)
 
 

@@ -7,6 +7,8 @@ with each request, and one that does not answer is not well.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hmac
 import socket
 import socketserver
 import threading
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from scaler.errors import ConfigurationError, ExtraMissingError
 from scaler.ids import Address
+from scaler.keyring import is_loopback
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -28,7 +31,7 @@ IDLE_SECONDS = 10.0
 POLL_SECONDS = 0.1
 """How soon the thread sees that it is to end."""
 MOST_CONNECTIONS = 32
-"""Further ones are closed at once: each has a thread."""
+"""Each has a thread. For a further one the one that has been there for longest is closed, so that nobody keeps others out."""
 
 
 def check_extra() -> None:
@@ -45,16 +48,23 @@ class MetricsServer:
     """Serves until close(). Made on the event loop that it asks."""
 
     def __init__(
-        self, address: Address, health: Callable[[], str], families: Callable[[], list[Metric]], facts: dict[str, str]
+        self,
+        address: Address,
+        health: Callable[[], str],
+        families: Callable[[], list[Metric]],
+        facts: dict[str, str],
+        secret: bytes = b"",
     ) -> None:
         """``health`` returns what is wrong, or nothing; it and ``families`` are called on the event loop. ``facts`` are the
-        labels of ``scaler_daemon_info``.
+        labels of ``scaler_daemon_info``. Where other machines can reach the address they need the ``secret``, if there is one,
+        for all but whether the daemon is well.
 
         Raises ConfigurationError when the address cannot be listened on, ExtraMissingError without the library.
         """
         check_extra()
         self._loop = asyncio.get_running_loop()
         self._health, self._families, self._facts = health, families, facts
+        self._secret = b"" if is_loopback(address) else secret
         handler = type("Handler", (_Handler,), {"server_of_metrics": self})
         try:
             self._server = _Server((address.host.strip("[]"), address.port), handler)
@@ -95,6 +105,12 @@ class MetricsServer:
         except RuntimeError as error:  # The loop is closed.
             raise TimeoutError(f"it ends: {error}") from None
 
+    def lets_in(self, authorization: str) -> bool:
+        """Whether who sends this header may read all there is."""
+        kind, _, told = authorization.partition(" ")
+        proved = kind.lower() == "bearer" and hmac.compare_digest(told.strip().encode("utf-8", "replace"), self._secret)
+        return not self._secret or proved
+
     def healthz(self) -> tuple[int, str]:
         """HTTP status and text."""
         try:
@@ -130,7 +146,9 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._open: dict[Any, None] = {}
+        """All connections, in the order in which they came."""
+        self._lock = threading.Lock()
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
@@ -139,16 +157,22 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._room.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        with self._lock:
+            if len(self._open) >= MOST_CONNECTIONS:
+                # Its thread sees the end, and closes it.
+                with contextlib.suppress(OSError):
+                    oldest = next(iter(self._open))
+                    del self._open[oldest]
+                    oldest.shutdown(socket.SHUT_RDWR)
+            self._open[request] = None
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            with self._lock:
+                self._open.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke harms nobody."""
@@ -162,9 +186,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        let_in = self.server_of_metrics.lets_in(self.headers.get("Authorization", ""))
         if path == "/healthz":
             code, text = self.server_of_metrics.healthz()
-            self._answer(code, text.encode(), "text/plain; charset=utf-8")
+            told = text if let_in or code == 200 else "not well; why is for who sends the secret\n"
+            self._answer(code, told.encode(), "text/plain; charset=utf-8")
+        elif path == "/metrics" and not let_in:
+            self._answer(401, b"send the cluster's secret as bearer token\n", "text/plain; charset=utf-8")
         elif path == "/metrics":
             self._answer(*self.server_of_metrics.metrics(self.headers.get("Accept", "")))
         else:

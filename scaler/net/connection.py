@@ -25,6 +25,8 @@ TURN_BYTES = 1 << 20
 PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
+LEAST_BYTES = 64 << 10
+"""Who is behind and reads less in STALL_SECONDS is dropped."""
 
 
 class _Buffers(threading.local):
@@ -56,6 +58,26 @@ class _Duplicate:
         os.close(self.number)
 
 
+class _Buffers(threading.local):
+    """What one thread's connections read into: what is read is taken out, or copied, before another one reads."""
+
+    def __init__(self) -> None:
+        self.arrived = bytearray(READ_BYTES)
+        self.plain = bytearray(READ_BYTES)
+        """What was read from TLS."""
+
+
+_BUFFERS = _Buffers()
+
+
+def _notice_dead_hosts(sock: socket.socket) -> None:
+    """Peers that say nothing by themselves, as users of the object storage, may be on a host that is gone."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
+        if hasattr(socket, option):  # Systems call them differently.
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
 _NOBODY = Peer(Role.unspecified, b"")
 
 
@@ -66,7 +88,7 @@ class Connection(asyncio.BufferedProtocol):
     TLS session in which all that is made and said, if it is to be one.
 
     Frames are read until the peer has 4 MiB of answers that it did not read: then reading stops until it reads. A peer
-    with more than 1 GiB unread, or that reads less in 30 s than it is sent while more than 4 MiB wait, is dropped.
+    with more than 1 GiB unread, or that gets no 64 KiB further in 30 s while more than 4 MiB wait, is dropped.
     """
 
     def __init__(
@@ -130,6 +152,7 @@ class Connection(asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _notice_dead_hosts(sock)
         transport.set_write_buffer_limits(high=PAUSE_BYTES)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(HANDSHAKE_SECONDS, self.abort, "no handshake within 10 s")
@@ -147,6 +170,8 @@ class Connection(asyncio.BufferedProtocol):
         return _buffers.read if self._rest is None else self._rest
 
     def buffer_updated(self, nbytes: int) -> None:
+        if self._closing:
+            return
         if self._tls is not None:
             self._unseal(self._tls, nbytes)
         else:
@@ -180,6 +205,7 @@ class Connection(asyncio.BufferedProtocol):
         self._read_or_not()
 
     def eof_received(self) -> bool:
+        self._wait_for_reader()
         return False
 
     def pause_writing(self) -> None:
@@ -190,12 +216,14 @@ class Connection(asyncio.BufferedProtocol):
             self._paused(self, True)
 
     def _watch_reader(self, unread: int) -> None:
-        """Drop a peer that reads nothing for a while, or less than it is sent; one that catches up is waited for."""
+        """Drop a peer that reads nothing for a while, or no more than it is sent; one that catches up is waited for."""
 
         def look() -> None:
             now_unread = self._transport.get_write_buffer_size()
-            if now_unread >= unread:
-                self.abort(f"it read nothing for {STALL_SECONDS:.0f} s and has {now_unread} bytes to read")
+            if now_unread > unread - LEAST_BYTES:
+                self.abort(
+                    f"it read nothing for {STALL_SECONDS:.0f} s, or too little, and has {now_unread} bytes to read"
+                )
             else:
                 self._watch_reader(now_unread)
 
@@ -336,7 +364,8 @@ class Connection(asyncio.BufferedProtocol):
         """Close at once; the owner hears of it as lost."""
         self._reason = self._reason or reason
         self._closing = True
-        self._transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     # ---- inside
 
@@ -349,8 +378,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def _unseal(self, tls: TlsSession, nbytes: int) -> None:
         """Take what came of a TLS session."""
-        if self._closing:
-            return
         try:
             tls.feed(memoryview(_buffers.read)[:nbytes])
             if tls.established or self._secured(tls):
@@ -388,7 +415,7 @@ class Connection(asyncio.BufferedProtocol):
             if not received or not tls.buffered:
                 break
         if tls.ended and not self._closing:
-            self._transport.close()
+            self._close_soon()
 
     def _refuse_plain(self, error: PlainPeerError) -> None:
         """Say it in a way that the peer understands."""
@@ -403,10 +430,9 @@ class Connection(asyncio.BufferedProtocol):
         """There is no TLS session, or no more; ``last`` says so to the peer."""
         self._failure = error
         self._reason = str(error)
-        self._closing = True
         if last:
             self._transport.write(last)
-        self._transport.close()
+        self._close_soon()
 
     def _frame(self, message: Message, attachment: bytes | bytearray) -> None:
         if self.peer is not None:
@@ -418,14 +444,24 @@ class Connection(asyncio.BufferedProtocol):
         self.flush()
         if self._side.error is not None:
             self._reason = str(self._side.error)
-            self._closing = True
-            self._transport.close()
+            self._close_soon()
         elif self._side.peer is not None:
             self._set_timer(None, "")
             self.peer = self._side.peer
             self._frames.handshake_done()
             self._incoming, self._outgoing = self._codecs(self.peer)
             self._ready(self, self.peer)
+
+    def _close_soon(self) -> None:
+        """Read no more, and close when the peer has read what was said to it, or does not do so; the owner is told then."""
+        self._closing = True
+        self._transport.close()
+        self._wait_for_reader()
+
+    def _wait_for_reader(self) -> None:
+        """It is closed when all that was written is read. Not for ever; in the handshake there is a timer already."""
+        if self.peer is not None:
+            self._set_timer(STALL_SECONDS, f"it read nothing for {STALL_SECONDS:.0f} s")
 
     def _unreadable(self, reason: str) -> None:
         """The peer sent what nobody can read: say so if it may understand it, and close."""
@@ -434,5 +470,4 @@ class Connection(asyncio.BufferedProtocol):
                 self.send(answer)
             self.flush()
         self._reason = reason
-        self._closing = True
-        self._transport.close()
+        self._close_soon()

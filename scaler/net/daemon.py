@@ -129,7 +129,7 @@ class Daemon:
 
         facts = {"daemon": self.name, "version": version()}
         try:
-            self._server = MetricsServer(place.address, self._health, self._families, facts)
+            self._server = MetricsServer(place.address, self._health, self._families, facts, self._security.secret)
         except ConfigurationError as error:
             if place.needed:
                 raise

@@ -39,6 +39,11 @@ _CONVERSATIONS = {
 BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.5, 1.0)
 REMIND_SECONDS = 10.0
 IDLE_SECONDS = 0.000_05
+MOST_GREETING = 4096
+"""How many connections may be in their handshake: who has been longest is closed for a new one."""
+MOST_COMPLAINTS = 20
+COMPLAINT_SECONDS = 10.0
+"""So many handshakes that failed are logged one by one in that time; of more, only how many there were."""
 
 
 def load_conversations() -> None:
@@ -91,8 +96,10 @@ class Driver:
         self._servers: list[asyncio.Server] = []
         self._listening: list[Address] = []
         """Where they listen."""
-        self._greeting: set[Connection] = set()
-        """Those whose handshake is not over."""
+        self._greeting: dict[Connection, None] = {}
+        """Those whose handshake is not over, in the order in which they came."""
+        self._complaints = 0
+        """Failed handshakes that there were since the log was given room for them."""
         self._ended = False
         self._dials: set[asyncio.Task[None]] = set()
         self._dialed: dict[int, asyncio.Future[str]] = {}
@@ -203,7 +210,7 @@ class Driver:
             opened.set_result(None)
 
         def lost(connection: Connection, reason: str) -> None:
-            self._greeting.discard(connection)
+            self._greeting.pop(connection, None)
             if opened.cancelled():
                 return
             if opened.done():
@@ -216,7 +223,7 @@ class Driver:
             connection = Connection(
                 side, lambda peer: (hears, says), ready, self._received, lost, self._pause, self.wake_after_reading, tls
             )
-            self._greeting.add(connection)
+            self._greeting[connection] = None
             return connection
 
         if address.path:
@@ -246,11 +253,13 @@ class Driver:
         )
         if self._ended:
             connection.close("this side ends")
-        self._greeting.add(connection)
+        self._greeting[connection] = None
+        if len(self._greeting) > MOST_GREETING:
+            next(iter(self._greeting)).abort(f"more than {MOST_GREETING} connections are in their handshake")
         return connection
 
     def _connected(self, connection: Connection, peer: Peer) -> None:
-        self._greeting.discard(connection)
+        self._greeting.pop(connection, None)
         self._numbers += 1
         connection.number = self._numbers
         with self.lock:
@@ -264,7 +273,7 @@ class Driver:
                 self.state.receive(connection.number, message, time.monotonic(), attachment)
 
     def _disconnected(self, connection: Connection, reason: str) -> None:
-        self._greeting.discard(connection)
+        self._greeting.pop(connection, None)
         if connection.number in self.connections:
             with self.lock:
                 del self.connections[connection.number]
@@ -273,7 +282,21 @@ class Driver:
         elif connection.peer is None:
             # One that leaves in the middle of the handshake has changed its mind, as a client that ends does.
             level = logging.DEBUG if connection.left else logging.WARNING
-            self._log.log(level, "%s: closed connection from %s: %s", self.name, connection.remote, reason)
+            if level == logging.DEBUG or self._may_complain():
+                self._log.log(level, "%s: closed connection from %s: %s", self.name, connection.remote, reason)
+
+    def _may_complain(self) -> bool:
+        """Whether the log has room for another stranger."""
+        self._complaints += 1
+        if self._complaints == 1:
+            self._loop.call_later(COMPLAINT_SECONDS, self._sum_up_complaints)
+        return self._complaints <= MOST_COMPLAINTS
+
+    def _sum_up_complaints(self) -> None:
+        unsaid, self._complaints = self._complaints - MOST_COMPLAINTS, 0
+        if unsaid > 0:
+            text = "%s: closed %d more connections in %.0f s that did not get through their handshake"
+            self._log.warning(text, self.name, unsaid, COMPLAINT_SECONDS)
 
     def _pause(self, connection: Connection, paused: bool) -> None:
         if self.paused is not None and connection.number:

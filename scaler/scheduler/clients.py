@@ -56,6 +56,10 @@ _AT_ONCE = (AllOffered, ClientHeartbeat, ClientGoodbye, ExplainTask, ShutdownClu
 """What is not put by while a client waits for workers."""
 NO_SLOTS = -1
 """Of a client that was at no other scheduler, and waits for its parent only."""
+MOST_CLIENTS = 65_536
+"""For a further one somebody is forgotten who is gone and has no tasks; where there is none it is turned away."""
+MOST_FUNCTIONS = 100_000
+"""That one client may have defined at a time."""
 MOST_SOFTWARE = 16
 """How many different sets of versions of workers a client is told of."""
 
@@ -114,6 +118,9 @@ class Clients:
         session = self._of_identity.get(who.identity)
         resumed = session is not None
         if session is None:
+            if len(self.sessions) >= MOST_CLIENTS and not self._forget_one():
+                self._hang_up(peer, f"there are {MOST_CLIENTS} clients already")
+                return
             session = ClientSession(self._number_for(who.identity), who.identity, who.name, peer, now)
             self.sessions[session.number] = self._of_identity[who.identity] = session
             self._out.log(20, f"{session.label} connected")
@@ -149,6 +156,14 @@ class Clients:
                 list(islice(self._worker_software, MOST_SOFTWARE)),
             ),
         )
+
+    def _forget_one(self) -> bool:
+        """Returns whether there was one."""
+        gone = (s for s in self.sessions.values() if s.peer is None and not self._board.has_tasks(s.number))
+        session = next(gone, None)
+        if session is not None:
+            self._forget(session, "is forgotten: there are too many clients")
+        return session is not None
 
     def _number_for(self, identity: bytes) -> int:
         """Another scheduler gives it the same one: so tasks keep their ids."""
@@ -300,6 +315,8 @@ class Clients:
     # ---- from clients
 
     def _define(self, session: ClientSession, message: DefineFunctions) -> None:
+        if len(session.functions) + len(message.functions) > MOST_FUNCTIONS:
+            raise ProtocolError(f"more than {MOST_FUNCTIONS} functions of one client; forget those that are not needed")
         for function in message.functions:
             if function.number in session.functions:
                 raise ProtocolError(f"function {function.number} is defined already")

@@ -43,6 +43,9 @@ from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.workers import Workers
 
 SHORTEST_INTERVAL_SECONDS = 0.1
+MOST_MONITORS = 1000
+MOST_INTERVALS = 32
+"""What changed is found out for each interval that monitors want; further ones get the longest that there is."""
 MOST_WORKERS = 1000
 """How many changed workers and executors an update tells of, about."""
 PROTECTED = "the scheduler is protected: monitors may only look; --no-protected at its start lets them cancel, drain and profile"
@@ -121,7 +124,11 @@ class Monitors:
 
     def _subscribe(self, peer: int, interval_milliseconds: int, now: float) -> None:
         self.unsubscribe(peer)
+        if len(self._of_peer) >= MOST_MONITORS:
+            raise ProtocolError(f"{MOST_MONITORS} monitors are subscribed already")
         interval = max(SHORTEST_INTERVAL_SECONDS, (interval_milliseconds or 1000) / 1000)
+        if interval not in self._channels and len(self._channels) >= MOST_INTERVALS:
+            interval = max(self._channels)
         channel = self._channels.setdefault(interval, _Channel(interval, now))
         channel.newcomers.add(peer)
         channel.next = now

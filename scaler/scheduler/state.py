@@ -32,6 +32,7 @@ from scaler.scheduler.explain import explain
 from scaler.scheduler.life import TaskState
 from scaler.scheduler.monitors import Monitors
 from scaler.scheduler.nesting import Nesting
+from scaler.scheduler.owed import Owed
 from scaler.scheduler.profiles import Profiles
 from scaler.scheduler.recent import RememberedOutbox
 from scaler.scheduler.resumption import Resumption
@@ -81,7 +82,7 @@ class SchedulerState:
         self._hold_until: float | None = None
         """When tasks are given out again."""
         self._statistics_asked = 0
-        self._owed_to_storage: list[Message] = []
+        self._owed = Owed()
         self._housekeeping_at: float | None = None
         self._stopping = False
 
@@ -96,9 +97,8 @@ class SchedulerState:
         elif who.role == Role.storage_user:
             self._storage = peer
             self._note_storage(who.identity)
-            for message in self._owed_to_storage:
+            for message in self._owed.take():
                 self._out.send(peer, message)
-            self._owed_to_storage.clear()
 
     def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         self.clock.now = now
@@ -226,10 +226,18 @@ class SchedulerState:
     def _release_objects(self) -> None:
         """Have freed what the board says that nobody will fetch."""
         board = self.board
+        storage = self._storage
         for payload, owner in board.released_objects:
-            self._tell_storage(Release(payload[:OBJECT_ID_BYTES], owner))
+            name = payload[:OBJECT_ID_BYTES]
+            if storage is None:
+                self._owed.release(name, owner)
+            else:
+                self._out.send(storage, Release(name, owner))
         for owner in board.released_owners:
-            self._tell_storage(ReleaseOwner(owner))
+            if storage is None:
+                self._owed.release_owner(owner)
+            else:
+                self._out.send(storage, ReleaseOwner(owner))
         board.released_objects.clear()
         board.released_owners.clear()
 
@@ -240,12 +248,6 @@ class SchedulerState:
             self.board.lineage.cause = f"the object storage at {address} was restarted"
             self._out.log(30, f"the object storage at {address} was restarted; what is missed is made again")
         self._storage_identity = identity
-
-    def _tell_storage(self, message: Message) -> None:
-        if self._storage is None:
-            self._owed_to_storage.append(message)
-        else:
-            self._out.send(self._storage, message)
 
     # ---- asked
 

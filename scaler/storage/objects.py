@@ -55,6 +55,11 @@ class Objects:
     def __contains__(self, name: bytes) -> bool:
         return name in self._held
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._held)
+
     def exists(self, name: bytes) -> bool:
         """Whether it is here, or on a host, or on its way to one."""
         return name in self._held or name in self.places

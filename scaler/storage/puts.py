@@ -17,6 +17,8 @@ from scaler.storage.uploads import Upload, WrongMessageError
 from scaler.storage.upstream import NOBODY
 
 REMEMBERED_ANSWERED = 4_096
+MOST_OBJECTS = 10_000_000
+"""What is known of an object takes memory as well, however small it is."""
 
 
 class Puts:
@@ -83,6 +85,7 @@ class Puts:
         if (
             put.object in self._objects
             or put.owner in self._objects.owners.gone
+            or self._objects.count >= MOST_OBJECTS
             or self._is_copy_of_nothing(put.object, put.owner)
             or put.total_bytes > self._max_object_bytes
             or put.offset
@@ -126,6 +129,9 @@ class Puts:
             self._refuse(upload, reason, failure(put.request, reason, put.object).text)
         elif put.object in self._objects:
             self._save(upload)
+        elif self._objects.count >= MOST_OBJECTS:
+            text = f"there are {MOST_OBJECTS} objects here already, of whatever size; free some"
+            self._refuse(upload, StorageFailureReason.full, text)
         elif not self._admission.ask(upload, now):
             self._asked.append(upload)
         return upload

@@ -11,6 +11,9 @@ from scaler.messages import Get, StorageFailure, StorageFailureReason
 from scaler.storage.residency import Held
 from scaler.storage.uploads import Upload, WrongMessageError
 
+MOST_REQUESTS = 65_536
+"""How many a peer may have under way."""
+
 
 @dataclass(slots=True)
 class User:
@@ -30,7 +33,10 @@ class User:
     """It is not read from, because a put of it waits for room."""
 
     def check_unused(self, request: int) -> None:
-        """Raises WrongMessageError for the number of a request that is under way."""
+        """Raises WrongMessageError for the number of a request that is under way, and for one too many."""
+        under_way = len(self.uploads) + len(self.gets) + len(self.restores) + len(self.transmissions)
+        if under_way >= MOST_REQUESTS:
+            raise WrongMessageError(f"more than {MOST_REQUESTS} requests are under way")
         if (
             request in self.uploads
             or request in self.answered

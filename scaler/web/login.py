@@ -40,8 +40,10 @@ class Login:
 
     def is_let_in(self, request: web.Request) -> bool:
         """Whether this one needs no login, or has done it: by cookie, or with the secret as a bearer token."""
-        if request.path in OPEN:
-            return True
+        return request.path in OPEN or self.knows(request)
+
+    def knows(self, request: web.Request) -> bool:
+        """Whether it has logged in, or has the secret."""
         until = self._sessions.get(request.cookies.get(COOKIE, ""), 0.0)
         if until > time.monotonic():
             return True
@@ -57,7 +59,7 @@ class Login:
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """GET /login: with the token of the link it is done, otherwise the page that asks for the secret."""
         token = request.query.get("token", "")
-        if self._token and hmac.compare_digest(token.encode(), self._token.encode()):
+        if self._token and hmac.compare_digest(_encoded(token), self._token.encode()):
             self._token = ""
             return self._let_in(request)
         said = "This link was used before, or is of an earlier start." if token else "This cluster has a secret."
@@ -71,7 +73,7 @@ class Login:
         return _page("That is not the cluster's secret.", 401)
 
     def _is_secret(self, told: str) -> bool:
-        return hmac.compare_digest(told.encode()[:LONGEST_SECRET], self._secret)
+        return hmac.compare_digest(_encoded(told)[:LONGEST_SECRET], self._secret)
 
     def _let_in(self, request: web.Request) -> web.StreamResponse:
         now = time.monotonic()
@@ -85,6 +87,11 @@ class Login:
             COOKIE, session, max_age=SESSION_SECONDS, httponly=True, samesite="Strict", secure=request.secure, path="/"
         )
         return response
+
+
+def _encoded(text: str) -> bytes:
+    """Headers may hold bytes that are no UTF-8, which are in no secret that can be typed."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _page(said: str, status: int) -> web.Response:

@@ -36,6 +36,8 @@ from scaler.web.screen import Screen
 log = logging.getLogger("scaler")
 ASK_SECONDS = 10.0
 MOST_PROFILES = 20
+MOST_CONNECTIONS = 256
+"""When there are more, those that have been there for longest are closed: browsers come again, who drips a request does not."""
 QUIET_SECONDS = 15.0
 """A comment is sent to browsers so often when there is nothing to tell: so both sides see that the other is gone."""
 HEADERS = {
@@ -140,11 +142,15 @@ class Dashboard:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        host = urlsplit(f"//{request.host}").hostname or ""
+        try:
+            host = urlsplit(f"//{request.host}").hostname or ""
+            origin = request.headers.get("Origin")
+            foreign = origin is not None and urlsplit(origin).netloc.lower() != request.host.lower()
+        except ValueError:
+            raise web.HTTPForbidden(text="Host or Origin is no address\n") from None
         if host.lower() not in self._hosts:
             raise web.HTTPForbidden(text=f"this server is not called {host}; say --allowed-hosts {host} if it is\n")
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+        if foreign:
             raise web.HTTPForbidden(text="other pages may not ask this server\n")
         if request.method == "POST" and request.path != "/login" and request.headers.get("X-Scaler") != "dashboard":
             raise web.HTTPForbidden(text="only the dashboard may ask for this\n")
@@ -195,8 +201,10 @@ class Dashboard:
         return web.Response(text=text, content_type="application/json", headers={"Content-Disposition": "attachment"})
 
     async def _health(self, request: web.Request) -> web.Response:
-        code = 200 if self.status.connected else 503
-        return web.Response(status=code, text=f"{'ok' if code == 200 else self.status.text}\n")
+        if self.status.connected:
+            return web.Response(text="ok\n")
+        known = self.login is None or self.login.knows(request)
+        return web.Response(status=503, text=f"{self.status.text if known else 'not connected'}\n")
 
     async def _metrics(self, request: web.Request) -> web.Response:
         connected = float(self.status.connected)
@@ -291,6 +299,15 @@ def own_names(address: Address) -> set[str]:
     return names
 
 
+async def keep_few(server: web.Server[web.Request]) -> None:
+    """Close what is beyond MOST_CONNECTIONS, again and again."""
+    while True:
+        connections = server.connections
+        for connection in connections[: max(0, len(connections) - MOST_CONNECTIONS)]:
+            connection.force_close()
+        await asyncio.sleep(0.5)
+
+
 async def serve(
     monitor: Address,
     address: Address,
@@ -305,6 +322,8 @@ async def serve(
     dashboard = Dashboard(monitor, {*own_names(address), *hosts}, security)
     runner = web.AppRunner(dashboard.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
+    assert runner.server is not None
+    keeping = asyncio.create_task(keep_few(runner.server))
     try:
         site = web.TCPSite(runner, address.host.strip("[]"), address.port)
         try:
@@ -322,4 +341,6 @@ async def serve(
         dashboard.look_for_secret()
         await stopped.wait()
     finally:
+        keeping.cancel()
+        await asyncio.wait({keeping})
         await runner.cleanup()

@@ -17,6 +17,7 @@ import capnp
 from scaler import messages
 from scaler.errors import ProtocolError
 from scaler.messages import Message
+from scaler.wire.framing import MAX_STRUCTS
 
 _NESTING_LIMIT = 16
 _ONE_SEGMENT = bytes(4)
@@ -37,7 +38,7 @@ class _Struct:
 
     def __init__(self, struct: Any) -> None:
         self.message = getattr(messages, struct.node.displayName[struct.node.displayNamePrefixLength :])
-        names: dict[str, Any] = {"array": array, "message": self.message}
+        names: dict[str, Any] = {"array": array, "message": self.message, "bounded": _bounded}
         writes, reads = [], []
         for entry in struct.node.struct.fields:
             write, read = _statements(struct, str(entry.name), entry.slot.type, names)
@@ -64,7 +65,7 @@ def _statements(struct: Any, name: str, kind: Any, names: dict[str, Any]) -> tup
         names[f"{name}_"] = _struct(struct.fields[name].schema.elementType)
         return (
             f" {value}\n if v:\n  for place, entry in zip(b.init({name!r}, len(v)), v): {name}_.write(place, entry)",
-            f"[{name}_.read(entry) for entry in r.{name}]",
+            f"[{name}_.read(entry) for entry in bounded(r.{name})]",
         )
     if which == "list":
         return f" {value}\n if v: b.{name} = v", f"list(r.{name})"
@@ -73,6 +74,12 @@ def _statements(struct: Any, name: str, kind: Any, names: dict[str, Any]) -> tup
     if which == "data":
         return f" {value}\n if v: b.{name} = v.tobytes() if type(v) is array else v", f"r.{name}"
     return f" {value}\n if v: b.{name} = v", f"r.{name}"
+
+
+def _bounded(structs: Any) -> Any:
+    if len(structs) > MAX_STRUCTS:
+        raise ProtocolError(f"a list of {len(structs)} structs is longer than the limit ({MAX_STRUCTS})")
+    return structs
 
 
 def _has_default(message: type) -> bool:

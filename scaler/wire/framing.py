@@ -18,6 +18,8 @@ HEADER = struct.Struct("<II")
 MAX_HANDSHAKE_BYTES = 64 << 10
 MAX_MESSAGE_BYTES = 64 << 20
 MAX_ATTACHMENT_BYTES = 1 << 20
+MAX_STRUCTS = 1 << 17
+"""In one list: each becomes an object, however few bytes it has."""
 
 
 def frame_header(message_bytes: int, attachment_bytes: int = 0) -> bytes:

@@ -192,7 +192,9 @@ class Listener:
         return self._let_in(hello, b"")
 
     def _let_in(self, hello: Hello, mac: bytes) -> list[Message]:
-        self.peer = Peer(Role(hello.role), hello.identity, hello.name, self._version, hello.software)
+        # Names stand in logs and on screens, where they are to begin no line and move no cursor.
+        name = "".join([letter if letter.isprintable() else "?" for letter in hello.name])
+        self.peer = Peer(Role(hello.role), hello.identity, name, self._version, hello.software)
         return [Welcome(MAGIC, self._version, self._identity, mac)]
 
     def _refuse(self, reason: RefusalReason, text: str) -> list[Message]:

@@ -39,6 +39,7 @@ cdef enum Kind:
 
 cdef Py_ssize_t _MAX_MESSAGE_BYTES = framing.MAX_MESSAGE_BYTES
 cdef Py_ssize_t _MAX_ATTACHMENT_BYTES = framing.MAX_ATTACHMENT_BYTES
+cdef Py_ssize_t _MAX_STRUCTS = framing.MAX_STRUCTS
 cdef tuple _NO_ARGUMENTS = ()
 
 _KINDS = {
@@ -226,8 +227,8 @@ cdef list _read_structs(StructPlan plan, Segment* segment, Py_ssize_t at):
     tag = _word(segment, start)
     count = <uint32_t>tag >> 2
     step = <uint16_t>(tag >> 32) + <uint16_t>(tag >> 48)
-    # Structs of no size would make many of nothing.
-    if tag & 3 != STRUCT_POINTER or count * step > words or (step == 0 and count):
+    # Structs of no size would make many of nothing, small ones much of little.
+    if tag & 3 != STRUCT_POINTER or count * step > words or (step == 0 and count) or count > _MAX_STRUCTS:
         raise Unusual("not a list of structs")
     for i in range(count):
         _lay(&place, tag, start + 1 + i * step)

@@ -8,15 +8,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -30,6 +28,7 @@ from .faults import Fault, every
 from .hosts import hosts_one_way, hosts_partitioned, packets_lost
 from .load import AHEAD, Load, Tally
 from .partitions import one_way, partitioned, ragged
+from .strangers import nonsense, strangers
 
 TASK_SECONDS = 0.02
 WORKERS = 4
@@ -266,67 +265,6 @@ def descriptors_exhausted(directory: Path, seconds: float) -> Tally:
     return tally
 
 
-def _round_trips(client: Client, count: int = 2000) -> float:
-    """Milliseconds that 99 of 100 single calls stay below."""
-    times = []
-    for _ in range(count):
-        began = time.perf_counter()
-        client.submit(abs, -1).result(60)
-        times.append(time.perf_counter() - began)
-    return sorted(times)[count * 99 // 100] * 1000
-
-
-def strangers(directory: Path, seconds: float) -> Tally:
-    """1,000 connections that say nothing, 1,000 that say a byte now and then, and as many short ones as can be made."""
-    tally = Tally("1,000 idle connections, 1,000 that say a byte each 0.5 s, and a storm of others")
-    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(20_000, most), most))
-    try:
-        with cluster(directory, 2) as made, _connected(made) as client:
-            calm = _round_trips(client)
-            with _strangers(made, seconds) as connected:
-                pestered = _round_trips(client)
-                Load(client, directory, TASK_SECONDS).run(max(60, int(seconds * 90)), tally)
-            tally.faults = connected[0]
-            tally.notes = f"99 of 100 calls below {calm:.2f} ms before, {pestered:.2f} ms meanwhile"
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
-    return tally
-
-
-@contextmanager
-def _strangers(made: Cluster, seconds: float) -> Iterator[list[int]]:
-    """Yields how many there have been, up to now."""
-    host, port = made.address.removeprefix("tcp://").split(":")
-    over, count = threading.Event(), [2000]
-    idle = [socket.create_connection((host, int(port))) for _ in range(1000)]
-    slow = [socket.create_connection((host, int(port))) for _ in range(1000)]
-
-    def drip() -> None:
-        while not over.wait(0.5):
-            for one in slow:
-                with suppress(OSError):
-                    one.send(b"\0")
-
-    def storm() -> None:
-        while not over.wait(0.001):
-            with suppress(OSError):
-                socket.create_connection((host, int(port)), 1).close()
-                count[0] += 1
-
-    threads = [threading.Thread(target=drip), threading.Thread(target=storm)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield count
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-        for one in (*idle, *slow):
-            one.close()
-
-
 def disk_full(directory: Path, seconds: float) -> Tally:
     """An object storage with little memory spills to a file system that is too small: typed errors, then all is well again."""
     tally = Tally("the disk for spilled objects full")
@@ -379,6 +317,7 @@ SCENARIOS: dict[str, Scenario] = {
     "clients-forked": clients_forked,
     "descriptors-exhausted": descriptors_exhausted,
     "strangers": strangers,
+    "nonsense": nonsense,
     "disk-full": disk_full,
     "partitioned": partitioned,
     "one-way": one_way,

@@ -17,7 +17,7 @@ import pytest
 
 from scaler.cli import cluster, demo, object_storage_server, scheduler, top, worker_manager, workers
 from scaler.cli import main as whole
-from scaler.cli.options import check_bind, is_loopback
+from scaler.cli.options import check_bind, check_metrics, is_loopback
 from scaler.config import WORKER_ORDER
 from scaler.errors import ConfigurationError
 from scaler.ids import Address
@@ -374,6 +374,15 @@ def test_who_can_reach_an_address(text, ours):
         for open_to_all in (told(), told(tls_certificate="c", tls_require_client_certificate=True)):
             with pytest.raises(ConfigurationError, match="ADDRESS: other machines can reach"):
                 check_bind("ADDRESS", where, open_to_all)
+
+
+@pytest.mark.parametrize("name", ["metrics_address", "worker_metrics_address"])
+def test_metrics_that_others_can_reach_take_a_secret(name):
+    near, far = Address.parse("tcp://127.0.0.1:1"), Address.parse("tcp://0.0.0.0:1")
+    for options in ({name: None}, {name: near}, {name: far, "insecure": True}, {name: far, "secret_file": "s"}):
+        check_metrics(told(**options))
+    with pytest.raises(ConfigurationError, match=f"--{name.replace('_', '-')}: other machines can reach"):
+        check_metrics(told(**{name: far}))
 
 
 def told(**security):

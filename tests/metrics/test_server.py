@@ -26,8 +26,9 @@ from scaler.metrics.server import MetricsServer, check_extra
 ANYWHERE = Address.parse("tcp://127.0.0.1:0")
 
 
-def fetch(server: MetricsServer, path: str, accept: str = "") -> tuple[int, str]:
-    request = urllib.request.Request(f"http://127.0.0.1:{server.address.port}{path}", headers={"Accept": accept})
+def fetch(server: MetricsServer, path: str, accept: str = "", token: str = "") -> tuple[int, str]:
+    headers = {"Accept": accept, **({"Authorization": f"Bearer {token}"} if token else {})}
+    request = urllib.request.Request(f"http://127.0.0.1:{server.address.port}{path}", headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status, answer.read().decode()
@@ -38,7 +39,10 @@ def fetch(server: MetricsServer, path: str, accept: str = "") -> tuple[int, str]
 
 @contextmanager
 def served(
-    health: Callable[[], str] = lambda: "", families: Callable[[], list[Metric]] = lambda: [gauge("a", "An a.", 3)]
+    health: Callable[[], str] = lambda: "",
+    families: Callable[[], list[Metric]] = lambda: [gauge("a", "An a.", 3)],
+    secret: bytes = b"",
+    address: str = "tcp://127.0.0.1:0",
 ) -> Iterator[tuple[MetricsServer, asyncio.AbstractEventLoop]]:
     """A server whose event loop runs in another thread."""
     loop = asyncio.new_event_loop()
@@ -46,7 +50,7 @@ def served(
     thread.start()
 
     async def make() -> MetricsServer:
-        return MetricsServer(ANYWHERE, health, families, {"daemon": "Test", "version": "7"})
+        return MetricsServer(Address.parse(address), health, families, {"daemon": "Test", "version": "7"}, secret)
 
     server = asyncio.run_coroutine_threadsafe(make(), loop).result(10)
     try:
@@ -98,24 +102,34 @@ def test_an_event_loop_that_is_stuck_is_not_well(monkeypatch) -> None:
         assert fetch(server, "/healthz") == (200, "ok\n")
 
 
-def test_connections_are_bounded_and_end(monkeypatch) -> None:
+def test_who_has_been_there_for_longest_goes_for_a_new_one(monkeypatch) -> None:
     monkeypatch.setattr(module, "MOST_CONNECTIONS", 2)
     with served() as (server, _):
         where = ("127.0.0.1", server.address.port)
         with (
-            socket.create_connection(where),
-            socket.create_connection(where),
-            socket.create_connection(where, timeout=10) as third,
+            socket.create_connection(where, timeout=10) as first,
+            socket.create_connection(where, timeout=10) as second,
         ):
-            assert third.recv(1) == b""
-        for _ in range(1000):  # Until the threads of those have seen their end.
-            try:
+            # Who drips his request keeps nobody out.
+            first.sendall(b"GET /healthz HT")
+            for _ in range(3):
                 assert fetch(server, "/healthz") == (200, "ok\n")
-                break
-            except (ConnectionError, urllib.error.URLError):
-                continue
-        else:
-            pytest.fail("nobody is let in any more")
+            assert first.recv(1) == b"" and second.recv(1) == b""
+
+
+def test_others_need_the_secret_for_all_but_whether_it_is_well() -> None:
+    reasons = ["", "not connected to tcp://10.0.0.1:2"]
+    with served(lambda: reasons[0], secret=b"0123456789abcdef", address="tcp://0.0.0.0:0") as (server, _):
+        assert fetch(server, "/metrics")[0] == 401
+        assert fetch(server, "/metrics", token="0123456789abcdeX")[0] == 401
+        assert fetch(server, "/metrics", token="\xff")[0] == 401
+        assert "a 3.0" in fetch(server, "/metrics", token="0123456789abcdef")[1]
+        assert fetch(server, "/healthz") == (200, "ok\n")
+        reasons.reverse()
+        assert fetch(server, "/healthz") == (503, "not well; why is for who sends the secret\n")
+        assert fetch(server, "/healthz", token="0123456789abcdef") == (503, f"{reasons[0]}\n")
+    with served(secret=b"0123456789abcdef") as (server, _):
+        assert fetch(server, "/metrics")[0] == 200, "only this machine can ask"
 
 
 def test_an_address_that_is_taken() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from scaler.ids import Address
 from scaler.messages import FunctionFacts, TaskCounts, Update, WorkerFacts
 from scaler.monitor.feed import Status
 from scaler.security import Security
+from scaler.web import server as module
 from scaler.web.server import Dashboard, own_names
 from tests.monitor.builders import ended
 
@@ -62,6 +64,8 @@ def test_the_page_and_all_that_it_needs_come_from_here() -> None:
         ("GET", "/api/state", {"Host": "127.0.0.1.evil.example:80"}, 403),
         ("GET", "/api/state", {"Origin": "http://evil.example"}, 403),
         ("GET", "/events", {"Origin": "http://evil.example"}, 403),
+        ("GET", "/events", {"Origin": "http://[evil"}, 403),
+        ("GET", "/", {"Host": "[evil"}, 403),
         ("GET", "/api/state", {}, 200),
         ("POST", "/api/drain?worker=00", {}, 403),
         ("POST", "/api/drain?worker=00", {"Origin": "http://evil.example", "X-Scaler": "dashboard"}, 403),
@@ -166,6 +170,12 @@ def test_who_has_not_logged_in_sees_nothing() -> None:
         assert asked.url.path == "/login" and "secret" in await asked.text()
         assert (await browser.get("/api/state", headers={"Cookie": "scaler_session=guess"})).status == 401
         assert (await browser.get("/api/state", headers={"Authorization": "Bearer guess"})).status == 401
+        assert (await browser.get("/api/state", headers={"Authorization": "Bearer \udcff"})).status == 401
+        # How it is may be seen, not where the scheduler is.
+        health = await browser.get("/healthz")
+        assert health.status == 503 and await health.text() == "not connected\n"
+        health = await browser.get("/healthz", headers={"Authorization": "Bearer 0123456789abcdef"})
+        assert "127.0.0.1:1" in await health.text()
 
     with_secret(work)
 
@@ -204,6 +214,28 @@ def test_the_secret_lets_in_always() -> None:
         assert foreign.status == 403
 
     with_secret(work)
+
+
+def test_those_who_have_been_there_for_longest_are_closed_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_CONNECTIONS", 2)
+
+    async def work(dashboard: Dashboard, browser: TestClient[Any, Any]) -> None:
+        dripping = [await asyncio.open_connection("127.0.0.1", browser.port) for _ in range(4)]
+        for _, writer in dripping:
+            writer.write(b"GET / HT")
+        keeping = asyncio.create_task(module.keep_few(browser.server.handler))
+        for reader, _ in dripping[:2]:
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert (await browser.get("/api/state")).status == 200
+        keeping.cancel()
+        await asyncio.wait({keeping})
+        for _, writer in dripping:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    with_dashboard(work)
 
 
 def test_a_dashboard_of_a_cluster_without_a_secret_asks_for_none() -> None:

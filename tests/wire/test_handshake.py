@@ -247,3 +247,9 @@ def test_the_proofs_that_the_protocols_readme_tells() -> None:
     readme = (Path(__file__).parents[2] / "protocol" / "README.md").read_text()
     assert f"| `Proof.mac` | `{proof.mac.hex()}` |" in readme
     assert f"| `Welcome.mac` | `{welcome.mac.hex()}` |" in readme
+
+
+def test_a_name_begins_no_line_and_moves_no_cursor() -> None:
+    listener = Listener({Role.client}, b"l" * 16)
+    listener.receive(Dialer(Role.client, b"d" * 16, "änn\n[INFO] all is well\x1b[2J").hello)
+    assert listener.peer is not None and listener.peer.name == "änn?[INFO] all is well?[2J"

@@ -314,3 +314,25 @@ def test_a_type_that_no_plan_knows_is_refused(tmp_path: Path) -> None:
         codecs._plan(loaded.Drain.schema)
     with pytest.raises(KeyError, match="defaults"):
         codecs._plan(loaded.Retract.schema)
+
+
+def many_structs(count: int) -> bytes:
+    """DefineFunctions of so many functions of one word each."""
+    words = [
+        1 << 48 | 1 << 32,  # the union: a word of data, one pointer
+        1,  # its arm define
+        1 << 48,  # the struct, with the list's pointer
+        1 | 7 << 32 | count << 35,
+        count << 2 | 1 << 32,
+        *[0] * count,
+    ]
+    return struct.pack(f"<II{len(words)}Q", 0, len(words), *words)
+
+
+def test_so_many_structs_may_be_in_a_list() -> None:
+    """A word of a message would become a hundred bytes."""
+    for codec_ in (codec("client", "ClientToScheduler"), LIBRARY["ClientToScheduler"]):
+        read = codec_.decode(many_structs(1000))
+        assert isinstance(read, messages.DefineFunctions) and len(read.functions) == 1000
+        with pytest.raises(ProtocolError, match="longer than the limit"):
+            codec_.decode(many_structs(framing.MAX_STRUCTS + 1))
