@@ -81,7 +81,7 @@ def memory(count: int) -> dict[str, float]:
 
 def array_of(count: int) -> SubmitArray:
     """So many items of 4 bytes."""
-    return SubmitArray(1 << 30, 0, bytes(4 * count), array("I", range(4, 4 * count + 1, 4)))
+    return SubmitArray(1 << 30, 0, b"item" * count, array("I", range(4, 4 * count + 1, 4)))
 
 
 def costs(count: int) -> dict[str, float]:

@@ -26,7 +26,7 @@ from scaler.scheduler.workers import Workers
 DECIDE_SECONDS = 0.05
 """Decisions are at least so far apart, however often the load changes."""
 WORKER_SECONDS = 20e-6
-"""So much further apart for each worker, since a decision looks at all of them: it is a tenth of the scheduler's time at most."""
+"""So much further apart for each worker, since a decision looks at all of them: about a tenth of the scheduler's time."""
 GUESS_SECONDS = 1.0
 """How often to decide again while tasks run of which no time is known."""
 MOST_SLOTS = 1 << 26
