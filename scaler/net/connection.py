@@ -58,18 +58,6 @@ class _Duplicate:
         os.close(self.number)
 
 
-class _Buffers(threading.local):
-    """What one thread's connections read into: what is read is taken out, or copied, before another one reads."""
-
-    def __init__(self) -> None:
-        self.arrived = bytearray(READ_BYTES)
-        self.plain = bytearray(READ_BYTES)
-        """What was read from TLS."""
-
-
-_BUFFERS = _Buffers()
-
-
 def _notice_dead_hosts(sock: socket.socket) -> None:
     """Peers that say nothing by themselves, as users of the object storage, may be on a host that is gone."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
