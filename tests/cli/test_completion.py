@@ -9,15 +9,18 @@ import select
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from scaler.cli.completion import SHELLS, main, script
+from scaler.cli.completion import DESCRIPTION, SHELLS, main
 from scaler.cli.main import COMMANDS, SUBCOMMANDS
 
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "installing.md"
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 EXPECTED = {
     "scaler dem": ["demo"],
     "scaler conf": ["config.toml", "config.yaml"],
@@ -48,9 +51,16 @@ def place(tmp_path: Path) -> Path:
 
 
 def ask(*command: str, place: Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, cwd=place)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, cwd=place, env=ENVIRONMENT)
     assert done.stderr == ""
     return done.stdout
+
+
+def shown(shell: str) -> str:
+    """The command that documentation and help show."""
+    (line,) = [line for line in DOCUMENTATION.read_text().splitlines() if f"scaler completion {shell}" in line]
+    assert line.partition("  ")[0] in DESCRIPTION
+    return f"{line}\n"
 
 
 def needs(shell: str) -> None:
@@ -71,7 +81,7 @@ def test_every_command_and_option_is_in_it(shell, capsys):
 
 
 def test_bash(place):
-    asked = [script("bash")]
+    asked = [shown("bash")]
     for line in EXPECTED:
         words = shlex.split(line)
         asked += [
@@ -89,7 +99,7 @@ def test_bash(place):
 def test_fish(place):
     needs("fish")
     asks = [f"echo {shlex.quote('> ' + line)}; complete -C {shlex.quote(line)}" for line in EXPECTED]
-    (place / "..script").write_text(script("fish") + "\n".join(asks))
+    (place / "..script").write_text(shown("fish") + "\n".join(asks))
     told = ask("fish", "--no-config", "..script", place=place)
     found = {}
     for part in told.removeprefix("> ").split("\n> "):
@@ -105,7 +115,7 @@ class Zsh:
         self._pid, self._terminal = pty.fork()
         if self._pid == 0:
             os.chdir(place)
-            environment = {**os.environ, "TERM": "dumb", "PS1": "READY>", "COLUMNS": "200", "HOME": str(place)}
+            environment = {**ENVIRONMENT, "TERM": "dumb", "PS1": "READY>", "COLUMNS": "200", "HOME": str(place)}
             os.execvpe("zsh", ["zsh", "-f", "-i"], environment)
 
     def types(self, text: str, until: str) -> str:
@@ -126,7 +136,6 @@ class Zsh:
 @pytest.fixture
 def zsh(place) -> Iterator[Zsh]:
     needs("zsh")
-    (place / "..script").write_text(script("zsh"))
     shell = Zsh(place)
     shell.types("", "READY>")
     yield shell
@@ -134,9 +143,9 @@ def zsh(place) -> Iterator[Zsh]:
 
 
 def test_zsh(zsh):
-    zsh.types(
-        'autoload -Uz compinit; compinit -u -D; eval "$(cat ..script)"; echo LOADED${#_comps[(I)scaler*]}\n', "LOADED7"
-    )
+    zsh.types("setopt interactivecomments; autoload -Uz compinit; compinit -u -D\n", "READY>")
+    zsh.types(shown("zsh"), "READY>")
+    zsh.types("echo LOADED${#_comps[(I)scaler*]}\n", "LOADED7")
     for line, words in EXPECTED.items():
         zsh.types(f"{line}\t\t", r"[\s\S]*".join(map(re.escape, words)))
         zsh.types("\x15", "")  # Ctrl-U: the line is gone.
