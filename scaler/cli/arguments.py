@@ -148,6 +148,8 @@ def _default(option: Option) -> str:
         default = " ".join(map(str, default))
     elif isinstance(default, float):
         default = f"{default:g}"
+    elif option.kind is config.size and default and default % (1 << 30) == 0:
+        default = f"{default >> 30}G"
     return f" (default: {default})"
 
 

@@ -20,7 +20,7 @@ OPTIONS = (
     Option(
         "address", "where to listen, as tcp://host:port, tls://host:port or ipc://path", kind=address, positional=True
     ),
-    Option("object_storage_address", "of the object storage server; needed", kind=address, short="-osa"),
+    Option("object_storage_address", "the object storage server's address; needed", kind=address, short="-osa"),
     Option(
         "advertised_object_storage_address",
         "the object storage's address as clients and workers reach it, if it is another than -osa",
