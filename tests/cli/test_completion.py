@@ -146,6 +146,6 @@ def test_zsh(zsh):
     zsh.types("setopt interactivecomments; autoload -Uz compinit; compinit -u -D\n", "READY>")
     zsh.types(shown("zsh"), "READY>")
     zsh.types("echo LOADED${#_comps[(I)scaler*]}\n", "LOADED7")
-    for line, words in EXPECTED.items():
+    for number, (line, words) in enumerate(EXPECTED.items()):
         zsh.types(f"{line}\t\t", r"[\s\S]*".join(map(re.escape, words)))
-        zsh.types("\x15", "")  # Ctrl-U: the line is gone.
+        zsh.types(f"\x15echo EN''D{number}\n", f"END{number}")  # Ctrl-U: the line is gone.
