@@ -25,7 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     place = tmp_path_factory.mktemp("cpp")
-    run("make", "-j2", f"BUILD={place}", "CXXFLAGS=-O0 -Wall -Wextra -Werror", cwd=CPP)
+    run("make", "-j2", f"BUILD={place}", "CXXFLAGS=-O0 -Wall -Wextra -Werror", cwd=CPP, seconds=600)
     yield place
     shutil.rmtree(place)
 

@@ -24,8 +24,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.copytree(TYPESCRIPT, place, ignore=shutil.ignore_patterns("node_modules", "generated", "build"))
     for schema in PROTOCOL.glob("*.capnp"):
         shutil.copy(schema, protocol)
-    run("npm", "ci", "--no-audit", "--no-fund", cwd=place)
-    run("npm", "run", "build", cwd=place)
+    run("npm", "ci", "--no-audit", "--no-fund", cwd=place, seconds=600)
+    run("npm", "run", "build", cwd=place, seconds=600)
     yield place
     shutil.rmtree(protocol)
 
