@@ -7,7 +7,7 @@ BENCH_READY := $(VENV)/.bench-ready
 FUZZ_READY := $(VENV)/.fuzz-ready
 SOURCES := $(wildcard scaler/_core/*.pyx scaler/_core/*.pxd scaler/wire/*.pyx scaler/storage/*.pyx) setup.py pyproject.toml
 
-.PHONY: run test check sim chaos fuzz bench bench-core profile docs pictures clean
+.PHONY: run test check sim chaos fuzz bench bench-core profile docs pictures package clean
 
 run: $(READY)  ## real work on a local cluster
 	$(BIN)/scaler demo
@@ -53,6 +53,17 @@ docs: $(READY)  ## checks that links in the documentation lead somewhere
 pictures: $(READY)  ## pictures for the documentation: scaler_top from a recorded feed, the dashboard by chromium
 	$(BIN)/python -m tests.tui.pictures
 	$(BIN)/python -m tests.web.pictures
+
+package: $(READY)  ## what can be published, in dist: the sdist, and a wheel made of it that is installed and tried
+	rm -rf dist build/installed
+	$(BIN)/python -m build
+	PATH="$(abspath $(BIN)):$$PATH" auditwheel repair --strip --wheel-dir dist dist/*-linux_*.whl
+	rm dist/*-linux_*.whl
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(PYTHON) -m venv build/installed
+	build/installed/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	build/installed/bin/python tests/installed.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

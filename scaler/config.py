@@ -13,10 +13,10 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from scaler import security
 from scaler.errors import ConfigurationError
@@ -39,6 +39,10 @@ ADDRESS_ELSEWHERE = {
 SECTIONS = ("object_storage_server", "scheduler", "cluster", "worker_manager", "gui", "top", SECURITY)
 
 
+COMPATIBILITY = "accepted for compatibility, without effect"
+"""The heading of options that users of OpenGRIS Scaler know and that mean nothing here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option of one command."""
@@ -52,10 +56,23 @@ class Option:
     positional: bool = False
     choices: tuple[str, ...] = ()
     many: bool = False
+    value: str = ""
+    """What its value is called in the help, where its kind and its name do not tell: FILE, DIRECTORY."""
+    group: str = ""
+    """The heading that it stands below in the help."""
 
     @property
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
+
+    def variable(self, section: str) -> str:
+        """Its name in the environment, for the command with this section."""
+        return "_".join(filter(None, ("scaler", section, self.name))).upper()
+
+
+def grouped(heading: str, *options: Option) -> tuple[Option, ...]:
+    """The same options below a heading of the help."""
+    return tuple(replace(option, group=heading) for option in options)
 
 
 def address(text: str) -> Address:
@@ -179,63 +196,10 @@ def version() -> str:
         return "unknown (not installed)"
 
 
-class _Parser(argparse.ArgumentParser):
-    """Ends with exit code 2 and one line on bad usage; with the nearest flag for an unknown one."""
-
-    flags: Sequence[str] = ()
-
-    def error(self, message: str) -> NoReturn:
-        if message.startswith("unrecognized arguments: "):
-            wrong = message.removeprefix("unrecognized arguments: ").split()[0]
-            message = f"unknown argument {wrong}{nearest(wrong.split('=')[0], self.flags)}"
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
 def nearest(wrong: str, known: Iterable[str]) -> str:
     """``; did you mean X?`` where something is alike, else nothing."""
     found = difflib.get_close_matches(wrong, list(known), 1, 0.5)
     return f"; did you mean {found[0]}?" if found else ""
-
-
-def parse(
-    program: str, description: str, section: str, options: Sequence[Option], argv: Sequence[str] | None
-) -> argparse.Namespace:
-    """The options of a command, by name. Ends the process with exit code 2 on bad usage.
-
-    A command with an empty ``section`` has no table of its own in the file, and is not offered ``--config``.
-    """
-    parser = _Parser(program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--version", action="version", version=f"{program} {version()}")
-    if section:
-        parser.add_argument("--config", "-c", metavar="FILE", help=f"a TOML file; its table [{section}] is read")
-    for option in options:
-        _add(parser, option)
-    parser.flags = [flag for action in parser._actions for flag in action.option_strings]
-    given = vars(parser.parse_args(argv))
-    try:
-        content = read_toml(given["config"]) if section and given["config"] else {}
-        file = content.get(section, {})
-        if isinstance(file, list):
-            if len(file) != 1:
-                raise ConfigurationError(f"there are {len(file)} tables [[{section}]]; run `scaler FILE` for all")
-            file = file[0]
-        return resolve(section, options, given, file, content.get(SECURITY, {}))
-    except ConfigurationError as error:
-        parser.error(str(error))
-
-
-def _add(parser: argparse.ArgumentParser, option: Option) -> None:
-    default = "" if option.default in (None, "", ()) or option.kind is boolean else f" (default: {option.default})"
-    text = (option.help + default).replace("%", "%%")
-    if option.positional:
-        parser.add_argument(option.name, nargs="?", default=None, metavar=option.name.upper(), help=text)
-    elif option.kind is boolean:
-        names = [option.flag, *([option.short] if option.short else [])]
-        parser.add_argument(*names, action=argparse.BooleanOptionalAction, default=None, help=text, dest=option.name)
-    else:
-        names = [option.flag, *([option.short] if option.short else [])]
-        many: dict[str, Any] = {"nargs": "+", "action": "extend"} if option.many else {}
-        parser.add_argument(*names, default=None, metavar="VALUE", help=text, dest=option.name, **many)
 
 
 def read_toml(path: str) -> dict[str, Any]:
@@ -283,7 +247,7 @@ def resolve(
 
 
 def _value(section: str, option: Option, given: Mapping[str, Any], file: Mapping[str, Any]) -> Any:
-    variable = "_".join(filter(None, ("scaler", section, option.name))).upper()
+    variable = option.variable(section)
     for_all = security.variable(option.name) if option.name in security.OPTIONS else variable
     places = (
         (given.get(option.name), option.name.upper() if option.positional else option.flag),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from scaler.cli.arguments import parse
 from scaler.config import (
     Option,
     address,
@@ -15,7 +16,6 @@ from scaler.config import (
     memory_limit,
     natural,
     nearest,
-    parse,
     preload,
     read_toml,
     resolve,

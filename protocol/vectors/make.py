@@ -161,6 +161,7 @@ def u32(*numbers: int) -> str:
 
 
 SECRET, DIALER_NONCE, LISTENER_NONCE, DIALER, LISTENER = b"0123456789abcdef", b"n" * 32, b"m" * 32, b"A" * 16, b"B" * 16
+CHANNEL = b"c" * 32
 MAGIC = str(SCHEMAS["handshake"].magic)
 VERSION = SCHEMAS["handshake"].protocolVersion
 
@@ -176,9 +177,10 @@ def _hello(**told: Any) -> dict[str, Any]:
 
 
 def handshake() -> list[dict[str, Any]]:
-    """A client is let in, with the secret ``0123456789abcdef``."""
+    """A client is let in, with the secret ``0123456789abcdef``, without TLS and with it."""
     proved = _mac(b"scaler listener", struct.pack("<H", VERSION) + LISTENER)
     welcome = {"magic": MAGIC, "protocolVersion": VERSION, "identity": LISTENER.hex(), "mac": proved}
+    by_tls = {**welcome, "mac": _mac(b"scaler listener", struct.pack("<H", VERSION) + LISTENER + CHANNEL)}
     refused = {"reason": 2, "text": "versions 2 to 3 were offered, and 1 is spoken here"}
     messages: list[tuple[str, str, dict[str, Any]]] = [
         ("hello without a secret", "hello", _hello()),
@@ -186,6 +188,8 @@ def handshake() -> list[dict[str, Any]]:
         ("challenge", "challenge", {"method": "hmac-sha256", "nonce": LISTENER_NONCE.hex()}),
         ("proof", "proof", {"mac": _mac(b"scaler dialer")}),
         ("welcome with a proof", "welcome", welcome),
+        ("proof by TLS", "proof", {"mac": _mac(b"scaler dialer", CHANNEL)}),
+        ("welcome with a proof by TLS", "welcome", by_tls),
         ("refused", "refused", refused),
     ]
     return [said("handshake", "Handshake", name, arm, told) for name, arm, told in messages]

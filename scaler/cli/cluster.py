@@ -17,7 +17,10 @@ DESCRIPTION = """Run tasks of a scheduler on this machine, -n at once.
 """
 OPTIONS = (
     Option(
-        "address", "the scheduler's, as tcp://host:port, tls://host:port or ipc://path", kind=address, positional=True
+        "address",
+        "the scheduler's address, as tcp://host:port, tls://host:port or ipc://path",
+        kind=address,
+        positional=True,
     ),
     Option(
         "num_of_workers", "how many tasks run at once; as many as there are CPUs without it", kind=natural, short="-n"

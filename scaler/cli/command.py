@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scaler.cli.arguments import DAEMON_ENDS, parse
 from scaler.cli.options import security_of
-from scaler.config import Option, parse, read_toml
+from scaler.config import Option, grouped, read_toml
 from scaler.errors import ConfigurationError, ScalerError
 from scaler.logs import name_daemon, set_up_logging
 
@@ -40,7 +41,9 @@ class Command:
 
     def options_for(self, kind: object) -> Sequence[Option]:
         """All options of the command, those of one kind included."""
-        return (*self.options, *self.options_of_kind(str(kind))) if kind in self.kinds else self.options
+        if kind not in self.kinds:
+            return self.options
+        return (*grouped(f"options of {kind}", *self.options_of_kind(str(kind))), *self.options)
 
     def parse(self, argv: Sequence[str]) -> Namespace:
         """The options as given, from flags, environment and file. Raises SystemExit with 2 for bad usage.
@@ -48,9 +51,11 @@ class Command:
         Which options there are is known only when the kind is; it mostly comes first.
         """
         kind = next((word for word in argv if word in self.kinds), None) or self._kind_elsewhere(argv)
-        options = parse(self.program, self.description, self.section, self.options_for(kind), argv)
+        options = parse(self.program, self.description, self.section, self.options_for(kind), argv, DAEMON_ENDS)
         if self.kinds and options.type != kind:
-            options = parse(self.program, self.description, self.section, self.options_for(options.type), argv)
+            options = parse(
+                self.program, self.description, self.section, self.options_for(options.type), argv, DAEMON_ENDS
+            )
         return options
 
     def _kind_elsewhere(self, argv: Sequence[str]) -> Any:

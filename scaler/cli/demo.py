@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scaler.cli.arguments import parse
 from scaler.cli.options import SECURITY, security_of
-from scaler.config import Option, address, natural, parse
+from scaler.config import Option, address, natural
 from scaler.errors import ScalerError
 from scaler.security import SecurityConfig
 
@@ -39,6 +40,7 @@ MERGE = 16
 """How many summaries one task of the graph combines."""
 RANKED = 6
 INTERRUPTED = 130
+ENDS = f"0 done; 1 it did not work; {INTERRUPTED} interrupted by Ctrl-C"
 
 
 @dataclass(slots=True)
@@ -182,7 +184,7 @@ def work(where: str | None, slots: int | None, security: SecurityConfig | None =
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The entry point."""
-    options = parse(PROGRAM, DESCRIPTION, "", OPTIONS, argv)
+    options = parse(PROGRAM, DESCRIPTION, "", OPTIONS, argv, ENDS)
     try:
         where = str(options.address) if options.address else None
         print("\n" + work(where, options.num_of_workers, security_of(options)))

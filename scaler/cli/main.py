@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaler.cli import cluster, gui, object_storage_server, scheduler, top, worker_manager
+from scaler.cli.arguments import DAEMON_ENDS, parse
 from scaler.cli.command import Command, log, logging_arguments, refuse
 from scaler.cli.options import LOGGING, METRICS, SECURITY, security_of
 from scaler.config import SECURITY as SECURITY_TABLE
-from scaler.config import Option, available_cpus, natural, parse, read_toml, resolve, version
+from scaler.config import Option, available_cpus, natural, read_toml, resolve, version
 from scaler.errors import ClusterError, ConfigurationError
 from scaler.ids import Address
 from scaler.logs import name_daemon, set_up_logging
@@ -29,15 +30,25 @@ if TYPE_CHECKING:
 PROGRAM = "scaler"
 DESCRIPTION = """Run a whole stack: object storage, scheduler and workers, until Ctrl-C.
 
-    scaler               on this machine, with as many slots as there are CPUs
-    scaler config.toml   what the file describes: [object_storage_server], [scheduler], [[worker_manager]], [top]
-    scaler demo          start a cluster, do some real work on it, show the result
-    scaler make-secret FILE   a new secret, for --secret-file of all commands
-    scaler make-certificate DIRECTORY --host NAME   certificates, for tls:// addresses
+    scaler                        on this machine, with as many slots as there are CPUs
+    scaler -n 4                   with 4 slots
+    scaler config.toml            what the file describes: [object_storage_server], [scheduler],
+                                  [[worker_manager]], [cluster], [gui], [top]
+
+or one of these, each with a --help of its own:
+
+    scaler demo                   start a cluster, do some real work on it, show the result
+    scaler make-secret FILE       a new secret, for --secret-file of all commands
+    scaler make-certificate DIRECTORY --host NAME
+                                  certificates, for tls:// addresses
+    scaler completion SHELL       what completes commands and options in bash, zsh or fish
+
+The services of a stack one by one: scaler_object_storage_server, scaler_scheduler, scaler_cluster,
+scaler_worker_manager. To look into a running one: scaler_top in the terminal, scaler_gui in the browser.
 """
 OPTIONS = (
     Option("file", "a TOML file with a section for each service", "", positional=True),
-    Option("config", "the same, as with the other commands", "", short="-c"),
+    Option("config", "the same, as with the other commands", "", short="-c", value="FILE"),
     Option("num_of_workers", "without a file: how many tasks run at once", kind=natural, short="-n"),
     *SECURITY,
     METRICS,
@@ -54,6 +65,13 @@ COMMANDS: Mapping[str, Command] = {
         top.COMMAND,
     )
 }
+SUBCOMMANDS = {
+    "demo": "scaler.cli.demo",
+    "make-secret": "scaler.cli.make_secret",
+    "make-certificate": "scaler.cli.make_certificate",
+    "completion": "scaler.cli.completion",
+}
+"""Their modules, each with PROGRAM, DESCRIPTION, OPTIONS and main."""
 LOG_BESIDE_TOP = "scaler.log"
 """Where services log that would log to the terminal, if the monitor is on it."""
 TERMINAL = {"/dev/stdout", "/dev/stderr"}
@@ -64,25 +82,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The entry point."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        if arguments[:1] == ["make-secret"]:
-            from scaler.cli import make_secret
-
-            return make_secret.main(arguments[1:])
-        if arguments[:1] == ["make-certificate"]:
-            from scaler.cli import make_certificate
-
-            return make_certificate.main(arguments[1:])
-        if arguments[:1] == ["demo"]:
-            from scaler.cli import demo
-
-            return demo.main(arguments[1:])
+        if module := SUBCOMMANDS.get(arguments[0] if arguments else ""):
+            return int(importlib.import_module(module).main(arguments[1:]))
         return _main(arguments)
     except KeyboardInterrupt:
         return 0
 
 
 def _main(arguments: Sequence[str]) -> int:
-    options = parse(PROGRAM, DESCRIPTION, "", OPTIONS, arguments)
+    options = parse(PROGRAM, DESCRIPTION, "", OPTIONS, arguments, DAEMON_ENDS)
     file = options.file or options.config
     try:
         if options.file and options.config:

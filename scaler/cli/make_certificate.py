@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from scaler.config import Option, natural, parse
+from scaler.cli.arguments import parse
+from scaler.config import Option, natural
 from scaler.errors import ConfigurationError, ExtraMissingError
 
 PROGRAM = "scaler make-certificate"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from scaler.config import Option, parse
+from scaler.cli.arguments import parse
+from scaler.config import Option
 from scaler.errors import ConfigurationError
 from scaler.security import make_secret
 

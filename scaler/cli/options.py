@@ -5,11 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 
 from scaler.config import (
+    COMPATIBILITY,
     Option,
     address,
     boolean,
     capabilities,
     function_pattern,
+    grouped,
     http_address,
     integer,
     interval,
@@ -26,23 +28,26 @@ from scaler.logs import FORMATS, LEVELS
 from scaler.security import OPTIONS as SECURITY_OPTIONS
 from scaler.security import SecurityConfig
 
+MONITORING = "monitoring and logging"
+SECURED = "security"
 EVENT_LOOP = Option(
     "event_loop",
-    "what runs the connections: uvloop, or Python's own (builtin)",
+    "what runs the connections: uvloop, or asyncio of Python (builtin)",
     "uvloop",
     short="-el",
     choices=("uvloop", "builtin"),
 )
-LOGGING = (
+LOGGING = grouped(
+    MONITORING,
     Option(
         "logging_level",
-        f"log this and what is worse: {', '.join(LEVELS)}",
+        "log this and what is worse",
         "INFO",
         str.upper,
         short="-ll",
         choices=LEVELS,
     ),
-    Option("logging_paths", "files to log to", ("/dev/stdout",), short="-lp", many=True),
+    Option("logging_paths", "files to log to", ("/dev/stdout",), short="-lp", many=True, value="FILE"),
     Option(
         "logging_config_file",
         "a file for Python's logging.config.fileConfig, instead of level, paths and format; the logger is called scaler",
@@ -62,6 +67,7 @@ METRICS = Option(
     " Needs the extra metrics",
     kind=http_address,
     short="-mea",
+    group=MONITORING,
 )
 INSECURE = Option(
     "insecure",
@@ -69,8 +75,10 @@ INSECURE = Option(
     " or read metrics",
     False,
     boolean,
+    group=SECURED,
 )
-SECURITY = (
+SECURITY = grouped(
+    SECURED,
     Option(
         "secret_file",
         "the file with the secret that all of a cluster have; `scaler make-secret FILE` makes one",
@@ -81,12 +89,16 @@ SECURITY = (
         "the certificate (PEM) by which others know this process; who listens at tls:// needs one."
         " `scaler make-certificate DIRECTORY` makes some for small sites",
         short="-tc",
+        value="FILE",
     ),
-    Option("tls_key", "its private key (PEM), readable by its owner alone", short="-tk"),
+    Option(
+        "tls_key", "the private key (PEM) of --tls-certificate, readable by its owner alone", short="-tk", value="FILE"
+    ),
     Option(
         "tls_ca",
         "the certificates (PEM) of those who sign the certificates that are trusted; those of the system without it",
         short="-tca",
+        value="FILE",
     ),
     Option(
         "tls_require_client_certificate",
@@ -99,7 +111,8 @@ SECURITY = (
         "the name that certificates of those this process connects to are to have; the host of their address without it",
     ),
 )
-SPILLING = (
+SPILLING = grouped(
+    "memory",
     Option(
         "memory_limit_bytes",
         "keep so much of objects in memory, as bytes or 512M, 2G, and spill the others to disk, least recently used first;"
@@ -126,88 +139,112 @@ SPILLING = (
     ),
 )
 WORKERS = (
+    *grouped(
+        "workers",
+        Option(
+            "worker_scheduler_address",
+            "the scheduler's address as the workers reach it, if it is another than the one given above",
+            kind=address,
+            short="-wsa",
+        ),
+        Option(
+            "object_storage_address",
+            "an object storage of this host, started with --center: results stay there until somebody needs them elsewhere",
+            kind=address,
+            short="-osa",
+        ),
+        Option(
+            "worker_manager_id",
+            "what monitors call the origin of the workers; host and process without it",
+            short="-wmi",
+        ),
+        Option(
+            "per_worker_capabilities",
+            "what tasks may ask for and find here: linux,gpu=2 (numbers are not counted)",
+            (),
+            capabilities,
+            short="-pwc",
+        ),
+        Option(
+            "per_worker_task_queue_size", "how many tasks may wait here for each slot", 1000, natural, short="-wtqs"
+        ),
+        Option(
+            "heartbeat_interval_seconds",
+            "how often the scheduler is told that all is well",
+            2.0,
+            interval,
+            short="-his",
+        ),
+        Option(
+            "death_timeout_seconds", "end when there has been no scheduler for so long", 300.0, interval, short="-dts"
+        ),
+    ),
+    *grouped(
+        "executors, which run the tasks",
+        Option(
+            "preload",
+            "what each executor calls before its first task: package.module:function, or package.module:function('text', n=1)",
+            "",
+            preload,
+        ),
+        Option(
+            "allow_functions",
+            "run only functions called by name that match one of these patterns (math:sqrt, 'mypackage.*'), and no pickles",
+            (),
+            function_pattern,
+            many=True,
+        ),
+        Option(
+            "task_timeout_seconds",
+            "stop tasks that run longer, their caller gets an error; a task's own limit goes before; 0: never",
+            0.0,
+            seconds,
+            short="-tts",
+        ),
+        Option(
+            "memory_limit_bytes",
+            "stop tasks that take their executor's memory above this (bytes, 512M, 2G); their caller gets an error; 0: no limit",
+            0,
+            memory_limit,
+            short="-mlb",
+        ),
+        Option(
+            "garbage_collect_interval_seconds",
+            "executors with nothing to do collect garbage this often; 0: when Python does",
+            30.0,
+            seconds,
+            short="-gc",
+        ),
+        Option(
+            "trim_memory_threshold_bytes",
+            "an executor that has more memory after a task collects garbage and gives free memory back; 0: never",
+            1 << 30,
+            size,
+            short="-tm",
+        ),
+    ),
     *SECURITY,
-    Option(
-        "worker_scheduler_address",
-        "the scheduler's address as the workers reach it, if it is another than the one given above",
-        kind=address,
-        short="-wsa",
+    *grouped(
+        MONITORING,
+        Option(
+            "worker_metrics_address",
+            "where each worker serves its own /metrics and /healthz; port 0 where a host has several workers",
+            kind=http_address,
+            short="-wmea",
+        ),
     ),
-    Option(
-        "object_storage_address",
-        "an object storage of this host, started with --center: results stay there until somebody needs them elsewhere",
-        kind=address,
-        short="-osa",
-    ),
-    Option(
-        "worker_manager_id", "what monitors call the origin of the workers; host and process without it", short="-wmi"
-    ),
-    Option(
-        "per_worker_capabilities",
-        "what tasks may ask for and find here: linux,gpu=2 (numbers are not counted)",
-        (),
-        capabilities,
-        short="-pwc",
-    ),
-    Option("per_worker_task_queue_size", "how many tasks may wait here for each slot", 1000, natural, short="-wtqs"),
-    Option(
-        "heartbeat_interval_seconds", "how often the scheduler is told that all is well", 2.0, interval, short="-his"
-    ),
-    Option(
-        "task_timeout_seconds",
-        "stop tasks that run longer, their caller gets an error; a task's own limit goes before; 0: never",
-        0.0,
-        seconds,
-        short="-tts",
-    ),
-    Option("death_timeout_seconds", "end when there has been no scheduler for so long", 300.0, interval, short="-dts"),
-    Option(
-        "worker_metrics_address",
-        "where each worker serves its own /metrics and /healthz, as --metrics-address; port 0 where a host has several workers",
-        kind=http_address,
-        short="-wmea",
-    ),
-    Option("worker_io_threads", "accepted for compatibility; one thread is not short here", 1, integer, short="-wit"),
-    Option(
-        "garbage_collect_interval_seconds",
-        "executors with nothing to do collect garbage this often; 0: when Python does",
-        30.0,
-        seconds,
-        short="-gc",
-    ),
-    Option(
-        "trim_memory_threshold_bytes",
-        "an executor that has more memory after a task collects garbage and gives free memory back; 0: never",
-        1 << 30,
-        size,
-        short="-tm",
-    ),
-    Option(
-        "memory_limit_bytes",
-        "stop tasks that take their executor's memory above this, as bytes or 512M, 2G; their caller gets an error; 0: no limit",
-        0,
-        memory_limit,
-        short="-mlb",
-    ),
-    Option(
-        "allow_functions",
-        "run only functions called by name that match one of these patterns, as in math:sqrt or 'mypackage.*', and no pickles",
-        (),
-        function_pattern,
-        many=True,
-    ),
-    Option(
-        "preload",
-        "what each executor calls before its first task: package.module:function, or package.module:function('text', n=1)",
-        "",
-        preload,
-    ),
-    Option(
-        "hard_processor_suspend",
-        "accepted for compatibility; executors are never suspended",
-        False,
-        boolean,
-        short="-hps",
+    *grouped(
+        COMPATIBILITY,
+        Option(
+            "worker_io_threads", "accepted for compatibility; one thread is not short here", 1, integer, short="-wit"
+        ),
+        Option(
+            "hard_processor_suspend",
+            "accepted for compatibility; executors are never suspended",
+            False,
+            boolean,
+            short="-hps",
+        ),
     ),
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from scaler.cli.command import Command
 from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, SECURITY, check_bind, check_metrics
-from scaler.config import Option, address, boolean, integer, interval, limit, seconds
+from scaler.config import COMPATIBILITY, Option, address, boolean, grouped, integer, interval, limit, seconds
 from scaler.errors import AddressError, ConfigurationError
 from scaler.scheduler.policy import ENGINES, parse_policy
 
@@ -20,7 +20,7 @@ OPTIONS = (
     Option(
         "address", "where to listen, as tcp://host:port, tls://host:port or ipc://path", kind=address, positional=True
     ),
-    Option("object_storage_address", "of the object storage server; needed", kind=address, short="-osa"),
+    Option("object_storage_address", "the object storage server's address; needed", kind=address, short="-osa"),
     Option(
         "advertised_object_storage_address",
         "the object storage's address as clients and workers reach it, if it is another than -osa",
@@ -52,25 +52,6 @@ OPTIONS = (
         short="-pc",
     ),
     Option(
-        "object_retention_seconds",
-        "accepted for compatibility; objects are counted and freed at once when nobody needs them",
-        60.0,
-        seconds,
-        short="-ot",
-    ),
-    Option("load_balance_seconds", "accepted for compatibility; balancing is continuous", 1.0, seconds, short="-ls"),
-    Option(
-        "load_balance_trigger_times", "accepted for compatibility; balancing is continuous", 2, integer, short="-lbt"
-    ),
-    Option("io_threads", "accepted for compatibility; one thread is not short here", 1, integer, short="-it"),
-    Option(
-        "status_report_interval_seconds",
-        "accepted for compatibility; monitors name their own interval",
-        1.0,
-        seconds,
-        short="-sri",
-    ),
-    Option(
         "tracing",
         "make OpenTelemetry spans of how long tasks wait that clients trace; exporters as OTEL_* variables say."
         " Needs the extra otel",
@@ -82,6 +63,34 @@ OPTIONS = (
     METRICS,
     EVENT_LOOP,
     *LOGGING,
+    *grouped(
+        COMPATIBILITY,
+        Option(
+            "object_retention_seconds",
+            "accepted for compatibility; objects are counted and freed at once when nobody needs them",
+            60.0,
+            seconds,
+            short="-ot",
+        ),
+        Option(
+            "load_balance_seconds", "accepted for compatibility; balancing is continuous", 1.0, seconds, short="-ls"
+        ),
+        Option(
+            "load_balance_trigger_times",
+            "accepted for compatibility; balancing is continuous",
+            2,
+            integer,
+            short="-lbt",
+        ),
+        Option("io_threads", "accepted for compatibility; one thread is not short here", 1, integer, short="-it"),
+        Option(
+            "status_report_interval_seconds",
+            "accepted for compatibility; monitors name their own interval",
+            1.0,
+            seconds,
+            short="-sri",
+        ),
+    ),
 )
 
 

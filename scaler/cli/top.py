@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaler.cli.arguments import parse
 from scaler.cli.command import Command, refuse
 from scaler.cli.options import SECURITY, security_of
-from scaler.config import Option, address, boolean, count, interval, parse, seconds
+from scaler.config import Option, address, boolean, count, grouped, interval, seconds
 from scaler.display import plural
 from scaler.errors import ConfigurationError, ScalerError
 
@@ -36,29 +37,37 @@ DESCRIPTION = """Look into a running scheduler: tasks, workers, functions, failu
     scaler_top tcp://127.0.0.1:8518 --export t.json what each slot runs, until Ctrl-C, as a trace for ui.perfetto.dev
 """
 OPTIONS = (
-    Option("address", "the scheduler's monitor address", "", str, positional=True),
+    Option("address", "the scheduler's monitor address, its port + 2: tcp://host:8518", "", str, positional=True),
     Option("interval_seconds", "how often to be told; at least 0.1", 1.0, interval, short="-i"),
     Option("once", "print one look as text, and end", False, boolean),
     Option("json", "with --once or --profile: print JSON", False, boolean),
     Option(
         "timeout_seconds", "with --once or --profile: how long to try to reach the scheduler", 5.0, seconds, short="-t"
     ),
-    Option(
-        "profile", "look for so many seconds at where tasks are in their code, print it as text, and end", 0.0, seconds
+    *grouped(
+        "profile: where tasks are in their code",
+        Option("profile", "look for so many seconds, print what was seen as text, and end", 0.0, seconds),
+        Option("profile_hertz", "how often a second to look, 1 to 1000", 100, count),
+        Option("profile_function", "only while a function of this name runs", value="NAME"),
+        Option(
+            "profile_file",
+            "write the profile into this file, for speedscope (.json) or as folded stacks (.folded)",
+        ),
     ),
-    Option("profile_hertz", "how often a second to look, 1 to 1000", 100, count),
-    Option("profile_function", "only while a function of this name runs"),
-    Option("profile_file", "write the profile into this file, for speedscope (.json) or as folded stacks (.folded)"),
-    Option("record", "write what the scheduler tells into this file"),
-    Option("replay", "show what was recorded in this file, instead of a scheduler"),
-    Option(
-        "export",
-        "write the tasks that end into this file, instead of showing anything: a trace for Perfetto and Chrome (.json, .json.gz),"
-        " a table (.csv, .csv.gz, .parquet); until Ctrl-C, or to the end of what --replay names",
+    *grouped(
+        "record, replay and export",
+        Option("record", "write what the scheduler tells into this file", value="FILE"),
+        Option("replay", "show what was recorded in this file, instead of a scheduler", value="FILE"),
+        Option("replay_speed", "how many times as fast; 0: all at once", 1.0, seconds, value="FACTOR"),
+        Option(
+            "export",
+            "write the tasks that end into this file, instead of showing anything: a trace for Perfetto and Chrome (.json,"
+            " .json.gz), a table (.csv, .csv.gz, .parquet); until Ctrl-C, or to the end of what --replay names",
+            value="FILE",
+        ),
+        Option("for_seconds", "with --export: how long; 0: until Ctrl-C", 0.0, seconds),
     ),
-    Option("for_seconds", "with --export: how long", 0.0, seconds),
     *SECURITY,
-    Option("replay_speed", "how many times as fast; 0: all at once", 1.0, seconds),
 )
 
 

@@ -26,7 +26,10 @@ Each type has options of its own: scaler_worker_manager TYPE --help tells them.
 OPTIONS = (
     Option("type", "where the workers run", positional=True, choices=tuple(KINDS)),
     Option(
-        "address", "the scheduler's, as tcp://host:port, tls://host:port or ipc://path", kind=address, positional=True
+        "address",
+        "the scheduler's address, as tcp://host:port, tls://host:port or ipc://path",
+        kind=address,
+        positional=True,
     ),
     Option(
         "max_task_concurrency",

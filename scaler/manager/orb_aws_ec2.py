@@ -53,7 +53,7 @@ OPTIONS = (
     Option("spot", "take spare capacity, for less, that may be taken away again", False, boolean),
     Option("instance_python", "the Python of the AMI; it has Scaler, unless the next option installs it", "python3"),
     Option("instance_python_requirements", "install these first, separated by ';': opengris-scaler;numpy", ""),
-    Option("instance_setup", "a file with shell commands that an instance runs first"),
+    Option("instance_setup", "a file with shell commands that an instance runs first", value="FILE"),
     Option("max_instance_hours", "an instance powers itself off after so long, whoever lives; 0: never", 0.0, seconds),
     *ACCESS,
 )

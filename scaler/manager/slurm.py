@@ -73,7 +73,10 @@ OPTIONS = (
     Option("constraint", "features that nodes must have"),
     Option("sbatch_arguments", "more for sbatch, as on a command line: '--exclusive --reservation=x'", ""),
     Option("remote_python", "the Python of the nodes, which has Scaler installed", sys.executable),
-    Option("log_directory", "where workers write what they print, a directory of all nodes; nowhere without it"),
+    Option(
+        "log_directory",
+        "where workers write what they print, a directory of all nodes; nowhere without it",
+    ),
     Option(
         "grace_seconds",
         "how long before its time limit, or after SIGTERM when it is preempted, a worker takes nothing new",

@@ -41,7 +41,7 @@ OPTIONS = (
     Option("hosts", "where to run workers: host, user@host, or host=8 for so many slots", (), host, many=True),
     Option("slots_per_host", "of hosts without a number of their own; 0: as many as they have CPUs", 0, count),
     Option("remote_python", "the Python of the hosts, which has Scaler installed", "python3"),
-    Option("ssh_config", "a configuration file for ssh, instead of the user's"),
+    Option("ssh_config", "a configuration file for ssh, instead of the user's", value="FILE"),
 )
 
 

@@ -88,6 +88,38 @@ def cluster(secret_file: Path) -> Iterator[SchedulerClusterCombo]:
         yield cluster
 
 
+@pytest.fixture(scope="package")
+def tls_cluster(secret_file: Path, certificates: Path) -> Iterator[SchedulerClusterCombo]:
+    """One that asks for certificates, too."""
+    security = SecurityConfig(
+        secret_file=str(secret_file),
+        tls_certificate=str(certificates / "server.pem"),
+        tls_key=str(certificates / "server-key.pem"),
+        tls_ca=str(certificates / "ca.pem"),
+        tls_require_client_certificate=True,
+    )
+    addresses = dict.fromkeys(("address", "object_storage_address", "monitor_address"), "tls://127.0.0.1:0")
+    with SchedulerClusterCombo(1, security_config=security, logging_level="ERROR", **addresses) as cluster:
+        yield cluster
+
+
+def tour_by_tls(cluster: SchedulerClusterCombo, secret_file: Path, certificates: Path, *command: str | Path) -> None:
+    """The same without broken connections; and who lacks a certificate, or does not trust the cluster's, is told so at once."""
+    told = [*map(str, command), cluster.get_address(), str(secret_file)]
+    ca = {"SCALER_TLS_CA": str(certificates / "ca.pem")}
+    own = {
+        "SCALER_TLS_CERTIFICATE": str(certificates / "client.pem"),
+        "SCALER_TLS_KEY": str(certificates / "client-key.pem"),
+    }
+    shown = run(*told, env={**ca, **own})
+    assert "WRONG" not in shown and shown.endswith("done\n")
+    for environment, why in ((own, "certificate"), (ca, "certificate required")):
+        done = subprocess.run(
+            told, capture_output=True, text=True, timeout=30, check=False, env={**os.environ, **environment}
+        )
+        assert done.returncode != 0 and why in done.stderr, done.stdout + done.stderr
+
+
 @pytest.fixture
 def gate(cluster: SchedulerClusterCombo) -> Iterator[Gate]:
     gate = Gate(cluster.get_address())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scaler import SchedulerClusterCombo
-from tests.protocol_clients.conftest import PROTOCOL, Gate, needs, run, tour
+from tests.protocol_clients.conftest import PROTOCOL, Gate, needs, run, tour, tour_by_tls
 
 pytestmark = pytest.mark.integration
 CPP = PROTOCOL / "clients" / "cpp"
@@ -25,7 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     place = tmp_path_factory.mktemp("cpp")
-    run("make", "-j2", f"BUILD={place}", "CXXFLAGS=-O0 -Wall -Wextra -Werror", cwd=CPP)
+    run("make", "-j2", f"BUILD={place}", "CXXFLAGS=-O0 -Wall -Wextra -Werror", cwd=CPP, seconds=600)
     yield place
     shutil.rmtree(place)
 
@@ -56,3 +56,9 @@ def test_it_can_do_what_its_tour_shows(
     built: Path, gate: Gate, cluster: SchedulerClusterCombo, secret_file: Path
 ) -> None:
     tour(gate, cluster, secret_file, built / "tour")
+
+
+def test_the_same_by_tls(
+    built: Path, tls_cluster: SchedulerClusterCombo, secret_file: Path, certificates: Path
+) -> None:
+    tour_by_tls(tls_cluster, secret_file, certificates, built / "tour")

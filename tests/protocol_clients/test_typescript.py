@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scaler import SchedulerClusterCombo
-from tests.protocol_clients.conftest import PROTOCOL, Gate, needs, run, tour
+from tests.protocol_clients.conftest import PROTOCOL, Gate, needs, run, tour, tour_by_tls
 
 pytestmark = pytest.mark.integration
 TYPESCRIPT = PROTOCOL / "clients" / "typescript"
@@ -24,8 +24,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.copytree(TYPESCRIPT, place, ignore=shutil.ignore_patterns("node_modules", "generated", "build"))
     for schema in PROTOCOL.glob("*.capnp"):
         shutil.copy(schema, protocol)
-    run("npm", "ci", "--no-audit", "--no-fund", cwd=place)
-    run("npm", "run", "build", cwd=place)
+    run("npm", "ci", "--no-audit", "--no-fund", cwd=place, seconds=600)
+    run("npm", "run", "build", cwd=place, seconds=600)
     yield place
     shutil.rmtree(protocol)
 
@@ -45,6 +45,12 @@ def test_it_can_do_what_its_tour_shows(
     built: Path, gate: Gate, cluster: SchedulerClusterCombo, secret_file: Path
 ) -> None:
     tour(gate, cluster, secret_file, "node", built / "build/examples/tour.js")
+
+
+def test_the_same_by_tls(
+    built: Path, tls_cluster: SchedulerClusterCombo, secret_file: Path, certificates: Path
+) -> None:
+    tour_by_tls(tls_cluster, secret_file, certificates, "node", built / "build/examples/tour.js")
 
 
 def test_its_lock_file_names_no_registry() -> None:

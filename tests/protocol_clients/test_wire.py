@@ -188,6 +188,26 @@ def get(address: str, secret: bytes, name: bytes) -> bytes:
             return content
 
 
+def test_a_client_of_an_older_version_too_is_served_as_one_of_this(
+    cluster: SchedulerClusterCombo, secret: bytes
+) -> None:
+    """Its schemas lack the last field of each message: all that it says is what they had before."""
+    make = generator()
+    with tempfile.TemporaryDirectory() as directory:
+        older = make.other_version(make._older, Path(directory))["client"]
+        assert "counts" in SCHEMAS["client"].Cancel.schema.fields and "counts" not in older.Cancel.schema.fields
+        peer = Peer(cluster.get_address(), "client", secret, older.ClientToScheduler, older.SchedulerToClient, (0, 1))
+        assert peer.answer.welcome.protocolVersion == 1
+        peer.hear("settings")
+        peer.say(define={"functions": [{"number": 0, "serializer": "json", "content": b"math:sqrt"}]})
+        peer.say(submit={"sequences": u64(0, 1), "functions": u32(0), "payloads": [b"[[4],{}]", b"[[9],{}]"]})
+        assert {payload for _, payload in two_results(peer).values()} == {b"2.0", b"3.0"}
+        peer.say(cancel={"sequences": u64(0)})
+        peer.say(goodbye={})
+        assert peer.closed()
+        peer.socket.close()
+
+
 def test_a_client_of_a_newer_version_too_is_served_as_one_of_this(
     cluster: SchedulerClusterCombo, secret: bytes
 ) -> None:
@@ -205,10 +225,13 @@ def test_a_client_of_a_newer_version_too_is_served_as_one_of_this(
         peer.socket.close()
 
 
-def test_a_client_of_newer_versions_only_is_told_so(cluster: SchedulerClusterCombo, secret: bytes) -> None:
-    peer = Peer(cluster.get_address(), "client", secret, *[SCHEMAS["handshake"].Handshake] * 2, versions=(2, 3))
+@pytest.mark.parametrize("versions", [(2, 3), (0, 0)])
+def test_a_client_of_newer_or_older_versions_only_is_told_so(
+    cluster: SchedulerClusterCombo, secret: bytes, versions: tuple[int, int]
+) -> None:
+    peer = Peer(cluster.get_address(), "client", secret, *[SCHEMAS["handshake"].Handshake] * 2, versions=versions)
     assert peer.answer.which() == "refused" and peer.answer.refused.reason == "version"
-    assert "peer speaks 2 to 3, this side 1 to 1" in peer.answer.refused.text
+    assert f"peer speaks {versions[0]} to {versions[1]}, this side 1 to 1" in peer.answer.refused.text
     assert peer.closed()
     peer.socket.close()
 

@@ -154,12 +154,14 @@ def test_values_are_the_same_in_messagepack_and_json(vector: dict[str, Any]) -> 
         assert repr(VALUES["msgpack"].deserialize(again)) == repr(found[0])
 
 
-def test_the_handshake_is_one_that_both_sides_hold() -> None:
+@pytest.mark.parametrize(("channel", "by"), [(b"", ""), (b"c" * 32, " by TLS")])
+def test_the_handshake_is_one_that_both_sides_hold(channel: bytes, by: str) -> None:
     said_by_name = {v["name"]: said(v) for v in load("handshake")}
     dialer = Dialer(Role.client, b"A" * 16, "vector", b"0123456789abcdef", b"n" * 32)
     listener = Listener([Role.client], b"B" * 16, b"0123456789abcdef", b"m" * 32)
     hello, challenge = said_by_name["hello with a secret"], said_by_name["challenge"]
-    proof, welcome = said_by_name["proof"], said_by_name["welcome with a proof"]
+    proof, welcome = said_by_name[f"proof{by}"], said_by_name[f"welcome with a proof{by}"]
+    dialer.channel = listener.channel = channel
     assert dialer.hello == hello
     assert listener.receive(hello) == [challenge]
     assert dialer.receive(challenge) == [proof]

@@ -1,4 +1,5 @@
-// Everything that the client can do, on a running cluster: tour ADDRESS [SECRET_FILE]. Ends with exit code 0 if all came out right.
+// Everything that the client can do, on a running cluster: tour ADDRESS [SECRET_FILE [break]]. Exit code 0 if all came out right.
+// For tls:// addresses the environment names files: SCALER_TLS_CA, and SCALER_TLS_CERTIFICATE and SCALER_TLS_KEY if they are asked for.
 #include <cstdlib>
 #include <iostream>
 #include <numeric>
@@ -23,17 +24,27 @@ Thrown thrown_by(Work work) {
   std::exit(1);
 }
 
+std::string from_environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
   scaler::ClientOptions options;
   options.name = "tour";
+  options.tls.ca = from_environment("SCALER_TLS_CA");
+  options.tls.certificate = from_environment("SCALER_TLS_CERTIFICATE");
+  options.tls.key = from_environment("SCALER_TLS_KEY");
   if (count > 2) options.secret = scaler::read_secret(arguments[2]);
   scaler::Client client(arguments[1], options);
 
   // One call, and one with arguments by keyword.
   expect(client.submit("math:sqrt", {2.25}).get() == 1.5, "a call");
   expect(client.submit("builtins:sorted", {{3, 1, 2}}, {{"reverse", true}}).get() == scaler::Value({3, 2, 1}), "keywords");
+  auto joined = client.submit("operator:add", {scaler::Value::binary({0, 255}), scaler::Value::binary({7})}).get();
+  expect(joined == scaler::Value::binary({0, 255, 7}), "bytes");
 
   // Many calls of one function.
   std::vector<scaler::Value> calls;
@@ -77,6 +88,10 @@ int main(int count, char** arguments) {
   expect(!never.wait_for(std::chrono::milliseconds(1)), "a task that cannot run");
   never.cancel();
   thrown_by<scaler::Cancelled>([&] { never.get(); });
+  auto endless = client.submit("time:sleep", {600});
+  expect(!endless.wait_for(std::chrono::milliseconds(500)), "a task that runs for long");
+  endless.cancel();
+  thrown_by<scaler::Cancelled>([&] { endless.get(); });
   scaler::Options short_;
   short_.timeout = std::chrono::milliseconds(200);
   error = thrown_by<scaler::TaskError>([&] { client.submit("time:sleep", {60}, scaler::Value::object(), short_).get(); });

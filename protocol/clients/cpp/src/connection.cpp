@@ -92,11 +92,14 @@ std::string mac(std::string_view secret, std::string_view who, wire::Hello::Read
   return found;
 }
 
-Connection::Connection(const std::string& address, wire::Role role, const std::string& identity, const std::string& name,
-                       const std::string& secret) {
-  dial(address);
+Connection::Connection(const std::string& address, wire::Role role, const std::string& identity,
+                       const ClientOptions& options) {
+  std::string host = dial(address);
   try {
-    shake_hands(role, identity, name, secret);
+    timeval patience{HANDSHAKE_SECONDS, 0};
+    ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (address.starts_with("tls://")) tls_ = std::make_unique<Tls>(socket_, options.tls, host);
+    shake_hands(role, identity, options.name, options.secret);
   } catch (...) {
     ::close(socket_);
     throw;
@@ -105,7 +108,8 @@ Connection::Connection(const std::string& address, wire::Role role, const std::s
 
 Connection::~Connection() { ::close(socket_); }
 
-void Connection::dial(const std::string& address) {
+std::string Connection::dial(const std::string& address) {
+  std::string host;
   if (address.starts_with("ipc://")) {
     sockaddr_un place{};
     place.sun_family = AF_UNIX;
@@ -115,8 +119,10 @@ void Connection::dial(const std::string& address) {
     socket_ = connected(AF_UNIX, reinterpret_cast<sockaddr*>(&place), sizeof place);
   } else {
     auto colon = address.rfind(':');
-    if (!address.starts_with("tcp://") || colon < 7) throw Error("'" + address + "' is no address; write tcp://host:port");
-    std::string host = address.substr(6, colon - 6), port = address.substr(colon + 1);
+    if (!(address.starts_with("tcp://") || address.starts_with("tls://")) || colon < 7)
+      throw Error("'" + address + "' is no address; write tcp://host:port or tls://host:port");
+    std::string port = address.substr(colon + 1);
+    host = address.substr(6, colon - 6);
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
     addrinfo hints{}, *found = nullptr;
     hints.ai_socktype = SOCK_STREAM;
@@ -131,12 +137,12 @@ void Connection::dial(const std::string& address) {
     if (socket_ >= 0) ::setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   }
   if (socket_ < 0) throw ConnectionLost("cannot reach " + address + ": " + std::strerror(errno));
+  return host;
 }
 
 void Connection::shake_hands(wire::Role role, const std::string& identity, const std::string& name,
                              const std::string& secret) {
-  timeval patience{HANDSHAKE_SECONDS, 0};
-  ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  std::string channel = tls_ ? tls_->channel() : "";
   std::string nonce = secret.empty() ? "" : random_bytes(NONCE_BYTES), challenge;
   capnp::MallocMessageBuilder said;
   auto hello = said.initRoot<wire::Handshake>().initHello();
@@ -160,7 +166,7 @@ void Connection::shake_hands(wire::Role role, const std::string& identity, const
       challenge = bytes_of(answer.getChallenge().getNonce());
       if (challenge.size() != NONCE_BYTES) throw Error("a challenge of " + std::to_string(challenge.size()) + " bytes");
       capnp::MallocMessageBuilder proved;
-      auto proof = mac(secret, "scaler dialer", hello.asReader(), challenge);
+      auto proof = mac(secret, "scaler dialer", hello.asReader(), challenge, channel);
       proved.initRoot<wire::Handshake>().initProof().setMac(data_of(proof));
       write(proved);
       continue;
@@ -176,7 +182,7 @@ void Connection::shake_hands(wire::Role role, const std::string& identity, const
       if (challenge.empty()) throw Refused("the peer asks for no secret, and this client has one");
       std::string more;
       append(more, version);
-      auto expected = mac(secret, "scaler listener", hello.asReader(), challenge, more + listener_);
+      auto expected = mac(secret, "scaler listener", hello.asReader(), challenge, more + listener_ + channel);
       auto proof = bytes_of(welcome.getMac());
       if (proof.size() != expected.size() || CRYPTO_memcmp(proof.data(), expected.data(), expected.size()) != 0)
         throw Refused("the peer did not prove that it knows the secret");
@@ -184,7 +190,7 @@ void Connection::shake_hands(wire::Role role, const std::string& identity, const
     break;
   }
   handshake_ = false;
-  patience.tv_sec = SILENT_SECONDS;
+  timeval patience{SILENT_SECONDS, 0};
   ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 }
 
@@ -193,6 +199,11 @@ void Connection::write(capnp::MessageBuilder& message, std::string_view attachme
   auto content = words.asBytes();
   if (content.size() > MAX_MESSAGE_BYTES) throw Error("a message of " + std::to_string(content.size()) + " bytes");
   std::uint32_t header[2] = {static_cast<std::uint32_t>(content.size()), static_cast<std::uint32_t>(attachment.size())};
+  if (tls_) {
+    std::string frame(reinterpret_cast<const char*>(header), sizeof header);
+    frame.append(content.asChars().begin(), content.size()).append(attachment);
+    return tls_->write(frame);
+  }
   iovec parts[3] = {{header, sizeof header},
                     {content.begin(), content.size()},
                     {const_cast<char*>(attachment.data()), attachment.size()}};
@@ -231,7 +242,7 @@ Frame Connection::read() {
 void Connection::read_exactly(void* into, std::size_t bytes) {
   auto* place = static_cast<char*>(into);
   while (bytes) {
-    ssize_t got = ::recv(socket_, place, bytes, 0);
+    ssize_t got = tls_ ? static_cast<ssize_t>(tls_->read(place, bytes)) : ::recv(socket_, place, bytes, 0);
     if (got < 0 && errno == EINTR) continue;
     if (got == 0) throw ConnectionLost("the peer closed the connection");
     if (got < 0) throw ConnectionLost(std::string("the connection broke: ") + std::strerror(errno));
@@ -241,14 +252,19 @@ void Connection::read_exactly(void* into, std::size_t bytes) {
 }
 
 bool Connection::readable(Clock::time_point until) const {
-  auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
-  pollfd waited{socket_, POLLIN, 0};
-  return ::poll(&waited, 1, static_cast<int>(std::max<long>(0, left))) > 0;
+  while (true) {
+    if (tls_ && tls_->readable()) return true;
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
+    pollfd waited{socket_, POLLIN, 0};
+    if (::poll(&waited, 1, static_cast<int>(std::max<long>(0, left))) <= 0) return false;
+    if (!tls_) return true;  // with TLS it may have been a part of a record
+  }
 }
 
 void Connection::finish() const {
   timeval patience{GOODBYE_SECONDS, 0};
   ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  if (tls_) tls_->finish();
   ::shutdown(socket_, SHUT_WR);
 }
 

@@ -6,10 +6,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "handshake.capnp.h"
+#include "tls.hpp"
 
 namespace scaler::detail {
 
@@ -42,16 +44,15 @@ struct Header {
   static Header read(const unsigned char bytes[8], bool handshake);
 };
 
-// HMACs of the handshake. `more` is what Welcome.mac goes over besides.
+// HMACs of the handshake. `more` is what Welcome.mac goes over besides, and the channel of TLS.
 std::string mac(std::string_view secret, std::string_view who, wire::Hello::Reader hello, std::string_view nonce,
                 std::string_view more = {});
 
 // A connected socket. Reading is for one thread, writing for another; shut_down() for any.
 class Connection {
  public:
-  // Dials "tcp://host:port" or "ipc://path" and makes the handshake. Throws ConnectionLost, Refused, Error.
-  Connection(const std::string& address, wire::Role role, const std::string& identity, const std::string& name,
-             const std::string& secret);
+  // Dials "tcp://host:port", "tls://host:port" or "ipc://path" and makes the handshake. Throws ConnectionLost, Refused, Error.
+  Connection(const std::string& address, wire::Role role, const std::string& identity, const ClientOptions& options);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -68,11 +69,13 @@ class Connection {
   const std::string& identity() const { return listener_; }
 
  private:
-  void dial(const std::string& address);
+  // Returns the host, for an address that has one.
+  std::string dial(const std::string& address);
   void shake_hands(wire::Role role, const std::string& identity, const std::string& name, const std::string& secret);
   void read_exactly(void* into, std::size_t bytes);
 
   int socket_ = -1;
+  std::unique_ptr<Tls> tls_;
   bool handshake_ = true;
   std::string listener_;
 };

@@ -102,7 +102,7 @@ Session::Session(std::string address, ClientOptions options)
 Session::~Session() { leave(); }
 
 void Session::connect() {
-  auto connection = std::make_shared<Connection>(address_, wire::Role::CLIENT, identity_, options_.name, options_.secret);
+  auto connection = std::make_shared<Connection>(address_, wire::Role::CLIENT, identity_, options_);
   Frame frame = connection->read();
   capnp::FlatArrayMessageReader reader(frame.words, frame.limits());
   auto message = reader.getRoot<wire::SchedulerToClient>();
@@ -114,7 +114,7 @@ void Session::connect() {
   silence_ = std::chrono::milliseconds(settings.getTimeoutMilliseconds());
   slots_ = settings.getSlots();
   if (!storage_)
-    storage_ = std::make_shared<Storage>(text_of(settings.getObjectStorageAddress()), identity_, options_.secret);
+    storage_ = std::make_shared<Storage>(text_of(settings.getObjectStorageAddress()), identity_, options_);
   connection_ = connection;
   scheduler_ = connection->identity();
 }

@@ -28,7 +28,7 @@ auto Storage::with_connection(Work work) {
   for (bool again = connection_ != nullptr;; again = false) {
     try {
       if (!connection_)
-        connection_ = std::make_unique<Connection>(address_, wire::Role::STORAGE_USER, random_bytes(ID_BYTES), "", secret_);
+        connection_ = std::make_unique<Connection>(address_, wire::Role::STORAGE_USER, random_bytes(ID_BYTES), options_);
       return work(*connection_, ++request_);
     } catch (const ConnectionLost&) {
       connection_.reset();

@@ -15,8 +15,8 @@ constexpr std::size_t ID_BYTES = 16;
 // One request at a time, from any thread. A connection that is lost is made again, once for each request.
 class Storage {
  public:
-  Storage(std::string address, std::string owner, std::string secret)
-      : address_(std::move(address)), owner_(std::move(owner)), secret_(std::move(secret)) {}
+  Storage(std::string address, std::string owner, ClientOptions options)
+      : address_(std::move(address)), owner_(std::move(owner)), options_(std::move(options)) {}
 
   // Throws ConnectionLost, Error.
   void put(const std::string& id, std::string_view content);
@@ -31,7 +31,8 @@ class Storage {
   template <class Work>
   auto with_connection(Work work);
 
-  std::string address_, owner_, secret_;
+  std::string address_, owner_;
+  ClientOptions options_;
   std::mutex mutex_;
   std::unique_ptr<Connection> connection_;
   std::uint64_t request_ = 0;

@@ -10,10 +10,15 @@
 
 #include "client.capnp.h"
 #include "connection.hpp"
+#include "executor.capnp.h"
 #include "extensions.hpp"
+#include "host.capnp.h"
+#include "manager.capnp.h"
+#include "monitor.capnp.h"
 #include "scaler/client.hpp"
 #include "storage.capnp.h"
 #include "task.capnp.h"
+#include "worker.capnp.h"
 
 namespace {
 
@@ -98,6 +103,18 @@ capnp::StructSchema schema_of(const std::string& name) {
       {"SchedulerToClient", capnp::Schema::from<wire::SchedulerToClient>()},
       {"ToStorage", capnp::Schema::from<wire::ToStorage>()},
       {"FromStorage", capnp::Schema::from<wire::FromStorage>()},
+      {"WorkerToScheduler", capnp::Schema::from<wire::WorkerToScheduler>()},
+      {"SchedulerToWorker", capnp::Schema::from<wire::SchedulerToWorker>()},
+      {"ManagerToScheduler", capnp::Schema::from<wire::ManagerToScheduler>()},
+      {"SchedulerToManager", capnp::Schema::from<wire::SchedulerToManager>()},
+      {"MonitorToScheduler", capnp::Schema::from<wire::MonitorToScheduler>()},
+      {"SchedulerToMonitor", capnp::Schema::from<wire::SchedulerToMonitor>()},
+      {"HostToStorage", capnp::Schema::from<wire::HostToStorage>()},
+      {"StorageToHost", capnp::Schema::from<wire::StorageToHost>()},
+      {"WorkerToForkServer", capnp::Schema::from<wire::WorkerToForkServer>()},
+      {"ForkServerToWorker", capnp::Schema::from<wire::ForkServerToWorker>()},
+      {"WorkerToExecutor", capnp::Schema::from<wire::WorkerToExecutor>()},
+      {"ExecutorToWorker", capnp::Schema::from<wire::ExecutorToWorker>()},
       {"Failure", capnp::Schema::from<wire::Failure>()},
   };
   return known.at(name);
@@ -151,7 +168,7 @@ Value as_json(const Value& value) {
 
 int main(int, char** arguments) {
   auto load = [&](const std::string& name) { return Value::parse(std::ifstream(std::string(arguments[1]) + "/" + name + ".json")); };
-  for (std::string file : {"handshake", "client", "storage", "newer", "older"})
+  for (std::string file : {"handshake", "client", "storage", "worker", "manager", "monitor", "host", "executor", "newer", "older"})
     for (const auto& vector : load(file)) {
       auto [found, attachment] = said(unhex(vector["frame"]), vector["union"]);
       expect(found == vector["says"], vector, found.dump());
@@ -187,6 +204,13 @@ int main(int, char** arguments) {
   expect(hex(mac(secret, "scaler dialer", hello, nonce)) == by_name["proof"]["says"]["proof"]["mac"], by_name["proof"], "its mac");
   auto proof = mac(secret, "scaler listener", hello, nonce, more + unhex(told["identity"]));
   expect(hex(proof) == told["mac"], by_name["welcome with a proof"], "its mac");
+  // With TLS its channel comes last.
+  std::string channel(32, 'c');
+  proof = mac(secret, "scaler dialer", hello, nonce, channel);
+  expect(hex(proof) == by_name["proof by TLS"]["says"]["proof"]["mac"], by_name["proof by TLS"], "its mac");
+  proof = mac(secret, "scaler listener", hello, nonce, more + unhex(told["identity"]) + channel);
+  auto by_tls = by_name["welcome with a proof by TLS"];
+  expect(hex(proof) == by_tls["says"]["welcome"]["mac"], by_tls, "its mac");
   std::cout << checked << " checked, " << wrong << " wrong" << std::endl;
   return wrong ? 1 : 0;
 }

@@ -1,6 +1,8 @@
 // Everything that the client can do, on a running cluster: tour.js ADDRESS [SECRET_FILE [break]]. Exit code 0 if all came out right.
+// For tls:// addresses the environment names files: SCALER_TLS_CA, and SCALER_TLS_CERTIFICATE and SCALER_TLS_KEY if they are asked for.
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { Cancelled, Client, Graph, NdArray, TaskError, type Future } from "scaler-client";
 
@@ -19,12 +21,16 @@ async function errorOf(future: Future): Promise<Error> {
 
 const [address, secretFile, toBreak] = process.argv.slice(2);
 const secret = secretFile && readFileSync(secretFile, "utf8").trim();
-const client = await Client.connect(address!, { secret, name: "tour" });
+const pem = (name: string): Buffer | undefined => (process.env[name] ? readFileSync(process.env[name]) : undefined);
+const tls = { ca: pem("SCALER_TLS_CA"), certificate: pem("SCALER_TLS_CERTIFICATE"), key: pem("SCALER_TLS_KEY") };
+const client = await Client.connect(address!, { secret, tls, name: "tour" });
 
 // One call, and one with arguments by keyword.
 expect(await client.submit("math:sqrt", [2.25]).result(), 1.5, "a call");
 expect(await client.submit("builtins:sorted", [[3, 1, 2]], { reverse: true }).result(), [3, 2, 1], "keywords");
 expect(await client.submit("builtins:pow", [2, 60]).result(), 2n ** 60n, "an integer that no number holds");
+const bytes = await client.submit("operator:add", [Uint8Array.of(0, 255), Uint8Array.of(7)]).result();
+expect(bytes, Uint8Array.of(0, 255, 7), "bytes");
 
 // Many calls of one function.
 const squares = client.submitMany("math:pow", Array.from({ length: 1000 }, (_, i) => [i, 2]));
@@ -61,6 +67,10 @@ expect(unwritable.type, "scaler.errors.SerializationError", "a result that canno
 const never = client.submit("math:sqrt", [1], {}, { capabilities: ["nobody has this"] });
 never.cancel();
 expect((await errorOf(never)) instanceof Cancelled, true, "a cancelled task");
+const endless = client.submit("time:sleep", [600]);
+await sleep(500);
+endless.cancel();
+expect((await errorOf(endless)) instanceof Cancelled, true, "a task that was cancelled while it ran");
 const late = (await errorOf(client.submit("time:sleep", [60], {}, { timeoutMilliseconds: 200 }))) as TaskError;
 expect([late.type, late.message.includes("limit is 0.200 s")], ["", true], "a task that runs too long");
 

@@ -4,7 +4,7 @@ import * as $ from "capnp-es";
 import { SchedulerToClient } from "../generated/client.js";
 import { Role } from "../generated/handshake.js";
 import { Failure, ResultStatus } from "../generated/task.js";
-import { Connection, ID_BYTES, newIdentity } from "./connection.js";
+import { Connection, ID_BYTES, newIdentity, type Credentials, type TlsOptions } from "./connection.js";
 import { Cancelled, ConnectionLost, ObjectLost, ProtocolError, Refused, TaskError } from "./errors.js";
 import { bytesOf, dataOf, u64Column, type Frame } from "./frames.js";
 import { arrays, definition, ended, say, submissions, type Call, type Ended, type Options } from "./messages.js";
@@ -18,6 +18,8 @@ const BETWEEN_DIALS_MILLISECONDS = 200;
 export interface ClientOptions {
   /** That of the cluster, if it asks for one: the content of the secret file, without white space at its ends. */
   secret?: string | Uint8Array;
+  /** For addresses tls://host:port. */
+  tls?: TlsOptions;
   /** For log lines and monitors. */
   name?: string;
   /** How long a lost scheduler is tried for. */
@@ -102,14 +104,15 @@ export class Client {
   private constructor(
     private readonly address: string,
     private readonly name: string,
-    private readonly secret: Uint8Array,
+    private readonly credentials: Credentials,
     private readonly timeout: number,
   ) {}
 
   /** Rejects with ConnectionLost when nobody answers in time, Refused, ScalerError for a malformed address. */
   static async connect(address: string, options: ClientOptions = {}): Promise<Client> {
     const secret = Uint8Array.from(Buffer.from((options.secret ?? "") as string));
-    const client = new Client(address, options.name ?? "", secret, options.timeoutMilliseconds ?? 60_000);
+    const credentials = { secret, tls: options.tls ?? {} };
+    const client = new Client(address, options.name ?? "", credentials, options.timeoutMilliseconds ?? 60_000);
     await client.#dialUntilConnected();
     return client;
   }
@@ -264,7 +267,7 @@ export class Client {
   }
 
   async #dial(): Promise<void> {
-    const connection = await Connection.dial(this.address, Role.CLIENT, this.#identity, this.name, this.secret);
+    const connection = await Connection.dial(this.address, Role.CLIENT, this.#identity, this.name, this.credentials);
     const before = this.#scheduler;
     await new Promise<void>((resolve, reject) => {
       connection.onClose = reject;
@@ -287,7 +290,7 @@ export class Client {
     const { settings } = first;
     this.slots = settings.slots;
     this.#inlineLimit = Number(settings.inlineLimitBytes);
-    this.#storage ??= new Storage(settings.objectStorageAddress, this.#identity, this.secret);
+    this.#storage ??= new Storage(settings.objectStorageAddress, this.#identity, this.credentials);
     this.#heard = Date.now();
     const silence = Number(settings.timeoutMilliseconds);
     const beat = (): void => {

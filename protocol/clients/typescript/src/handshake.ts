@@ -17,14 +17,16 @@ export interface Greeting {
   nonce: Uint8Array;
 }
 
-/** HMAC-SHA-256 as handshake.capnp has it; `more` is what Welcome.mac goes over besides. */
-export function mac(secret: Uint8Array, who: string, said: Greeting, challenge: Uint8Array, more = new Uint8Array()): Uint8Array {
+/** HMAC-SHA-256 as handshake.capnp has it; `more` is what Welcome.mac goes over besides, and the channel of TLS. */
+export function mac(secret: Uint8Array, who: string, said: Greeting, challenge: Uint8Array, more: Uint8Array = new Uint8Array()): Uint8Array {
   const numbers = new Uint8Array(Uint16Array.of(said.role, PROTOCOL_VERSION, OLDEST_VERSION).buffer);
   const parts = [Buffer.from(who), said.nonce, challenge, said.identity, numbers, more];
   return createHmac("sha256", secret).update(Buffer.concat(parts)).digest();
 }
 
 export class Dialer {
+  /** With TLS, what is known of its session. */
+  channel: Uint8Array = new Uint8Array();
   /** The listener's identity, once it has let us in. */
   listener?: Uint8Array;
   readonly #said: Greeting;
@@ -65,7 +67,7 @@ export class Dialer {
     if (nonce.length !== NONCE_BYTES || this.#challenge) throw new ProtocolError("a challenge comes once, with 32 bytes");
     this.#challenge = nonce;
     const message = newMessage();
-    message.initRoot(Handshake)._initProof().mac = dataOf(mac(this.secret, "scaler dialer", this.#said, nonce));
+    message.initRoot(Handshake)._initProof().mac = dataOf(mac(this.secret, "scaler dialer", this.#said, nonce, this.channel));
     return message;
   }
 
@@ -77,7 +79,7 @@ export class Dialer {
       throw new ProtocolError(`the peer picked protocol version ${protocolVersion}, not known here`);
     if (this.secret.length) {
       if (!this.#challenge) throw new Refused("the peer asks for no secret, and this client has one");
-      const more = Buffer.concat([new Uint8Array(Uint16Array.of(protocolVersion).buffer), identity]);
+      const more = Buffer.concat([new Uint8Array(Uint16Array.of(protocolVersion).buffer), identity, this.channel]);
       const expected = mac(this.secret, "scaler listener", this.#said, this.#challenge, more);
       const proof = bytesOf(answer.welcome.mac);
       if (proof.length !== expected.length || !timingSafeEqual(proof, expected))

@@ -1,7 +1,7 @@
 // Objects: put, get, release.
 import { FromStorage, StorageFailureReason, ToStorage } from "../generated/storage.js";
 import { Role } from "../generated/handshake.js";
-import { Connection, newIdentity } from "./connection.js";
+import { Connection, newIdentity, type Credentials } from "./connection.js";
 import { ConnectionLost, ObjectLost, ProtocolError, ScalerError } from "./errors.js";
 import { dataOf, MAX_ATTACHMENT_BYTES, newMessage, type Frame } from "./frames.js";
 
@@ -21,7 +21,7 @@ export class Storage {
   constructor(
     private readonly address: string,
     private readonly owner: Uint8Array,
-    private readonly secret: Uint8Array,
+    private readonly credentials: Credentials,
   ) {}
 
   async put(id: Uint8Array, content: Uint8Array): Promise<void> {
@@ -90,7 +90,7 @@ export class Storage {
 
   async #connect(): Promise<Connection> {
     try {
-      const connection = await Connection.dial(this.address, Role.STORAGE_USER, newIdentity(), "", this.secret);
+      const connection = await Connection.dial(this.address, Role.STORAGE_USER, newIdentity(), "", this.credentials);
       connection.onFrame = (frame) => this.#receive(frame);
       connection.onClose = (reason) => {
         this.#connection = undefined;

@@ -3,9 +3,14 @@ import { readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import * as $ from "capnp-es";
 import { ClientToScheduler, SchedulerToClient } from "../generated/client.js";
+import * as executor from "../generated/executor.js";
 import { Handshake, Role } from "../generated/handshake.js";
+import * as host from "../generated/host.js";
+import * as manager from "../generated/manager.js";
+import * as monitor from "../generated/monitor.js";
 import { FromStorage, ToStorage } from "../generated/storage.js";
 import { Failure } from "../generated/task.js";
+import * as worker from "../generated/worker.js";
 import { bytesOf, dataOf, FrameReader, newMessage } from "../src/frames.js";
 import { Dialer, helloMessage, mac } from "../src/handshake.js";
 import { NdArray, read } from "../src/values.js";
@@ -23,7 +28,8 @@ interface Vector {
 }
 
 type Class = $.StructCtor<$.Struct> & Record<string, unknown>;
-const UNIONS = { Handshake, ClientToScheduler, SchedulerToClient, ToStorage, FromStorage } as unknown as Record<string, Class>;
+const spoken = { Handshake, ClientToScheduler, SchedulerToClient, ToStorage, FromStorage };
+const UNIONS = { ...executor, ...host, ...manager, ...monitor, ...worker, ...spoken } as unknown as Record<string, Class>;
 let checked = 0;
 let wrong = 0;
 
@@ -83,7 +89,7 @@ function asJson(value: unknown): unknown {
   return names.length === 1 && names[0]!.startsWith("$") ? { $plain: plain } : plain;
 }
 
-for (const file of ["handshake", "client", "storage", "newer", "older"]) {
+for (const file of ["handshake", "client", "storage", "worker", "manager", "monitor", "host", "executor", "newer", "older"]) {
   for (const vector of load(file)) {
     const [arm, told, attachment] = said(Buffer.from(vector.frame, "hex"), vector.union);
     expect({ [arm]: told }, vector.says, vector);
@@ -123,6 +129,15 @@ const secret = Buffer.from("0123456789abcdef");
 const more = Buffer.concat([Uint8Array.of(1, 0), Buffer.from(welcome.says.welcome!.identity as string, "hex")]);
 expect(Buffer.from(mac(secret, "scaler dialer", greeting, challenge)).toString("hex"), shaken.get("proof")!.says.proof!.mac, hello);
 expect(Buffer.from(mac(secret, "scaler listener", greeting, challenge, more)).toString("hex"), welcome.says.welcome!.mac, welcome);
+const channel = Buffer.alloc(32, "c");
+for (const [name, who, last] of [
+  ["proof by TLS", "scaler dialer", channel],
+  ["welcome with a proof by TLS", "scaler listener", Buffer.concat([more, channel])],
+] as const) {
+  const vector = shaken.get(name)!;
+  const { mac: expected } = Object.values(vector.says)[0]!;
+  expect(Buffer.from(mac(secret, who, greeting, challenge, last)).toString("hex"), expected, vector);
+}
 const later = newMessage();
 const answer = later.initRoot(Handshake)._initWelcome();
 answer.magic = 0x52454c4143530a01n;

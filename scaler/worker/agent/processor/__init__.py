@@ -1,1 +1,1 @@
-"""Import paths that libraries written for OpenGRIS Scaler use."""
+"""The import path of the processor, as libraries written for OpenGRIS Scaler have it."""

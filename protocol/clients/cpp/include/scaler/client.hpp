@@ -68,9 +68,18 @@ struct Options {
   std::string name;                       // for people; the function's without it
 };
 
+// For addresses tls://host:port: paths of files in PEM.
+struct TlsOptions {
+  std::string ca;           // certificates of those who sign the certificates that are trusted; those of the system without it
+  std::string certificate;  // the client's own, where the listener asks for one
+  std::string key;          // that of the certificate
+  std::string server_name;  // the name in the listener's certificate; the host of the address without it
+};
+
 struct ClientOptions {
-  std::string secret;       // that of the cluster, if it asks for one; see read_secret()
-  std::string name;         // for log lines and monitors
+  std::string secret;  // that of the cluster, if it asks for one; see read_secret()
+  std::string name;    // for log lines and monitors
+  TlsOptions tls;
   std::chrono::milliseconds timeout{60'000};  // how long a lost scheduler is tried for
 };
 
