@@ -284,7 +284,8 @@ def _value(section: str, option: Option, given: Mapping[str, Any], file: Mapping
             return _convert(option, value, place)
     if option.positional and option.default is None:
         raise ConfigurationError(f"{option.name.upper()} is missing")
-    return option.default
+    # A default may be written as users write it.
+    return option.kind(option.default) if option.default and isinstance(option.default, str) else option.default
 
 
 def _convert(option: Option, value: Any, place: str) -> Any:

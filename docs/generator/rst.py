@@ -17,7 +17,7 @@ def heading(text: str, level: int = 0) -> str:
 
 def escaped(text: str) -> str:
     """Plain text as the code's help texts and comments have it: with `code`, --flags, addresses and *emphasis* in it."""
-    text = re.sub(r"(?<![\w`-])(--?[a-z][\w-]*\w(?:=\w+)?|\w+://[^\s,;)`]*[^\s,;).:`])(?![\w`])", r"`\1`", text)
+    text = re.sub(r"(?<![\w`-])(--?[a-z](?:[\w-]*\w)?(?:=\w+)?|\w+://[^\s,;)`]*[^\s,;).:`])(?![\w`])", r"`\1`", text)
     parts = re.split(r"`([^`]+)`", text)
     return "".join(_spaced(parts, i) if i % 2 else _plain(part) for i, part in enumerate(parts))
 
@@ -28,8 +28,8 @@ def _plain(text: str) -> str:
 
 
 def _spaced(parts: list[str], i: int) -> str:
-    """Code may touch nothing but spaces, one of which is not seen."""
-    before, after = bool(parts[i - 1][-1:].strip()), bool(parts[i + 1][:1].strip())
+    """Code may touch nothing but spaces, one of which is not seen, and some punctuation."""
+    before, after = parts[i - 1][-1:] not in {"", *" \n("}, parts[i + 1][:1] not in {"", *" \n.,;:!?)"}
     return "\\ " * before + code(parts[i]) + "\\ " * after
 
 
