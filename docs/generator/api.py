@@ -132,14 +132,18 @@ def _index() -> str:
         "What ``from scaler import …`` offers, and what it returns. Errors have :doc:`a page of their own <errors>`.\n",
         rst.contents(f"api/{name}" for name in PAGES),
     ]
-    for name, (_, about, names) in PAGES.items():
-        parts.append(f":doc:`api/{name}`\n   {about}\n\n" + "".join(f"   - {_summary(full)}\n" for full in names))
+    for name, (title, about, names) in PAGES.items():
+        parts += [
+            rst.heading(title, 1),
+            f"{about} :doc:`All of it <api/{name}>`.\n",
+            "".join(f"- {_summary(full)}\n" for full in names),
+        ]
     return "\n".join(parts)
 
 
 def _summary(full: str) -> str:
     text = inspect.getdoc(_find(full)) or ""
-    return f":py:obj:`{full.removeprefix('scaler.')} <{full}>`: {text.split('. ')[0].splitlines()[0].rstrip('.:')}."
+    return f":py:obj:`~{full}`: {text.split('. ')[0].splitlines()[0].rstrip('.:')}."
 
 
 def _page(title: str, about: str, names: tuple[str, ...]) -> str:

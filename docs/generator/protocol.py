@@ -30,7 +30,11 @@ def _index(ordered: Iterable[Schema]) -> str:
     for schema in ordered:
         names = ", ".join(f":ref:`{one.name} <{label(schema.name, one.name)}>`" for one in schema.declared)
         about = schema.comment[0].rstrip(".") if schema.comment else ""
-        parts.append(f":doc:`protocol/{schema.name}`\n   {rst.escaped(about)}.\n\n   {names}\n")
+        parts += [
+            rst.heading(f"{schema.name}.capnp", 1),
+            f"{rst.escaped(about)}. :doc:`All of it <protocol/{schema.name}>`.\n",
+            f"{names}\n",
+        ]
     return "\n".join(parts)
 
 

@@ -41,7 +41,7 @@ class FunctionReport:
     cpu_p50: float
     cpu_p95: float
     memory_peak: int
-    """Bytes: the largest resident size of an executor up to the end of a call."""
+    """The largest resident size of an executor up to the end of a call, in bytes."""
     durations: tuple[tuple[float, float, int], ...]
     """(from, to, calls) by their time, a row for each doubling."""
 
