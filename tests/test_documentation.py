@@ -89,6 +89,11 @@ def test_commands_explain_themselves(command):
     assert len(done.stdout) > 500
 
 
-def test_make_targets_exist():
-    targets = set(re.findall(r"^([\w-]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`?make (\w[\w-]*)", README)) <= targets
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_files_and_make_targets_that_are_named_exist(page):
+    text = page.read_text()
+    makefile = next(place for place in (page.parent / "Makefile", TOP / "Makefile") if place.exists())
+    targets = set(re.findall(r"^([\w-]+):", makefile.read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^ {4})make ([a-z][\w-]*)", text, re.MULTILINE)) <= targets
+    named = re.findall(r"`((?:scaler|tests|docs|protocol|benchmarks|docker|\.ci)/[\w./-]*)`", text)
+    assert [name for name in named if not (TOP / name).exists()] == []

@@ -55,7 +55,8 @@ def with_contents(tree: Path) -> str:
 
 def with_subpages(index: Path) -> str:
     """The text of an index page, with the other pages of its directory below it."""
-    return index.read_text() + _toctree(sorted(path.stem for path in index.parent.glob("*.md") if path != index))
+    pages = sorted(path.stem for path in index.parent.glob("*.md") if path != index)
+    return index.read_text() + (_toctree(pages) if pages else "")
 
 
 def _toctree(pages: list[str], options: str = "") -> str:
