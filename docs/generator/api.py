@@ -109,6 +109,7 @@ INTERNAL = {
     "scaler.SecurityConfig": "completed, environment, load",
     "scaler.cluster.local.LocalCluster": "abandon, described",
     "scaler.ObjectReference": "tag",
+    "scaler.compat.ray.ObjectRef": "source, outcome, carried, function_name",
 }
 """Members that are public within Scaler only."""
 INHERITED = {"scaler.ScalerFuture": "done, cancelled, add_done_callback"}
@@ -142,7 +143,7 @@ def _index() -> str:
 
 
 def _summary(full: str) -> str:
-    text = inspect.getdoc(_find(full)) or ""
+    text = inspect.getdoc(found(full)) or ""
     return f":py:obj:`~{full}`: {text.split('. ')[0].splitlines()[0].rstrip('.:')}."
 
 
@@ -152,12 +153,12 @@ def _page(title: str, about: str, names: tuple[str, ...]) -> str:
 
 def entry(full: str) -> str:
     """What has autodoc explain a name."""
-    found = _find(full)
-    if not inspect.isclass(found):
+    what = found(full)
+    if not inspect.isclass(what):
         return f".. autofunction:: {full}\n"
-    kind = "autoexception" if issubclass(found, BaseException) else "autoclass"
+    kind = "autoexception" if issubclass(what, BaseException) else "autoclass"
     lines = [f".. {kind}:: {full}{'()' if full in MADE_BY_OTHERS else ''}"]
-    if found.__bases__ != (object,):
+    if what.__bases__ != (object,):
         lines.append("   :show-inheritance:")
     if full in INTERNAL:
         lines.append(f"   :exclude-members: {INTERNAL[full]}")
@@ -166,6 +167,7 @@ def entry(full: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def _find(full: str) -> object:
+def found(full: str) -> object:
+    """What has this full name."""
     module, _, name = full.rpartition(".")
     return getattr(importlib.import_module(module), name)

@@ -1,11 +1,13 @@
 """The pages about the interface, commands, errors and metrics."""
 
+import inspect
 import os
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from sphinx.pycode import ModuleAnalyzer
 
 import scaler
 from docs.generator import api, commands, errors, metrics
@@ -15,6 +17,8 @@ from scaler.metrics import families
 from scaler.monitor.model import Model
 
 FOUND = [command for command in commands.commands() if command.section]
+ELSEWHERE = {"scaler.SecurityConfig", "scaler.compat.joblib.ScalerBackend"}
+"""What their members are is said of the parameters, and by joblib."""
 GIVEN = {"address": "tcp://127.0.0.1:8516", "type": "ssh"}
 
 
@@ -22,6 +26,23 @@ def test_a_public_name_without_a_page_is_told(monkeypatch):
     monkeypatch.setattr(scaler, "__all__", [*scaler.__all__, "Nowhere"])
     with pytest.raises(LookupError, match=r"no page for Nowhere"):
         api.pages()
+
+
+def shown_classes() -> list[str]:
+    names = [name for _, _, names in api.PAGES.values() for name in names]
+    return [name for name in names if inspect.isclass(api.found(name)) and name not in ELSEWHERE]
+
+
+@pytest.mark.parametrize("name", shown_classes())
+def test_all_that_is_public_in_a_class_is_explained(name):
+    kind = api.found(name)
+    analyzer = ModuleAnalyzer.for_module(kind.__module__)
+    analyzer.analyze()
+    internal = api.INTERNAL.get(name, "").split(", ")
+    for member, value in {**inspect.get_annotations(kind), **vars(kind)}.items():
+        if not member.startswith("_") and member not in internal:
+            of_field = analyzer.attr_docs.get((kind.__name__, member))
+            assert of_field or (hasattr(value, "__get__") and inspect.getdoc(value)), member
 
 
 @pytest.mark.parametrize(
