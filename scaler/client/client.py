@@ -314,6 +314,7 @@ class Client:
         So they may be endless. A call that raises does so when its result is asked for; the ones after it go on.
 
         Args:
+            capabilities: the calls run only on workers that offer all of these.
             buffersize: how many calls may be under way, or wait to be asked for, at a time. By default as many as keep the
                 cluster busy.
         """
@@ -326,7 +327,7 @@ class Client:
         capabilities: Iterable[str] | None = None,
         buffersize: int | None = None,
     ) -> ItemStream:
-        """As imap(), with each result as soon as it is there."""
+        """As imap(), with each result as soon as it is there, whatever the order."""
         return self._stream(fn, iterables, capabilities, buffersize, ordered=False)
 
     def _span(
@@ -422,9 +423,9 @@ class Client:
     def dask_get(self, dsk: Any, keys: Any, **kwargs: Any) -> Any:
         """A scheduler for dask: ``x.compute(scheduler=client.dask_get)``.
 
-        ``keys`` is a key, or keys in nested lists; the results come in the same nesting. Of ``kwargs``, what get() takes is
-        passed on (``capabilities``, ``reserialize``) and what is meant for dask's own schedulers is passed over.
-        Raises as get() does.
+        ``dsk`` is the graph; ``keys`` is a key, or keys in nested lists; the results come in the same nesting. Of ``kwargs``,
+        what get() takes is passed on (``capabilities``, ``reserialize``) and what is meant for dask's own schedulers is
+        passed over. Raises as get() does.
         """
         options = {name: kwargs[name] for name in ("capabilities", "reserialize") if name in kwargs}
         found = self.get(as_graph(dsk), list(dict.fromkeys(flat(keys))), **options)
