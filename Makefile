@@ -47,7 +47,8 @@ bench-core: $(READY)  ## micro-benchmarks of scaler/_core and of the codec
 profile: $(BENCH_READY)  ## flame graphs of client, scheduler, worker and executor under load, in build/profiles
 	$(BIN)/python -m benchmarks.profiling
 
-docs: $(READY)  ## checks that links in the documentation lead somewhere
+docs: $(READY)  ## the documentation as a site, in build/docs/html; bad links and examples that do not run fail it
+	$(BIN)/python -m docs.generator
 	$(BIN)/python -m pytest tests/test_documentation.py
 
 pictures: $(READY)  ## pictures for the documentation: scaler_top from a recorded feed, the dashboard by chromium

@@ -81,7 +81,7 @@ def address(text: str) -> Address:
 
 
 def http_address(text: str) -> Address:
-    """An option's type: ``host:port``, with http:// before it or not, or a port of 127.0.0.1: ``9090``, ``:9090``."""
+    """An option's type: ``host:port``, with ``http://`` before it or not, or a port of 127.0.0.1: ``9090``, ``:9090``."""
     place = text.removeprefix("http://").removeprefix("tcp://").rstrip("/")
     return Address.parse(
         f"tcp://127.0.0.1:{place.removeprefix(':')}" if place.removeprefix(":").isdigit() else f"tcp://{place}"
@@ -89,7 +89,7 @@ def http_address(text: str) -> Address:
 
 
 def capabilities(text: str) -> tuple[str, ...]:
-    """An option's type: ``linux,cpu=4`` -> the names that are offered, sorted. Numbers are accepted and not counted."""
+    """An option's type: names with commas between them, ``linux,cpu=4``; numbers are accepted and not counted."""
     return tuple(sorted({part.split("=")[0].strip() for part in text.split(",") if part.strip()}))
 
 
@@ -166,7 +166,7 @@ def memory_limit(text: str) -> int:
 
 
 def preload(text: str) -> str:
-    """An option's type: the call that executors make first, which is not made here."""
+    """An option's type: ``package.module:function``, or a call of it with literals. It is not made here."""
     from scaler.worker.preload import parse_preload
 
     parse_preload(text)
@@ -174,7 +174,7 @@ def preload(text: str) -> str:
 
 
 def function_pattern(text: str) -> str:
-    """An option's type: a pattern of functions' names."""
+    """An option's type: a function's name, ``math:sqrt``, or a pattern of such, ``mypackage.*``."""
     from scaler.named import check_pattern
 
     return check_pattern(text)
@@ -260,7 +260,8 @@ def _value(section: str, option: Option, given: Mapping[str, Any], file: Mapping
             return _convert(option, value, place)
     if option.positional and option.default is None:
         raise ConfigurationError(f"{option.name.upper()} is missing")
-    return option.default
+    # A default may be written as users write it.
+    return option.kind(option.default) if option.default and isinstance(option.default, str) else option.default
 
 
 def _convert(option: Option, value: Any, place: str) -> Any:

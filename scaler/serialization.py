@@ -48,14 +48,17 @@ MAIN_MODULES = (b"__main__", b"__mp_main__")
 
 
 class Serializer(Protocol):
-    """Writes and reads functions, arguments and results. Both methods may be static."""
+    """Writes and reads functions, arguments and results: what ``Client(serializer=…)`` takes. Both methods may be static.
+
+    It goes to the workers with each function, by cloudpickle: a class of a module has to be importable there.
+    """
 
     def serialize(self, obj: Any) -> bytes:
-        """The object as bytes."""
+        """The object as bytes. What it raises becomes a SerializationError that names the argument."""
         ...
 
     def deserialize(self, data: bytes) -> Any:
-        """The object that serialize() wrote."""
+        """The object that serialize() wrote. It is called in other processes than that."""
         ...
 
 
@@ -64,6 +67,7 @@ class DefaultSerializer:
 
     @staticmethod
     def serialize(obj: Any) -> bytes:
+        """The object as bytes. Raises what pickle and cloudpickle do."""
         return _pickled(obj)
 
     @staticmethod
@@ -73,6 +77,7 @@ class DefaultSerializer:
 
     @staticmethod
     def deserialize(data: bytes) -> Any:
+        """The object. Large buffers in it are views of ``data``, which nobody may write to."""
         return buffers.load(data)
 
 

@@ -10,6 +10,7 @@ from scaler.config import (
     address,
     boolean,
     capabilities,
+    http_address,
     integer,
     interval,
     limit,
@@ -75,6 +76,11 @@ def test_defaults():
         "color": "red",
         "offers": (),
     }
+
+
+def test_a_default_is_read_as_what_users_write():
+    options = (Option("gui_address", "where", "127.0.0.1:50001", http_address), Option("none", "no", "", address))
+    assert vars(resolve("gui", options, {}, {})) == {"gui_address": Address("127.0.0.1", 50001), "none": ""}
 
 
 def test_flags_weigh_more_than_environment_more_than_file_more_than_default(file, monkeypatch):

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from docs.generator import commands
+from scaler import config
+
 TOP = Path(__file__).parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("protocol/**/*.md")])
 ONE_PROGRAM = TOP / "docs/graphs.md"
 """Its blocks continue each other."""
 README = (TOP / "README.md").read_text()
+COMMANDS = {command.program: command for command in commands.commands()}
+OTHER_VARIABLES = {config.WORKER_ORDER, "SCALER_ADDRESS", "SCALER_CORE_DEBUG"}
+"""Those that are no option."""
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -89,6 +95,32 @@ def test_commands_explain_themselves(command):
     assert len(done.stdout) > 500
 
 
-def test_make_targets_exist():
-    targets = set(re.findall(r"^([\w-]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`?make (\w[\w-]*)", README)) <= targets
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_files_and_make_targets_that_are_named_exist(page):
+    text = page.read_text()
+    makefile = next(place for place in (page.parent / "Makefile", TOP / "Makefile") if place.exists())
+    targets = set(re.findall(r"^([\w-]+):", makefile.read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^ {4})make ([a-z][\w-]*)", text, re.MULTILINE)) <= targets
+    named = re.findall(r"`((?:scaler|tests|docs|protocol|benchmarks|docker|\.ci)/[\w./-]*)`", text)
+    assert [name for name in named if not (TOP / name).exists()] == []
+
+
+def options(command: commands.Described) -> list[config.Option]:
+    return [option for group in (command.options, *command.kinds.values()) for option in group]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_flags_and_variables_that_are_shown_exist(page):
+    text = page.read_text()
+    for line in re.findall(r"(?:^ {4,}|^|`)(scaler(?:_[a-z]+)*\b[^`\n#]*)", text, re.MULTILINE):
+        words = line.split()
+        command = COMMANDS.get(" ".join(words[:2])) or COMMANDS.get(words[0])
+        if command is None:
+            continue  # a sentence, or a name
+        flags = {"--help", "--version", "--config", "-c"}
+        for option in options(command):
+            flags |= {option.flag, option.flag.replace("--", "--no-", 1), option.short}
+        shown = {word.strip("[],;").partition("=")[0] for word in words if re.match(r"\[?--?[a-z]", word)}
+        assert shown <= flags, line
+    known = {name for c in COMMANDS.values() for option in options(c) for name in commands.variables(c.section, option)}
+    assert set(re.findall(r"\bSCALER_[A-Z_]+\b", text)) <= known | OTHER_VARIABLES

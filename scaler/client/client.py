@@ -58,7 +58,7 @@ class Client:
         security_config: a SecurityConfig: the files with what the cluster asks for. What it does not name is taken from the
             environment (``SCALER_SECRET_FILE``); clusters that this user has started on this machine need neither.
         n_workers: slots of the local cluster, if one is started; as many as this process may use CPUs by default.
-        name: for log lines and monitors.
+        name: for log lines, monitors and reports.
 
     Raises AddressError for a malformed address, ConnectionLostError when nobody answers there within timeout_seconds or we are
     not let in, ConfigurationError for files of security_config that cannot be used.
@@ -119,8 +119,10 @@ class Client:
     def submit(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> ScalerFuture:
         """Run ``fn(*args, **kwargs)`` on the cluster; returns its future at once.
 
-        A large argument is serialized and sent once, however many calls take the same object: what is changed in it later
-        is not noticed (see ``reserialize`` of submit_verbose()). Each task gets an object of its own.
+        ``fn`` is anything callable: a function of a module or a script, a lambda, a method, an object. A large argument is
+        serialized and sent once, however many calls take the same object: what is changed in it later is not noticed (see
+        ``reserialize`` of submit_verbose()). Each task gets an object of its own.
+
         Raises SerializationError, naming the part, when the function or an argument cannot be serialized.
         """
         if self._tracer is None and running.tracer is None:
@@ -144,6 +146,9 @@ class Client:
         """As submit(), with options.
 
         Args:
+            fn: what to call.
+            args: its positional arguments.
+            kwargs: its keyword arguments.
             capabilities: the task runs only on workers that offer all of these.
             reserialize: serialize the function and large arguments anew, though they are known by identity.
             priority: greater goes first.
@@ -234,9 +239,17 @@ class Client:
         reserialize: bool = False,
         progress: bool = False,
     ) -> list[Any]:
-        """``[fn(*args) for args in zip(*iterables)]``, each call a task.
+        """``[fn(*args) for args in zip(*iterables)]``, each call a task; returns when all have ended.
 
-        The first failure is raised, and the other tasks are cancelled. ``progress`` shows a progress bar.
+        Args:
+            fn: what to call. It is sent once.
+            iterables: the arguments; the shortest one says how many calls there are.
+            capabilities: the calls run only on workers that offer all of these.
+            reserialize: as that of submit_verbose().
+            progress: show a progress bar on ``sys.stderr``, or in a notebook.
+
+        Raises what the first call that failed raised, the others are cancelled then; SerializationError, naming the part, for
+        what cannot be written. The client stays usable.
         """
         return self.starmap(
             fn,
@@ -265,7 +278,7 @@ class Client:
         capabilities: Iterable[str] | None = None,
         progress: bool = False,
     ) -> list[Any]:
-        """As map(), of a function that the workers have; see submit_by_name()."""
+        """As map(), of a function that the workers have; see submit_by_name() for ``path`` and for what can travel."""
         make = functools.partial(by_name.NamedPacker, self._service, path)
         return self._map(by_name.function(path), make, zip(*iterables, strict=False), capabilities, progress)
 
@@ -301,6 +314,7 @@ class Client:
         So they may be endless. A call that raises does so when its result is asked for; the ones after it go on.
 
         Args:
+            capabilities: the calls run only on workers that offer all of these.
             buffersize: how many calls may be under way, or wait to be asked for, at a time. By default as many as keep the
                 cluster busy.
         """
@@ -313,7 +327,7 @@ class Client:
         capabilities: Iterable[str] | None = None,
         buffersize: int | None = None,
     ) -> ItemStream:
-        """As imap(), with each result as soon as it is there."""
+        """As imap(), with each result as soon as it is there, whatever the order."""
         return self._stream(fn, iterables, capabilities, buffersize, ordered=False)
 
     def _span(
@@ -364,6 +378,13 @@ class Client:
         longest chain of others behind them go first. A task that fails, or is cancelled, ends those that depend on it the
         same way; a blocking get raises its error and cancels the rest.
 
+        Args:
+            graph: the dict.
+            keys: what is wanted, in the order of the result.
+            block: wait for the results, instead of returning futures.
+            capabilities: all tasks run only on workers that offer all of these.
+            reserialize: as that of submit_verbose().
+
         Raises GraphError, CycleError or MissingKeyError, naming the keys, before anything is sent.
         """
         keys = keys if isinstance(keys, str | bytes | tuple) else list(keys)
@@ -402,9 +423,9 @@ class Client:
     def dask_get(self, dsk: Any, keys: Any, **kwargs: Any) -> Any:
         """A scheduler for dask: ``x.compute(scheduler=client.dask_get)``.
 
-        ``keys`` is a key, or keys in nested lists; the results come in the same nesting. Of ``kwargs``, what get() takes is
-        passed on (``capabilities``, ``reserialize``) and what is meant for dask's own schedulers is passed over.
-        Raises as get() does.
+        ``dsk`` is the graph; ``keys`` is a key, or keys in nested lists; the results come in the same nesting. Of ``kwargs``,
+        what get() takes is passed on (``capabilities``, ``reserialize``) and what is meant for dask's own schedulers is
+        passed over. Raises as get() does.
         """
         options = {name: kwargs[name] for name in ("capabilities", "reserialize") if name in kwargs}
         found = self.get(as_graph(dsk), list(dict.fromkeys(flat(keys))), **options)
@@ -422,7 +443,13 @@ class Client:
     def send_object(self, obj: Any, name: str | None = None) -> ObjectReference:
         """Put an object into the object storage; the reference can be used as an argument of any number of tasks.
 
-        Each task gets an object of its own. It is freed with clear(), or when the client leaves.
+        Each task gets an object of its own. It is freed by free_object() and clear(), and when the client leaves.
+
+        Args:
+            obj: anything that the client's serializer can write.
+            name: for people, in errors and monitors; the name of its type by default.
+
+        Raises SerializationError, naming the part, when it cannot be written; ObjectStorageFullError when there is no room.
         """
         self._service.check_open()
         label = name or type(obj).__name__
@@ -498,7 +525,7 @@ class Client:
         return report_of(self._service, self._arguments[4] or "", slots)
 
     def clear(self) -> None:
-        """Cancel everything that is unfinished, and free the objects that were sent."""
+        """Cancel everything that is unfinished, and free the objects that were sent. The client stays usable."""
         self._service.check_open()
         self._service.clear()
 

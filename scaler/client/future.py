@@ -63,7 +63,7 @@ class ProfileResult:
     duration_s: float
     """Seconds from the begin to the end of the call."""
     memory_peak: int
-    """Bytes: the largest resident size of its executor up to the end of the call."""
+    """The largest resident size of its executor up to the end of the call, in bytes."""
     cpu_time_s: float
     """Seconds of processor time."""
 
@@ -157,7 +157,12 @@ _CANCELLED = Outcome(ResultStatus.cancelled, b"")
 
 
 class ScalerFuture(Future):  # type: ignore[type-arg]
-    """The result of one task. ``concurrent.futures.wait`` and ``as_completed`` take it; ``await`` works too."""
+    """The result of one task, as Client.submit() returns it.
+
+    It is a ``concurrent.futures.Future`` in full: ``concurrent.futures.wait`` and ``as_completed`` take it. It can be awaited,
+    too; a coroutine that is cancelled while it waits cancels the task. A large result stays in the object storage until it
+    is asked for, and is freed there when it was fetched or when the future is forgotten.
+    """
 
     def __init__(self, service: ClientService, sequence: int, name: str) -> None:
         # Not Future.__init__: a condition for each of a million futures costs more than the rest of them. All share one
@@ -192,7 +197,14 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         )
 
     def result(self, timeout: float | None = None) -> Any:
-        """The task's result, or its exception raised. Raises TimeoutError, CancelledError as the standard library does."""
+        """Wait for the task's end; returns its result, the same object each time.
+
+        Args:
+            timeout: seconds to wait at most; without end by default.
+
+        Raises what the task raised, with a RemoteTraceback as its cause; TaskError and what is below it where the task ended
+        otherwise; CancelledError for a cancelled task; TimeoutError after ``timeout`` seconds, when it goes on.
+        """
         value, error = self._outcome(timeout)
         if error is not None:
             try:
@@ -203,7 +215,13 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         return value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """The task's exception, or None."""
+        """Wait for the task's end; returns its exception, or None if it has a result.
+
+        Args:
+            timeout: seconds to wait at most; without end by default.
+
+        Raises CancelledError for a cancelled task, TimeoutError after ``timeout`` seconds.
+        """
         return self._outcome(timeout)[1]
 
     def _outcome(self, timeout: float | None) -> tuple[Any, BaseException | None]:
@@ -268,9 +286,12 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         return not self.done()
 
     def cancel(self, timeout: float | None = None) -> bool:
-        """Cancel the task, also a running one (its executor is replaced). False when it has ended already.
+        """Cancel the task, also a running one (its executor is replaced), and what depends on it.
 
-        ``timeout`` is accepted for compatibility: the future is cancelled at once.
+        Returns whether it is cancelled: False when it has ended otherwise before.
+
+        Args:
+            timeout: accepted for compatibility; the future is cancelled at once.
         """
         if self._end(_CANCELLED):
             self._service.cancel([self._sequence])

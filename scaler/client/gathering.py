@@ -12,22 +12,39 @@ from typing import Any
 def wait(
     futures: Iterable[Future[Any]], timeout: float | None = None, return_when: str = ALL_COMPLETED
 ) -> tuple[set[Future[Any]], set[Future[Any]]]:
-    """(done, not done), as concurrent.futures.wait(): when all have ended, or as ``return_when`` says, or after ``timeout``
-    seconds."""
+    """Wait for futures; returns those that have ended, and the others.
+
+    Args:
+        futures: any futures, of several clients and of the standard library too.
+        timeout: seconds to wait at most; without end by default.
+        return_when: ``ALL_COMPLETED``, ``FIRST_COMPLETED`` or ``FIRST_EXCEPTION`` of ``concurrent.futures``.
+
+    Raises TypeError for what is no future.
+    """
     return concurrent.futures.wait(_checked(futures), timeout, return_when)
 
 
 def as_completed(futures: Iterable[Future[Any]], timeout: float | None = None) -> Iterator[Future[Any]]:
-    """The futures as they end, as concurrent.futures.as_completed(). Raises TimeoutError when ``timeout`` seconds are over
-    before the last one."""
+    """The futures, each as soon as it ends.
+
+    Args:
+        futures: any futures, of several clients and of the standard library too.
+        timeout: seconds in which all of them have to end; without end by default.
+
+    Raises TimeoutError when ``timeout`` seconds are over before the last one has ended, TypeError for what is no future.
+    """
     return concurrent.futures.as_completed(_checked(futures), timeout)
 
 
 def gather(futures: Any, timeout: float | None = None) -> Any:
     """The results of futures in lists, tuples, sets and values of dicts, nested as they like, in the same shape; also of one.
 
-    What is no future stays as it is. Raises the exception of the first that fails, as soon as it does (the others go on),
-    and TimeoutError after ``timeout`` seconds.
+    Args:
+        futures: the shape. What is no future in it stays as it is.
+        timeout: seconds to wait at most; without end by default.
+
+    Raises the exception of the first that fails, as soon as it does (the others go on), and TimeoutError after ``timeout``
+    seconds.
     """
     end = None if timeout is None else time.monotonic() + timeout
     futures = list(futures) if isinstance(futures, Iterator) else futures

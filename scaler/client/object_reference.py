@@ -10,12 +10,18 @@ from scaler import serialization
 
 @dataclass(frozen=True, slots=True)
 class ObjectReference:
-    """What ``Client.send_object`` returns. In a task it has become the object itself; elsewhere it stays a reference."""
+    """What Client.send_object() returns: an object in the object storage, as an argument of any number of tasks.
+
+    It may stand anywhere in arguments, and can be pickled. In a task it has become the object itself; elsewhere it stays a
+    reference.
+    """
 
     object_id: bytes
+    """16 bytes, by which the object storage knows it."""
     size: int
     """In bytes, as serialized."""
     name: str = ""
+    """For people."""
     tag: str = serialization.DEFAULT_TAG
     """How it is written."""
 

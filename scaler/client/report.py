@@ -27,21 +27,31 @@ class FunctionReport:
     """
 
     name: str
+    """The function's, or what the calls were given as name."""
     calls: int
+    """All that have ended."""
     failed: int
+    """Of these, how many raised or could not be run."""
     cancelled: int
+    """Of these, how many were cancelled."""
     retried: int
     """How often calls were run again, after an error or a death."""
     wall_seconds: float
     """Of all calls together."""
     wall_p50: float
+    """Half of the calls took no longer."""
     wall_p95: float
+    """95 of 100 calls took no longer."""
     wall_max: float
+    """The longest call took this."""
     cpu_seconds: float
+    """Of the processor, of all calls together."""
     cpu_p50: float
+    """As wall_p50, of the processor."""
     cpu_p95: float
+    """As wall_p95, of the processor."""
     memory_peak: int
-    """Bytes: the largest resident size of an executor up to the end of a call."""
+    """The largest resident size of an executor up to the end of a call, in bytes."""
     durations: tuple[tuple[float, float, int], ...]
     """(from, to, calls) by their time, a row for each doubling."""
 
@@ -51,10 +61,13 @@ class SlowCall:
     """One of the slowest calls."""
 
     function: str
+    """Its name."""
     task_id: int
     """As ScalerFuture.task_id; the items of a map have numbers, too."""
     wall_seconds: float
+    """How long it took."""
     succeeded: bool
+    """Whether it returned."""
 
     def __str__(self) -> str:
         how = "" if self.succeeded else ", failed"
@@ -66,7 +79,9 @@ class Report:
     """See Client.report(). ``str()`` of it is for the terminal. Times in seconds."""
 
     client: str
+    """Its name, or the begin of its identity."""
     scheduler: str
+    """Its address."""
     connected_unix: float
     """When the client connected, Unix time."""
     connected_seconds: float
@@ -76,11 +91,15 @@ class Report:
     slots: int
     """How many tasks run at once on the cluster, as the scheduler told last; 0: it has not told yet."""
     unfinished: int
+    """Calls that have not ended."""
     argument_bytes: int
+    """Of arguments inside messages; large ones went through the object storage."""
     result_bytes: int
-    """Of arguments and results inside messages; what is large went through the object storage:"""
+    """Of results inside messages."""
     put_bytes: int
+    """Put into the object storage."""
     fetched_bytes: int
+    """Fetched from the object storage."""
     functions: tuple[FunctionReport, ...]
     """Those that took longest first."""
     slowest: tuple[SlowCall, ...]
@@ -88,18 +107,22 @@ class Report:
 
     @property
     def calls(self) -> int:
+        """All that have ended."""
         return sum(function.calls for function in self.functions)
 
     @property
     def failed(self) -> int:
+        """Of these, how many raised or could not be run."""
         return sum(function.failed for function in self.functions)
 
     @property
     def cancelled(self) -> int:
+        """Of these, how many were cancelled."""
         return sum(function.cancelled for function in self.functions)
 
     @property
     def retried(self) -> int:
+        """How often calls were run again, after an error or a death."""
         return sum(function.retried for function in self.functions)
 
     @property

@@ -14,33 +14,50 @@ from scaler.security import SecurityConfig
 class SchedulerClusterCombo(Scheduler):
     """Storage, scheduler and workers as child processes of this one, ready when the constructor returns.
 
+    They end with shutdown() or the ``with`` block, and also when this process ends, however it does.
+
     Args:
         n_workers: how many tasks run at once.
-        address, object_storage_address, monitor_address: where to listen; any free port of 127.0.0.1 by default.
+        address: where the scheduler listens, ``tcp://host:port``; any free port of 127.0.0.1 by default.
+        object_storage_address: where the object storage listens; any free port of 127.0.0.1 by default.
+        monitor_address: where monitors connect; the port of ``address`` + 2 by default, any free port where that is not given.
         per_worker_capabilities: what the workers offer, as names (values are accepted and not counted).
         max_number_of_tasks_waiting: the scheduler refuses more than these; -1 for no limit.
-        heartbeat_interval_seconds, client_timeout_seconds, worker_timeout_seconds, task_timeout_seconds,
-        death_timeout_seconds, garbage_collect_interval_seconds, trim_memory_threshold_bytes, memory_limit_bytes: as the
-        options of the same name of the commands.
+        heartbeat_interval_seconds: how often clients and workers tell the scheduler that all is well.
+        client_timeout_seconds: a client that has been silent or gone for so long is forgotten, with its tasks and objects.
+        worker_timeout_seconds: a worker that is silent for so long is taken for dead.
+        task_timeout_seconds: tasks that run longer are stopped, unless they have a limit of their own; 0 for never.
+        death_timeout_seconds: the workers end when there has been no scheduler for so long.
+        garbage_collect_interval_seconds: executors with nothing to do collect garbage this often; 0 for when Python does.
+        trim_memory_threshold_bytes: an executor that has more memory after a task collects garbage and gives free memory back;
+            0 for never. In bytes, or as ``"512M"``, ``"2G"``.
+        memory_limit_bytes: tasks that take their executor's memory above this are stopped and end with TaskMemoryError; 0 for
+            no limit. In bytes, or as ``"512M"``, ``"2G"``.
         per_worker_task_queue_size: how many tasks may wait at the worker for each slot.
         protected: whether clients may not shut the cluster down.
-        scaler_policy: engine and content, as policy_engine_type and policy_content of the commands. Scaling is for worker
-        managers that join the cluster; its own workers stay.
-        event_loop: "uvloop" or "builtin".
-        logging_paths, logging_level, logging_config_file, logging_format: where the log goes, and how ("text" or "json").
+        scaler_policy: engine and content, as ``--policy-engine-type`` and ``--policy-content`` of scaler_scheduler. Scaling is
+            for worker managers that join the cluster; its own workers stay.
+        event_loop: ``"uvloop"`` or ``"builtin"``.
+        logging_paths: the files that the processes log to.
+        logging_level: what is logged: this and what is worse.
+        logging_config_file: a file for ``logging.config.fileConfig``, instead of the other three.
+        logging_format: ``"text"``, or ``"json"`` for an object a line.
         tracing: whether the scheduler makes OpenTelemetry spans of how long tasks wait that clients trace.
-        metrics_address: where the scheduler serves /metrics and /healthz, "host:port"; nowhere without it.
+        metrics_address: where the scheduler serves ``/metrics`` and ``/healthz``, ``"host:port"``; nowhere without it.
         worker_manager_id: what monitors call the origin of the workers.
         preload: what each executor calls before its first task, ``"package.module:function('text')"``.
         allow_functions: patterns of the only functions that the workers run, by name: ``["math:sqrt", "mypackage.*"]``.
-        security_config: a SecurityConfig: the files with the secret that clients and others have to prove. Without one, also in
-        the environment, the cluster makes a secret that only processes of this user find, on this machine.
-        object_storage_memory_limit_bytes, object_storage_spill_directory: as memory_limit_bytes and spill_directory of
-        scaler_object_storage_server.
-
-    These mean nothing here and are accepted: worker_io_threads, scheduler_io_threads (there is one thread and it is not
-    short), object_retention_seconds (objects are counted, not timed), load_balance_seconds and
-    load_balance_trigger_times (balancing is continuous), hard_processor_suspend (executors are never suspended).
+        security_config: a SecurityConfig: the files with the secret that clients and others have to prove. Without one, also
+            in the environment, the cluster makes a secret that only processes of this user find, on this machine.
+        object_storage_memory_limit_bytes: what the object storage keeps in memory, the rest is spilled to disk; half of the
+            memory that this process may use by default, 0 for no limit.
+        object_storage_spill_directory: where it is spilled to; ``TMPDIR`` or ``/var/tmp`` by default.
+        worker_io_threads: accepted for compatibility, as the following: there is one thread, and it is not short.
+        scheduler_io_threads: the same.
+        object_retention_seconds: objects are counted, not timed.
+        load_balance_seconds: balancing is continuous.
+        load_balance_trigger_times: the same.
+        hard_processor_suspend: executors are never suspended.
 
     Raises ClusterError when it does not start, also because the preload raises; ConfigurationError, naming the
     parameter, for what it cannot be.

@@ -90,10 +90,12 @@ class LocalCluster:
 
     @property
     def object_storage_address(self) -> str:
+        """The object storage's."""
         return str(self._told["object_storage_address"])
 
     @property
     def monitor_address(self) -> str:
+        """For scaler_top and scaler_gui."""
         return str(self._told["monitor_address"])
 
     @property

@@ -14,13 +14,26 @@ from scaler.security import SecurityConfig
 class Scheduler:
     """A scheduler and an object storage as child processes of this one, ready when the constructor returns.
 
-    Workers connect to it: ``scaler_cluster -n 10 ADDRESS``, or a worker manager.
+    Workers connect to it: ``scaler_cluster -n 10 ADDRESS``, or a worker manager. The parameters are those of
+    SchedulerClusterCombo that have to do with it.
 
     Args:
-        address, object_storage_address, monitor_address: where to listen; any free port of 127.0.0.1 by default.
+        address: where the scheduler listens, ``tcp://host:port``; any free port of 127.0.0.1 by default.
+        object_storage_address: where the object storage listens; any free port of 127.0.0.1 by default.
+        monitor_address: where monitors connect; the port of ``address`` + 2 by default, any free port where that is not given.
         max_number_of_tasks_waiting: more than these are refused; -1 for no limit.
-        heartbeat_interval_seconds, client_timeout_seconds, worker_timeout_seconds, protected, event_loop, logging_paths,
-        logging_level, logging_config_file, logging_format, metrics_address, security_config: as those of SchedulerClusterCombo.
+        heartbeat_interval_seconds: how often clients tell the scheduler that all is well.
+        client_timeout_seconds: a client that has been silent or gone for so long is forgotten, with its tasks and objects.
+        worker_timeout_seconds: a worker that is silent for so long is taken for dead.
+        protected: whether clients may not shut the cluster down.
+        event_loop: ``"uvloop"`` or ``"builtin"``.
+        logging_paths: the files that the processes log to.
+        logging_level: what is logged: this and what is worse.
+        logging_config_file: a file for ``logging.config.fileConfig``, instead of the other three.
+        logging_format: ``"text"``, or ``"json"`` for an object a line.
+        metrics_address: where the scheduler serves ``/metrics`` and ``/healthz``, ``"host:port"``; nowhere without it.
+        security_config: a SecurityConfig: the files with the secret that all others have to prove. Without one, also in the
+            environment, it makes a secret that only processes of this user find, on this machine.
 
     Raises ClusterError when it does not start; ConfigurationError, naming the parameter, for what it cannot be.
     """
@@ -80,9 +93,11 @@ class Scheduler:
         return self._cluster.address
 
     def get_object_storage_address(self) -> str:
+        """For workers and clients that cannot reach the one that the scheduler names."""
         return self._cluster.object_storage_address
 
     def get_monitor_address(self) -> str:
+        """For scaler_top and scaler_gui."""
         return self._cluster.monitor_address
 
     def shutdown(self) -> None:

@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 5.0
 
 
 def host(text: str) -> tuple[str, int]:
-    """An option's type: ``user@host`` or ``host=8`` -> its name for ssh and its slots, 0 if they are not said."""
+    """An option's type: ``host`` or ``user@host``, with its slots behind it where they are said: ``host=8``."""
     name, sign, number = text.partition("=")
     slots = int(number) if number.isdecimal() else 0
     if (sign and not slots) or not name or name.startswith("-"):

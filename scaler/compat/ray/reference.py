@@ -125,6 +125,7 @@ class ObjectRef:
         return value if error is None else Failed(error)
 
     def cancel(self) -> None:
+        """Cancel the task behind it, also a running one."""
         self._source.cancel()
 
     def future(self) -> Future[Any]:

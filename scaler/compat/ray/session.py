@@ -65,9 +65,11 @@ class Context(dict[str, Any]):
 
     @property
     def address_info(self) -> dict[str, Any]:
+        """The same, as a dict."""
         return dict(self)
 
     def disconnect(self) -> None:
+        """As shutdown()."""
         shutdown()
 
     def __enter__(self) -> Context:

@@ -1,0 +1,1 @@
+"""The documentation: pages here, and in ``generator`` what makes a site of them."""

@@ -1,0 +1,1 @@
+"""Tests of docs.generator, and of the site that it makes."""
