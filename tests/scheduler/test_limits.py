@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
 
 from scaler.machine import Close, Output
-from scaler.messages import DefineFunctions, Function, Release, ReleaseOwner, Role, Subscribe, Update
+from scaler.messages import Cancel, DefineFunctions, Function, Release, ReleaseOwner, Role, Subscribe, Update
 from scaler.scheduler import clients as clients_module
 from scaler.scheduler import monitors as monitors_module
 from scaler.scheduler import owed as owed_module
@@ -38,7 +39,7 @@ def test_further_clients_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> Non
     rig.lose(client.peer)
     assert why(rig.connect(Role.client, b"d" * 16)[1], 6)
     client = rig.client(b"\1" * 16)
-    client.cancel(0)
+    rig.say(client.peer, Cancel(struct.pack("<Q", 0)))
     rig.lose(client.peer)
     assert why(rig.connect(Role.client, b"d" * 16)[1], 8) == ""
 
