@@ -299,7 +299,7 @@ def own_names(address: Address) -> set[str]:
     return names
 
 
-async def keep_few(server: web.Server[web.Request]) -> None:
+async def keep_few(server: web.Server) -> None:
     """Close what is beyond MOST_CONNECTIONS, again and again."""
     while True:
         connections = server.connections

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from scaler.scheduler import monitors as monitors_module
 from scaler.scheduler import owed as owed_module
 from scaler.scheduler.owed import Owed
 
-from .builders import ANN, Rig, of, q
+from .builders import ANN, Rig, of
 
 
 def why(outputs: list[Output], peer: int) -> str:
@@ -38,7 +39,7 @@ def test_further_clients_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> Non
     rig.lose(client.peer)
     assert why(rig.connect(Role.client, b"d" * 16)[1], 6)
     client = rig.client(b"\1" * 16)
-    client.say(Cancel(q(0)))
+    rig.say(client.peer, Cancel(struct.pack("<Q", 0)))
     rig.lose(client.peer)
     assert why(rig.connect(Role.client, b"d" * 16)[1], 8) == ""
 
