@@ -23,6 +23,8 @@ TURN_BYTES = 1 << 20
 PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
+DEAD_SECONDS = 60
+"""A machine that answers nothing for so long is gone. The kernel asks it, of which a process that is stopped knows nothing."""
 
 
 class _Duplicate:
@@ -38,14 +40,37 @@ class _Duplicate:
 _NOBODY = Peer(Role.unspecified, b"")
 
 
+def notice_dead_machines(sock: socket.socket) -> None:
+    """Have a TCP connection break within DEAD_SECONDS of the peer's machine, or the way to it, being gone without a word.
+
+    Also while nothing is said. The system's own limits are two hours then, and a quarter of one while something is.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    probes = 3
+    pause = DEAD_SECONDS // (probes + 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", pause),
+        ("TCP_KEEPALIVE", pause),
+        ("TCP_KEEPINTVL", pause),
+        ("TCP_KEEPCNT", probes),
+        ("TCP_USER_TIMEOUT", DEAD_SECONDS * 1000),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:  # Not every system has all of them.
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
 class Connection(asyncio.BufferedProtocol):
     """Speaks for one peer. Tells its owner what happened through the callbacks given.
 
     ``side`` is the handshake to make, or None between a worker and its own executors, who need none. ``tls`` is this end of the
     TLS session in which all that is made and said, if it is to be one.
 
-    Frames are read until the peer has 4 MiB of answers that it did not read: then reading stops until it reads. A peer
-    with more than 1 GiB unread, or that reads less in 30 s than it is sent while more than 4 MiB wait, is dropped.
+    Who listens reads a peer's frames until that has 4 MiB of answers that it did not read: then reading stops until it reads.
+    A peer with more than 1 GiB unread, or that reads less in 30 s than it is sent while more than 4 MiB wait, is dropped.
+
+    Who dialed always reads: if both stopped, each would wait for the other. It drops only who reads nothing at all for 30 s:
+    what it has to say is as much as its user wants. A worker always reads, too, and executors read when their task has ended.
     """
 
     def __init__(
@@ -89,6 +114,9 @@ class Connection(asyncio.BufferedProtocol):
         """The owner wants nothing more read."""
         self._behind = False
         """The peer does not read what it is sent."""
+        self._listens = isinstance(side, Listener)
+        self._written = 0
+        """Bytes, since the peer is behind."""
         self._read_in_turn = 0
         self._others_turn = False
         self._over = False
@@ -112,6 +140,7 @@ class Connection(asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            notice_dead_machines(sock)
         transport.set_write_buffer_limits(high=PAUSE_BYTES)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(HANDSHAKE_SECONDS, self.abort, "no handshake within 10 s")
@@ -165,18 +194,21 @@ class Connection(asyncio.BufferedProtocol):
         return False
 
     def pause_writing(self) -> None:
-        self._behind = True
+        self._behind, self._written = True, 0
         self._read_or_not()
         self._watch_reader(self._transport.get_write_buffer_size())
         if self._paused is not None:
             self._paused(self, True)
 
     def _watch_reader(self, unread: int) -> None:
-        """Drop a peer that reads nothing for a while, or less than it is sent; one that catches up is waited for."""
+        """Drop a peer that reads nothing for a while; who listens also one that reads less than it is sent."""
+        if self._side is None:
+            return
 
         def look() -> None:
             now_unread = self._transport.get_write_buffer_size()
-            if now_unread >= unread:
+            written, self._written = self._written, 0
+            if now_unread >= unread + (0 if self._listens else written):
                 self.abort(f"it read nothing for {STALL_SECONDS:.0f} s and has {now_unread} bytes to read")
             else:
                 self._watch_reader(now_unread)
@@ -199,7 +231,7 @@ class Connection(asyncio.BufferedProtocol):
     def _read_or_not(self) -> None:
         if self._closing or self._transport.is_closing():
             return
-        if self._held or self._behind or self._others_turn:
+        if self._held or (self._behind and self._listens) or self._others_turn:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
@@ -256,6 +288,8 @@ class Connection(asyncio.BufferedProtocol):
             if self._transport.is_closing():
                 self._pending, self._unsent = [], None  # The other end is gone, of which connection_lost() tells next.
                 return
+            if self._behind:
+                self._written += sum(map(len, self._pending)) + len(self._unsent or b"")
             if self._unsent:
                 self._transport.write(self._unsent)
                 self._unsent = None
@@ -267,7 +301,7 @@ class Connection(asyncio.BufferedProtocol):
             elif self._pending:
                 self._transport.writelines(self._pending)
             self._pending = []
-            if self._transport.get_write_buffer_size() > DROP_BYTES:
+            if self._listens and self._transport.get_write_buffer_size() > DROP_BYTES:
                 self.abort("it has more than 1 GiB of messages that it did not read")
 
     def let_threads_flush(self) -> None:

@@ -22,7 +22,7 @@ from scaler.errors import ConfigurationError, ConnectionLostError, NotTrustedErr
 from scaler.ids import Address
 from scaler.machine import Close, Log, Output, Pause, Peer, Resume, Send, State, Stop
 from scaler.messages import Message, Role
-from scaler.net.connection import Connection
+from scaler.net.connection import HANDSHAKE_SECONDS, Connection
 from scaler.security import Security
 from scaler.tls import TlsSession
 from scaler.wire.codec import UnionCodec, codec
@@ -39,6 +39,7 @@ _CONVERSATIONS = {
 BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.5, 1.0)
 REMIND_SECONDS = 10.0
 IDLE_SECONDS = 0.000_05
+SHORTEST_PATIENCE = 0.1
 
 
 def load_conversations() -> None:
@@ -164,8 +165,9 @@ class Driver:
         began = reminded = time.monotonic()
         attempt = 0
         while True:
+            left = HANDSHAKE_SECONDS if give_up is None else give_up - (time.monotonic() - began)
             try:
-                return await self.dial_once(address, role)
+                return await self.dial_once(address, role, min(HANDSHAKE_SECONDS, max(SHORTEST_PATIENCE, left)))
             except NotTrustedError as error:
                 raise NotTrustedError(f"{what} at {address} is not to be trusted: {error}") from None
             except RefusedError as error:
@@ -183,16 +185,19 @@ class Driver:
             attempt += 1
             await asyncio.sleep(pause if give_up is None else min(pause, max(0.01, give_up - (now - began))))
 
-    async def dial_once(self, address: Address, role: Role) -> tuple[Connection, asyncio.Future[str]]:
+    async def dial_once(
+        self, address: Address, role: Role, patience: float = HANDSHAKE_SECONDS
+    ) -> tuple[Connection, asyncio.Future[str]]:
         """Connect and shake hands; returns the connection and a future that ends, with the reason, when it is lost.
 
-        Raises OSError when nobody answers, RefusedError or ProtocolError when the handshake fails.
+        Raises OSError when nobody answers within ``patience`` seconds, RefusedError or ProtocolError when the handshake fails.
         """
         secret, tls = self._security.secret_for(address), self._security.dialing(address)
         side = Dialer(role, self.identity, self.name, secret, os.urandom(NONCE_BYTES), self.software)
         says, hears = conversation(role)
         opened: asyncio.Future[None] = self._loop.create_future()
         gone: asyncio.Future[str] = self._loop.create_future()
+        made: list[Connection] = []
 
         def ready(connection: Connection, peer: Peer) -> None:
             if opened.cancelled():  # this side ends, in the middle of the handshake
@@ -217,12 +222,20 @@ class Driver:
                 side, lambda peer: (hears, says), ready, self._received, lost, self._pause, self.wake_after_reading, tls
             )
             self._greeting.add(connection)
+            made.append(connection)
             return connection
 
-        if address.path:
-            _, connection = await self._loop.create_unix_connection(make, address.path)
-        else:
-            _, connection = await self._loop.create_connection(make, address.host, address.port)
+        try:
+            async with asyncio.timeout(patience):
+                if address.path:
+                    _, connection = await self._loop.create_unix_connection(make, address.path)
+                else:
+                    _, connection = await self._loop.create_connection(make, address.host, address.port)
+        except OSError as error:
+            self._greeting.difference_update(made)
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(errno.ETIMEDOUT, f"no answer within {patience:.3g} s") from None
+            raise
         try:
             await opened
         except RefusedError as error:
