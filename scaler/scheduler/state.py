@@ -138,6 +138,7 @@ class SchedulerState:
     def tick(self, now: float) -> None:
         self.clock.now = now
         if self._housekeeping_at is not None and now >= self._housekeeping_at:
+            self._forgive(now - self._housekeeping_at)
             busy = self._peers or self.clients.sessions
             self._housekeeping_at = now + HOUSEKEEPING_SECONDS if busy else None
             self.workers.judge_silence(now)
@@ -147,6 +148,13 @@ class SchedulerState:
             self.workers.dismiss()
             self.workers.warn_unrunnable(self.capacity.offered())
         self.workers.retract_if_due(now)
+
+    def _forgive(self, late: float) -> None:
+        """Where this process was stopped, or the machine slept: what peers said meanwhile is still to be read."""
+        if late > HOUSEKEEPING_SECONDS:
+            self._out.log(30, f"this process did nothing for {late:.1f} s; nobody is taken for silent in that time")
+            for part in (self.clients, self.workers, self.capacity):
+                part.forgive(late)
 
     def pause_monitor(self, peer: int, paused: bool) -> None:
         """A peer stopped reading, or reads again."""

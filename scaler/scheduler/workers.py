@@ -218,6 +218,11 @@ class Workers:
         """The connected workers that a manager started."""
         return [session for session in self.sessions.values() if session.facts.manager_name == name]
 
+    def forgive(self, seconds: float) -> None:
+        """Nobody could be heard for so long."""
+        for session in self.sessions.values():
+            session.heard += seconds
+
     def judge_silence(self, now: float) -> None:
         """Take those that were silent for too long for dead."""
         for session in list(self.sessions.values()):
