@@ -39,7 +39,9 @@ from scaler.scheduler.samples import Samples
 from scaler.scheduler.sessions import ClientSession
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.survivors import Survivors
+from scaler.scheduler.suspects import Suspects
 from scaler.scheduler.workers import Workers
+from scaler.stuck import Stuck
 
 HOUSEKEEPING_SECONDS = 1.0
 
@@ -75,6 +77,7 @@ class SchedulerState:
         self.capacity = Capacity(settings, self.board, self.workers, self._out, self._hang_up)
         parts = self.clients, self.workers, self.capacity
         self.monitors = Monitors(settings, self.board, *parts, samples, self.profiles, self._out)
+        self._suspects = Suspects(self.board, self.clients, self.workers, Stuck(self._out.log))
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None
         self._storage_identity = b""
@@ -147,6 +150,7 @@ class SchedulerState:
             self.resumption.expire(now)
             self.workers.dismiss()
             self.workers.warn_unrunnable(self.capacity.offered())
+            self._suspects.look_if_due(now)
         self.workers.retract_if_due(now)
 
     def _forgive(self, late: float) -> None:

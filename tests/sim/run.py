@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scaler.scheduler.policy import Policy
 
-from .checkers import Kind
+from .checkers import Kind, Violation
 from .clock import Clock
 from .cluster import Cluster
 from .network import UNLIMITED, Quality
@@ -53,6 +53,9 @@ def simulate(seed: int, verbose: bool = False) -> Outcome:
     cluster.finish(FAULT_SECONDS + RESTART_SECONDS)
     if calm:
         cluster.books.check_calm()
+        stuck = [line for line in clock.story if ": stuck: " in line]
+        if stuck:
+            raise Violation(f"seed {seed}: nothing happened, and something is said to be stuck: {stuck[0]}")
     for manager in cluster.managers:
         manager.check_limits()
     runs = sum(map(len, cluster.books.runs.values()))
