@@ -9,11 +9,16 @@ import os
 import sys
 import time
 import traceback
+from array import array
 from collections import Counter
 
+from .load import load_file
+from .puppets import Puppets
 from .run import simulate
 
 CHUNK = 20
+SHOWN = 10
+GO_ON_SECONDS = 600.0
 TOLD_SECONDS = 60.0
 
 
@@ -23,8 +28,11 @@ def main() -> int:
     parser.add_argument("seed", type=int, nargs="?", default=0, help="the first seed")
     parser.add_argument("--seeds", type=int, default=1, help="how many to run")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="how many processes run them")
+    parser.add_argument("--load", metavar="FILE", help="go on with the state that a scheduler wrote (--dump-directory)")
     parser.add_argument("--verbose", action="store_true", help="tell all that happens in one seed, as it happens")
     arguments = parser.parse_args()
+    if arguments.load:
+        return go_on(arguments.load)
     if arguments.seeds == 1:
         return replay(arguments.seed, arguments.verbose)
     return run_all(range(arguments.seed, arguments.seed + arguments.seeds), max(1, arguments.jobs))
@@ -40,6 +48,26 @@ def replay(seed: int, verbose: bool = False) -> int:
     print(f"{outcome.tasks} tasks, {outcome.runs} runs, {outcome.frames} frames, {outcome.faults} faults")
     print(f"trace {outcome.trace}")
     return 0
+
+
+def go_on(path: str) -> int:
+    """Tell what a dumped state looks like and go on with it: whether all its tasks end when everybody does what is expected."""
+    try:
+        state, now = load_file(path)
+    except (OSError, ValueError) as error:
+        print(f"{path}: {error}", file=sys.stderr)
+        return 2
+    state.check()
+    board = state.board
+    print(state.snapshot())
+    alive = array("I", [task for task in range(board.slots.capacity) if board.life.state(task)])
+    for id in board.slots.ids(alive[:SHOWN]):
+        print(state.explain(id).text)
+    puppets = Puppets(state, now)
+    ended = puppets.run(GO_ON_SECONDS)
+    print(*puppets.log, sep="\n")
+    print(f"{puppets.ended} tasks and items ran in {puppets.now - now:.3f} simulated seconds, {len(board)} are left")
+    return 0 if ended else 1
 
 
 def run_all(seeds: range, jobs: int) -> int:

@@ -44,12 +44,12 @@ class Outcome:
 def simulate(seed: int, verbose: bool = False) -> Outcome:
     """Run one seed to its end. Raises AssertionError at the first broken promise."""
     # To look at everything after each step takes half of the time; most seeds do so now and then.
-    cluster = Cluster(seed, verbose=verbose, check_every=1 if seed % 4 == 0 else 7, policy=_policy(seed))
+    cluster = Cluster(seed, verbose=verbose, check_every=1 if seed % 4 == 0 else 7, policy=policy(seed))
     clock = cluster.clock
     calm = clock.chance(0.2)
-    cluster.network.quality = _quality(clock)
-    _populate(cluster, calm)
-    faults = 0 if calm else _plan_faults(cluster)
+    cluster.network.quality = quality(clock)
+    populate(cluster, calm)
+    faults = 0 if calm else plan_faults(cluster)
     cluster.finish(FAULT_SECONDS + RESTART_SECONDS)
     if calm:
         cluster.books.check_calm()
@@ -62,13 +62,13 @@ def simulate(seed: int, verbose: bool = False) -> Outcome:
     return Outcome(clock.trace, clock.story, len(cluster.books.jobs), runs, clock.frames, faults)
 
 
-def _policy(seed: int) -> Policy:
+def policy(seed: int) -> Policy:
     return Policy(
         scaling=("vanilla", "capability", "target_time", "no")[seed % 4], idle_seconds=0.5, target_seconds=0.2
     )
 
 
-def _quality(clock: Clock) -> Quality:
+def quality(clock: Clock) -> Quality:
     """Of all links: fast or slow, and more or less ragged."""
     random = clock.random
     latency = random.choice((0.000_05, 0.000_1, 0.001, 0.02))
@@ -82,7 +82,7 @@ def _quality(clock: Clock) -> Quality:
     )
 
 
-def _populate(cluster: Cluster, calm: bool) -> None:
+def populate(cluster: Cluster, calm: bool) -> None:
     random = cluster.clock.random
     for i in range(random.randint(1, 4)):
         # The first one can run everything.
@@ -116,7 +116,7 @@ def _maybe_slow(cluster: Cluster, name: str) -> None:
         cluster.network.slow[name] = Quality(0.05, 0.1, 0.1, 0.3)
 
 
-def _plan_faults(cluster: Cluster) -> int:
+def plan_faults(cluster: Cluster) -> int:
     """Enter faults into the clock; returns how many."""
     random = cluster.clock.random
     kinds = (
