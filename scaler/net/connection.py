@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler.errors import ProtocolError
+from scaler.liveness import notice_dead_machines
 from scaler.machine import Peer
 from scaler.messages import Message, Role
 from scaler.tls import PlainPeerError, TlsSession
@@ -23,8 +24,6 @@ TURN_BYTES = 1 << 20
 PAUSE_BYTES = 4 << 20
 DROP_BYTES = 1 << 30
 STALL_SECONDS = 30.0
-DEAD_SECONDS = 60
-"""A machine that answers nothing for so long is gone. The kernel asks it, of which a process that is stopped knows nothing."""
 
 
 class _Duplicate:
@@ -38,26 +37,6 @@ class _Duplicate:
 
 
 _NOBODY = Peer(Role.unspecified, b"")
-
-
-def notice_dead_machines(sock: socket.socket) -> None:
-    """Have a TCP connection break within DEAD_SECONDS of the peer's machine, or the way to it, being gone without a word.
-
-    Also while nothing is said. The system's own limits are two hours then, and a quarter of one while something is.
-    """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    probes = 3
-    pause = DEAD_SECONDS // (probes + 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", pause),
-        ("TCP_KEEPALIVE", pause),
-        ("TCP_KEEPINTVL", pause),
-        ("TCP_KEEPCNT", probes),
-        ("TCP_USER_TIMEOUT", DEAD_SECONDS * 1000),
-    ):
-        option = getattr(socket, name, None)
-        if option is not None:  # Not every system has all of them.
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class Connection(asyncio.BufferedProtocol):

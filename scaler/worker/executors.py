@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import repeat
 
 from scaler._core.claims import POSITIONS, Claims
-from scaler.ids import sequence_of, u32, u64
+from scaler.ids import u32, u64
 from scaler.machine import UNFIT, Outbox, Stop
 from scaler.messages import (
     MESSAGE_BYTES,
@@ -33,6 +33,7 @@ from scaler.messages import (
 )
 from scaler.stuck import Finding
 from scaler.worker.reports import Done, Reports, Told, results
+from scaler.worker.suspects import find
 from scaler.worker.tasks import Executor, Pairs, Task, inputs_of
 
 AHEAD_US = 4_000
@@ -596,26 +597,7 @@ class Executors:
 
     def suspects(self) -> list[Finding]:
         """Executors that do not do what they were told."""
-        found: list[Finding] = []
-        for executor in self._living.values():
-            label = f"the executor of slot {executor.slot}"
-            first = next(iter(executor.sent), None)
-            if executor.killed_for is not None:
-                why = executor.killed_for[2] or executor.killed_for[1].name
-                found.append((("end", executor.number), None, f"{label} was killed ({why}), and has not ended"))
-            elif executor.claims is None:
-                what = (
-                    f"the preload {self._preload}"
-                    if self._preload and executor.number in self._starting
-                    else "its start"
-                )
-                found.append((("start", executor.number), None, f"{label} is not ready yet, {what} goes on"))
-            elif first is not None and executor.claims.running is None:
-                task = executor.sent[first]
-                name = task.function_name or self._name(task.function)
-                text = f"{label} does not begin task {sequence_of(task.id)} ({name}, attempt {task.attempt}) that it was given"
-                found.append((("begin", executor.number, first), None, text))
-        return found
+        return list(find(self._living.values(), self._preload if self._starting else "", self._name))
 
     def _name(self, number: int) -> str:
         function = self.functions.get(number)

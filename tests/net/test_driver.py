@@ -18,6 +18,7 @@ import pytest
 
 from scaler.errors import ConfigurationError, RefusedError
 from scaler.ids import Address
+from scaler.liveness import DEAD_SECONDS
 from scaler.machine import Close, Log, Output, Pause, Peer, Resume, Send, Stop
 from scaler.messages import (
     Assign,
@@ -338,9 +339,9 @@ def test_the_kernel_looks_whether_the_machine_of_a_peer_is_there(go: Any) -> Non
                 sock.getsockopt(socket.IPPROTO_TCP, option)
                 for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
             )
-            assert idle + pause * count == connection_module.DEAD_SECONDS
+            assert idle + pause * count == DEAD_SECONDS
             unanswered = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
-            assert unanswered == 1000 * connection_module.DEAD_SECONDS
+            assert unanswered == 1000 * DEAD_SECONDS
 
     go(scenario)
 

@@ -32,7 +32,7 @@ def test_one_that_was_killed_and_has_not_ended() -> None:
     (line,) = stuck_lines(rig, 50)
     assert line.startswith("stuck: the executor of slot 0 was killed (cancelled), and has not ended for 3")
     rig.exited(0)
-    assert "is not ready yet, its start goes on for 3" in stuck_lines(rig, 50)[0]
+    assert "the executor of slot 0 has not started for 3" in stuck_lines(rig, 50)[0]
     rig.started(1)
     assert stuck_lines(rig, 100) == []
 
