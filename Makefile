@@ -23,8 +23,8 @@ check: $(READY)  ## lint, types, import rule, layout, schema comments
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/checks.py
 
-sim: $(READY)  ## the simulator over many seeds: make sim SEEDS=10000
-	$(BIN)/python -m tests.sim --seeds $(or $(SEEDS),1000)
+sim: $(READY)  ## the simulator over many seeds: make sim SEEDS=10000 FIRST=5000; or go on with a dump: make sim LOAD=FILE
+	$(BIN)/python -m tests.sim $(if $(LOAD),--load $(LOAD),$(or $(FIRST),0) --seeds $(or $(SEEDS),1000))
 
 chaos: $(READY)  ## real processes that are killed, stopped and cut off: make chaos SECONDS=600
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),30) $(SCENARIOS)

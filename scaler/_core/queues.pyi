@@ -53,6 +53,8 @@ class ReadyQueues:
 
         Raises ValueError for one not queued.
         """
+    def arrivals(self) -> array[int]:
+        """All that is queued or has a place (u32 column), first arrived first; for dumps, since it looks at every task."""
     def classes(self) -> array[int]:
         """The classes that have tasks, best head first (u32 column)."""
     def check(self) -> None: ...

@@ -484,6 +484,15 @@ cdef class ReadyQueues:
             free(heads)
         return array("I", found)
 
+    def arrivals(self):
+        """All that is queued or has a place, first arrived first."""
+        cdef size_t i
+        found = [
+            (self._nodes[i].arrival, i) for i in range(self._size) if self._nodes[i].bucket != NONE or self._nodes[i].reserved
+        ]
+        found.sort()
+        return array("I", [task for _, task in found])
+
     cdef size_t _better(self, uint32_t root, const Bucket* than) noexcept:
         """How many tasks of a tree stand in buckets that go before this one."""
         cdef size_t n = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -58,6 +59,12 @@ OPTIONS = (
         False,
         boolean,
     ),
+    Option(
+        "dump_directory",
+        "on SIGUSR2 write the state into a file there, for `python -m tests.sim --load FILE`; without users' data,"
+        " with names and texts of errors",
+        short="-dd",
+    ),
     *SECURITY,
     INSECURE,
     METRICS,
@@ -98,6 +105,8 @@ def check(options: Namespace) -> None:
     """Raises ConfigurationError for bad usage."""
     if options.object_storage_address is None:
         raise ConfigurationError("--object-storage-address is missing")
+    if options.dump_directory and not os.access(options.dump_directory, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"--dump-directory: {options.dump_directory} is no directory that can be written to")
     check_bind("ADDRESS", options.address, options)
     check_metrics(options)
     check_bind("--monitor-address", options.monitor_address, options)
@@ -124,7 +133,13 @@ def run(options: Namespace) -> int:
         tracing=options.tracing,
         policy=parse_policy(options.policy_engine_type, options.policy_content),
     )
-    service = SchedulerService(settings, options.address, options.object_storage_address, options.monitor_address)
+    service = SchedulerService(
+        settings,
+        options.address,
+        options.object_storage_address,
+        options.monitor_address,
+        options.dump_directory or "",
+    )
     metrics = MetricsPlace(options.metrics_address) if options.metrics_address else None
     return run_daemon(COMMAND.name, service, options.event_loop, metrics=metrics)
 

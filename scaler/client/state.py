@@ -328,7 +328,12 @@ class ClientState:
     def tick(self, now: float) -> None:
         if self._heartbeat_at is None or now < self._heartbeat_at or self._scheduler is None:
             return
+        late = now - self._heartbeat_at
         self._heartbeat_at = now + self._heartbeat_seconds
+        if late > self._heartbeat_seconds:
+            self._heard += (
+                late  # This process did nothing so long: what the scheduler said meanwhile is still to be read.
+            )
         if now - self._heard > self._timeout_seconds:
             peer, self._scheduler = self._scheduler, None
             self._heartbeat_at = None

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from scaler.errors import ProtocolError
+from scaler.liveness import notice_dead_machines
 from scaler.machine import Peer
 from scaler.messages import Message, Role
 from scaler.tls import PlainPeerError, TlsSession
@@ -58,14 +59,6 @@ class _Duplicate:
         os.close(self.number)
 
 
-def _notice_dead_hosts(sock: socket.socket) -> None:
-    """Peers that say nothing by themselves, as users of the object storage, may be on a host that is gone."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
-        if hasattr(socket, option):  # Systems call them differently.
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
 _NOBODY = Peer(Role.unspecified, b"")
 
 
@@ -75,8 +68,11 @@ class Connection(asyncio.BufferedProtocol):
     ``side`` is the handshake to make, or None between a worker and its own executors, who need none. ``tls`` is this end of the
     TLS session in which all that is made and said, if it is to be one.
 
-    Frames are read until the peer has 4 MiB of answers that it did not read: then reading stops until it reads. A peer
-    with more than 1 GiB unread, or that gets no 64 KiB further in 30 s while more than 4 MiB wait, is dropped.
+    Who listens reads a peer's frames until that has 4 MiB of answers that it did not read: then reading stops until it reads.
+    A peer with more than 1 GiB unread, or that gets no 64 KiB further in 30 s while more than 4 MiB wait, is dropped.
+
+    Who dialed always reads: if both stopped, each would wait for the other. It drops only who reads nothing at all for 30 s:
+    what it has to say is as much as its user wants. A worker always reads, too, and executors read when their task has ended.
     """
 
     def __init__(
@@ -117,6 +113,9 @@ class Connection(asyncio.BufferedProtocol):
         """The owner wants nothing more read."""
         self._behind = False
         """The peer does not read what it is sent."""
+        self._listens = isinstance(side, Listener)
+        self._written = 0
+        """Bytes, since the peer is behind."""
         self._read_in_turn = 0
         self._others_turn = False
         self._over = False
@@ -140,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _notice_dead_hosts(sock)
+            notice_dead_machines(sock)
         transport.set_write_buffer_limits(high=PAUSE_BYTES)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(HANDSHAKE_SECONDS, self.abort, "no handshake within 10 s")
@@ -197,18 +196,21 @@ class Connection(asyncio.BufferedProtocol):
         return False
 
     def pause_writing(self) -> None:
-        self._behind = True
+        self._behind, self._written = True, 0
         self._read_or_not()
         self._watch_reader(self._transport.get_write_buffer_size())
         if self._paused is not None:
             self._paused(self, True)
 
     def _watch_reader(self, unread: int) -> None:
-        """Drop a peer that reads nothing for a while, or no more than it is sent; one that catches up is waited for."""
+        """Drop a peer that reads nothing for a while; who listens also one that reads hardly more than it is sent."""
+        if self._side is None:
+            return
 
         def look() -> None:
             now_unread = self._transport.get_write_buffer_size()
-            if now_unread > unread - LEAST_BYTES:
+            written, self._written = self._written, 0
+            if now_unread > unread - LEAST_BYTES if self._listens else now_unread >= unread + written:
                 self.abort(
                     f"it read nothing for {STALL_SECONDS:.0f} s, or too little, and has {now_unread} bytes to read"
                 )
@@ -233,7 +235,7 @@ class Connection(asyncio.BufferedProtocol):
     def _read_or_not(self) -> None:
         if self._closing or self._transport.is_closing():
             return
-        if self._held or self._behind or self._others_turn:
+        if self._held or (self._behind and self._listens) or self._others_turn:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
@@ -290,6 +292,8 @@ class Connection(asyncio.BufferedProtocol):
             if self._transport.is_closing():
                 self._pending, self._unsent = [], None  # The other end is gone, of which connection_lost() tells next.
                 return
+            if self._behind:
+                self._written += sum(map(len, self._pending)) + len(self._unsent or b"")
             if self._unsent:
                 self._transport.write(self._unsent)
                 self._unsent = None
@@ -301,7 +305,7 @@ class Connection(asyncio.BufferedProtocol):
             elif self._pending:
                 self._transport.writelines(self._pending)
             self._pending = []
-            if self._transport.get_write_buffer_size() > DROP_BYTES:
+            if self._listens and self._transport.get_write_buffer_size() > DROP_BYTES:
                 self.abort("it has more than 1 GiB of messages that it did not read")
 
     def let_threads_flush(self) -> None:

@@ -22,7 +22,7 @@ from scaler.errors import ConfigurationError, ConnectionLostError, NotTrustedErr
 from scaler.ids import Address
 from scaler.machine import Close, Log, Output, Pause, Peer, Resume, Send, State, Stop
 from scaler.messages import Message, Role
-from scaler.net.connection import Connection
+from scaler.net.connection import HANDSHAKE_SECONDS, Connection
 from scaler.security import Security
 from scaler.tls import TlsSession
 from scaler.wire.codec import UnionCodec, codec
@@ -44,6 +44,7 @@ MOST_GREETING = 4096
 MOST_COMPLAINTS = 20
 COMPLAINT_SECONDS = 10.0
 """So many handshakes that failed are logged one by one in that time; of more, only how many there were."""
+SHORTEST_PATIENCE = 0.1
 
 
 def load_conversations() -> None:
@@ -171,8 +172,9 @@ class Driver:
         began = reminded = time.monotonic()
         attempt = 0
         while True:
+            left = HANDSHAKE_SECONDS if give_up is None else give_up - (time.monotonic() - began)
             try:
-                return await self.dial_once(address, role)
+                return await self.dial_once(address, role, min(HANDSHAKE_SECONDS, max(SHORTEST_PATIENCE, left)))
             except NotTrustedError as error:
                 raise NotTrustedError(f"{what} at {address} is not to be trusted: {error}") from None
             except RefusedError as error:
@@ -190,16 +192,19 @@ class Driver:
             attempt += 1
             await asyncio.sleep(pause if give_up is None else min(pause, max(0.01, give_up - (now - began))))
 
-    async def dial_once(self, address: Address, role: Role) -> tuple[Connection, asyncio.Future[str]]:
+    async def dial_once(
+        self, address: Address, role: Role, patience: float = HANDSHAKE_SECONDS
+    ) -> tuple[Connection, asyncio.Future[str]]:
         """Connect and shake hands; returns the connection and a future that ends, with the reason, when it is lost.
 
-        Raises OSError when nobody answers, RefusedError or ProtocolError when the handshake fails.
+        Raises OSError when nobody answers within ``patience`` seconds, RefusedError or ProtocolError when the handshake fails.
         """
         secret, tls = self._security.secret_for(address), self._security.dialing(address)
         side = Dialer(role, self.identity, self.name, secret, os.urandom(NONCE_BYTES), self.software)
         says, hears = conversation(role)
         opened: asyncio.Future[None] = self._loop.create_future()
         gone: asyncio.Future[str] = self._loop.create_future()
+        made: list[Connection] = []
 
         def ready(connection: Connection, peer: Peer) -> None:
             if opened.cancelled():  # this side ends, in the middle of the handshake
@@ -224,12 +229,21 @@ class Driver:
                 side, lambda peer: (hears, says), ready, self._received, lost, self._pause, self.wake_after_reading, tls
             )
             self._greeting[connection] = None
+            made.append(connection)
             return connection
 
-        if address.path:
-            _, connection = await self._loop.create_unix_connection(make, address.path)
-        else:
-            _, connection = await self._loop.create_connection(make, address.host, address.port)
+        try:
+            async with asyncio.timeout(patience):
+                if address.path:
+                    _, connection = await self._loop.create_unix_connection(make, address.path)
+                else:
+                    _, connection = await self._loop.create_connection(make, address.host, address.port)
+        except OSError as error:
+            for connection in made:
+                self._greeting.pop(connection, None)
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(errno.ETIMEDOUT, f"no answer within {patience:.3g} s") from None
+            raise
         try:
             await opened
         except RefusedError as error:

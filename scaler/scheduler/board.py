@@ -164,6 +164,10 @@ class Board:
                 self.graph.mark_finished(dependency)
         self.graph.add(task, dependencies)
 
+    def is_held(self, task: int) -> bool:
+        """Whether it is not to begin before it is released."""
+        return task in self._held
+
     def release(self, tasks: array[int]) -> list[End]:
         """Let these new tasks go to the queues, as far as nothing is missing; returns those that cannot ever run.
 

@@ -120,6 +120,11 @@ class Capacity:
             self._left_behind[session.name] = now + outlived
             self._plan(now + outlived)
 
+    def forgive(self, seconds: float) -> None:
+        """Nobody could be heard for so long."""
+        for session in self.sessions.values():
+            session.heard += seconds
+
     def judge_silence(self, now: float) -> None:
         """Take those that were silent for too long for dead."""
         for session in list(self.sessions.values()):

@@ -239,6 +239,11 @@ class Clients:
             # Not forgotten yet: its process may live, if the task had just ended when it was stopped.
             self._cancel_all(session)
 
+    def forgive(self, seconds: float) -> None:
+        """Nobody could be heard for so long."""
+        for session in self.sessions.values():
+            session.heard += seconds
+
     def judge_silence(self, now: float) -> None:
         """Forget those that were silent or gone for too long."""
         for session in list(self.sessions.values()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from struct import error as StructError
 from typing import TYPE_CHECKING
 
@@ -154,6 +155,10 @@ class Lineage:
     def outstanding(self, client: int) -> bytes:
         """The ids of the objects that this client was asked for, and has not answered, one after the other."""
         return b"".join(name for number, name in self._parked if number == client)
+
+    def asked_for(self, most: int) -> list[tuple[int, bytes, int]]:
+        """(client, object id, how many tasks wait for it), of so many objects that clients were asked to put again."""
+        return [(number, name, len(ids)) for (number, name), ids in islice(self._parked.items(), most)]
 
     def blocked(self, tasks: array[int]) -> array[int]:
         """Of tasks that are ready, those that miss an input that was there when they began. They wait from now on."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import platform
+import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -17,6 +20,7 @@ from scaler.ids import Address
 from scaler.machine import Output
 from scaler.messages import Role
 from scaler.net.daemon import Daemon, log
+from scaler.scheduler.dump import dump
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
 from scaler.scheduler.traces import Waited
@@ -34,12 +38,20 @@ class SchedulerService:
     """Carries what a SchedulerState decides."""
 
     def __init__(
-        self, settings: SchedulerSettings, address: Address, storage: Address, monitor: Address | None = None
+        self,
+        settings: SchedulerSettings,
+        address: Address,
+        storage: Address,
+        monitor: Address | None = None,
+        dump_directory: str = "",
     ) -> None:
+        """``dump_directory``: where SIGUSR2 has the state written."""
         self.state = SchedulerState(settings)
         self.address = address
         self.monitor_address = monitor
         self._storage = storage
+        self._dump_directory = dump_directory
+        self._writing: set[asyncio.Task[None]] = set()
         self._vitals: asyncio.Task[None] | None = None
         self._tracer = Tracer("scaler-scheduler") if settings.tracing else None
         self._daemon: Daemon
@@ -57,6 +69,7 @@ class SchedulerService:
         log.info("%s: connect to object storage server %s", daemon.name, self._storage)
         log.info("%s: listen to scheduler monitor address %s", daemon.name, self.monitor_address)
         driver.dial(self._storage, Role.storage_user, "the object storage server")
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._dump)
         facts = self.state.monitors.scheduler
         facts.address, facts.host, facts.pid = str(self.address), platform.node(), os.getpid()
         facts.version, facts.started_unix_milliseconds = version(), int(time.time() * 1000)
@@ -65,7 +78,30 @@ class SchedulerService:
     def asked_to_end(self, reason: str) -> None:
         self._daemon.stop(reason)
 
+    def _dump(self) -> None:
+        """SIGUSR2: for whoever wants to look into its state, or go on with it elsewhere."""
+        if not self._dump_directory:
+            log.info("%s: to write its state it has to be started with --dump-directory DIRECTORY", self._daemon.name)
+            return
+        with self._daemon.driver.lock:
+            told = dump(self.state, time.monotonic())
+        task = asyncio.get_running_loop().create_task(self._write(told))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write(self, told: dict[str, object]) -> None:
+        name = f"scaler-scheduler-{os.getpid()}-{time.strftime('%Y%m%dT%H%M%S')}.json"
+        path = Path(self._dump_directory, name)
+        try:
+            await asyncio.to_thread(_write_private, path, told)
+        except OSError as error:
+            log.warning("%s: cannot write its state to %s: %s", self._daemon.name, path, error.strerror or error)
+        else:
+            log.info("%s: its state is in %s, without users' data", self._daemon.name, path)
+
     async def close(self) -> None:
+        for writing in list(self._writing):
+            await writing
         if self._vitals is not None:
             self._vitals.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -105,3 +141,13 @@ class SchedulerService:
             monitors.cpu_percent = me.cpu_percent()
             monitors.resident_bytes = me.memory_info().rss
             monitors.scheduler = replace(monitors.scheduler, lag_microseconds=int(late * 1e6))
+
+
+def _write_private(path: Path, told: dict[str, object]) -> None:
+    """Into a new file, for this user alone. Raises OSError; nothing is left then."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        try:
+            file.write(json.dumps(told))
+        except OSError:
+            path.unlink()
+            raise

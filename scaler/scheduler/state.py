@@ -40,7 +40,9 @@ from scaler.scheduler.samples import Samples
 from scaler.scheduler.sessions import ClientSession
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.survivors import Survivors
+from scaler.scheduler.suspects import Suspects
 from scaler.scheduler.workers import Workers
+from scaler.stuck import Stuck
 
 HOUSEKEEPING_SECONDS = 1.0
 
@@ -76,6 +78,7 @@ class SchedulerState:
         self.capacity = Capacity(settings, self.board, self.workers, self._out, self._hang_up)
         parts = self.clients, self.workers, self.capacity
         self.monitors = Monitors(settings, self.board, *parts, samples, self.profiles, self._out)
+        self._suspects = Suspects(self.board, self.clients, self.workers, Stuck(self._out.log))
         self._peers: dict[int, Peer] = {}
         self._storage: int | None = None
         self._storage_identity = b""
@@ -138,6 +141,7 @@ class SchedulerState:
     def tick(self, now: float) -> None:
         self.clock.now = now
         if self._housekeeping_at is not None and now >= self._housekeeping_at:
+            self._forgive(now - self._housekeeping_at)
             busy = self._peers or self.clients.sessions
             self._housekeeping_at = now + HOUSEKEEPING_SECONDS if busy else None
             self.workers.judge_silence(now)
@@ -146,7 +150,15 @@ class SchedulerState:
             self.resumption.expire(now)
             self.workers.dismiss()
             self.workers.warn_unrunnable(self.capacity.offered())
+            self._suspects.look_if_due(now)
         self.workers.retract_if_due(now)
+
+    def _forgive(self, late: float) -> None:
+        """Where this process was stopped, or the machine slept: what peers said meanwhile is still to be read."""
+        if late > HOUSEKEEPING_SECONDS:
+            self._out.log(30, f"this process did nothing for {late:.1f} s; nobody is taken for silent in that time")
+            for part in (self.clients, self.workers, self.capacity):
+                part.forgive(late)
 
     def pause_monitor(self, peer: int, paused: bool) -> None:
         """A peer stopped reading, or reads again."""

@@ -214,9 +214,18 @@ class Workers:
             if gone:
                 self._leaving_soon.remove(session)
 
+    def is_leaving(self, session: WorkerSession) -> bool:
+        """Whether it was asked to leave, and is not told to end yet."""
+        return session in self._leaving_soon
+
     def of_manager(self, name: str) -> list[WorkerSession]:
         """The connected workers that a manager started."""
         return [session for session in self.sessions.values() if session.facts.manager_name == name]
+
+    def forgive(self, seconds: float) -> None:
+        """Nobody could be heard for so long."""
+        for session in self.sessions.values():
+            session.heard += seconds
 
     def judge_silence(self, now: float) -> None:
         """Take those that were silent for too long for dead."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import islice
 
 from scaler.storage.residency import Held, Residency
 from scaler.storage.uploads import Upload
+from scaler.stuck import Finding
 
 BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
 """After which times a disk that takes nothing is tried again."""
@@ -204,6 +206,18 @@ class Admission:
         if self._queue:
             times.append(self._reassured_at + REASSURE_SECONDS)
         return min(times, default=None)
+
+    def suspects(self) -> list[Finding]:
+        """Who waits for room next."""
+        found: list[Finding] = []
+        for who in islice(self._queue, 1):
+            name, what = (who.object, "a put") if isinstance(who, Upload) else (who.name, "a get of what is on disk")
+            used, limit = self._residency.used_bytes, self._residency.limit
+            text = (
+                f"{what}, of object {name.hex()}, waits for {_size(who)} bytes of memory ({used} of {limit} are in use)"
+            )
+            found.append((("room", id(who)), None, text))
+        return found
 
     def to_reassure(self, now: float) -> list[Upload]:
         """The puts to be told that they wait, if it is time for that."""

@@ -20,6 +20,7 @@ from scaler.errors import (
     RefusedError,
 )
 from scaler.ids import IDENTITY_BYTES, OBJECT_ID_BYTES, Address, new_identity
+from scaler.liveness import notice_dead_machines
 from scaler.messages import (
     Release,
     Role,
@@ -32,7 +33,6 @@ from scaler.wire.handshake import NONCE_BYTES, Dialer
 HANDSHAKE_SECONDS = 10.0
 BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 MAX_IDLE_READERS = 4
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 _BUFFERS = (bytes, bytearray, memoryview)
 _Answer = TypeVar("_Answer")
 
@@ -231,7 +231,7 @@ def _connected(address: Address, patience: float) -> socket.socket:
         return sock
     sock = socket.create_connection((address.host, address.port), patience)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    _keep_alive(sock)
+    notice_dead_machines(sock)
     return sock
 
 
@@ -329,11 +329,3 @@ def _check_ids(owner: bytes, object_ids: list[bytes]) -> None:
     for object_id in object_ids:
         if len(object_id) != OBJECT_ID_BYTES:
             raise ValueError(f"an object id has {OBJECT_ID_BYTES} bytes, not {len(object_id)}")
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    """Have TCP notice within half a minute that the other host is gone, however long nothing is said."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _KEEP_ALIVE:
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from scaler.ids import OBJECT_ID_BYTES
 from scaler.machine import Outbox
 from scaler.messages import Abandon, Get, StorageFailureReason
@@ -10,10 +12,12 @@ from scaler.storage.objects import Objects
 from scaler.storage.outputs import StopTransmit, Transmit
 from scaler.storage.requests import Index, Key, User, check_id, failure, remove
 from scaler.storage.residency import Held
+from scaler.stuck import Finding
 
 UNCOUNTED_BYTES = 64 << 10
 """A transmission of this or less is over as soon as it begins: not worth counting, or telling that it is over."""
 _ERROR = 40
+SUSPECTED = 100
 
 
 class Gets:
@@ -88,6 +92,17 @@ class Gets:
             user = self._users[peer]
             self.waiting_count -= 1
             self._transmit(user, peer, user.gets.pop(request), held, False)
+
+    def suspects(self) -> list[Finding]:
+        """The objects that have been waited for for longest: maybe nobody makes them."""
+        found: list[Finding] = []
+        for name, keys in islice(self._waiting.items(), SUSPECTED):
+            peer, request = next(iter(keys))
+            who = self._users[peer].who
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            text = f"{who.name or who.identity.hex()[:8]}{more} waits for object {name.hex()}, which nobody has put,"
+            found.append((("get", name, peer, request), None, text))
+        return found
 
     def _transmit(self, user: User, peer: int, get: Get, held: Held, briefly: bool) -> None:
         """``briefly``: there is nothing to wait for."""

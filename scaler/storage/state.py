@@ -37,6 +37,7 @@ from scaler.storage.puts import Puts
 from scaler.storage.requests import User, check_id, failure
 from scaler.storage.uploads import WrongMessageError
 from scaler.storage.upstream import Upstream
+from scaler.stuck import Stuck
 
 MAX_OBJECT_BYTES = 64 << 30
 REMEMBERED_OWNERS = 65_536
@@ -92,6 +93,7 @@ class StorageState:
         if self.upstream is not None:
             self._center = Center(self._objects, self._gets, self._puts, self._outbox)
         self._now = 0.0
+        self._stuck = Stuck(self._outbox.log)
         self._handlers: dict[type, Callable[[int, User, Any], None]] = {
             Get: self._get,
             Abandon: self._gets.abandon,
@@ -140,7 +142,9 @@ class StorageState:
         self._drop(peer)
 
     def tick(self, now: float) -> None:
-        """What depends on time is done in ``drain``."""
+        """Look for what is stuck. What else depends on time is done in ``drain``."""
+        if self._stuck.due(now):
+            self._stuck.found([*self._gets.suspects(), *self._objects.admission.suspects()], now)
 
     def fetch_failed(self, name: bytes) -> None:
         """What ``Fetch`` asked for could not be had there."""
@@ -202,8 +206,11 @@ class StorageState:
         return self._outbox.take()
 
     def next_deadline(self) -> float | None:
-        """When a failing disk is tried again, or those that wait for room are looked at."""
-        return self._objects.admission.next_deadline()
+        """When a failing disk is tried again, or those that wait are looked at."""
+        times = [self._objects.admission.next_deadline()]
+        if self._gets.waiting_count or self._objects.admission.short:
+            times.append(max(self._stuck.next_look, self._now))
+        return min((time for time in times if time is not None), default=None)
 
     def snapshot(self) -> dict[str, Any]:
         """The numbers of ``Statistics``, by the same names."""

@@ -31,7 +31,9 @@ from scaler.messages import (
     Started,
     function_runs,
 )
+from scaler.stuck import Finding
 from scaler.worker.reports import Done, Reports, Told, results
+from scaler.worker.suspects import find
 from scaler.worker.tasks import Executor, Pairs, Task, inputs_of
 
 AHEAD_US = 4_000
@@ -592,6 +594,10 @@ class Executors:
         elif executor.claims is None:
             facts.state = ExecutorState.starting
         return facts
+
+    def suspects(self) -> list[Finding]:
+        """Executors that do not do what they were told."""
+        return list(find(self._living.values(), self._preload if self._starting else "", self._name))
 
     def _name(self, number: int) -> str:
         function = self.functions.get(number)

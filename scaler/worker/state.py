@@ -37,6 +37,7 @@ from scaler.messages import (
     WorkerLeaving,
     WorkerSettings,
 )
+from scaler.stuck import Stuck
 from scaler.worker.executors import STARTED_SECONDS, Executors
 from scaler.worker.memory import MemoryRules, MemoryWatch
 from scaler.worker.profiling import Profiling
@@ -92,6 +93,7 @@ class WorkerState:
         label = f"worker {options.host}:{options.pid}"
         self.memory = MemoryWatch(rules, self._executors, self._out, label)
         self._profiling = Profiling(self._executors, self._out, self._send)
+        self._stuck = Stuck(self._out.log)
         self._draining = False
         self._heartbeat_at: float | None = None
         self._watch_at: float | None = None
@@ -227,6 +229,8 @@ class WorkerState:
         if self._heartbeat_at is not None and now >= self._heartbeat_at:
             self._heartbeat_at = now + self.options.heartbeat_seconds
             self._heartbeat(now)
+            if self._stuck.due(now):
+                self._stuck.found(self._executors.suspects(), now)
         if self._watch_at is not None and now >= self._watch_at:
             self._watch_at = None
             self._executors.watch(now)

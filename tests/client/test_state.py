@@ -345,12 +345,23 @@ def test_heartbeats_and_silence() -> None:
     assert rig.at(begin + 1.9) == []
     assert said(rig.at(begin + 2)) == [ClientHeartbeat(int((begin + 2) * 1e6))]
     rig.hear(HeartbeatEcho(1))
-    assert [o for o in rig.at(begin + 11.9) if isinstance(o, Close)] == []
+    for seconds in (4, 6, 8, 10, 11.9):
+        assert [o for o in rig.at(begin + seconds) if isinstance(o, Close)] == []
     outputs = rig.at(begin + 14)
     assert [o.peer for o in outputs if isinstance(o, Close)] == [1] and said(outputs) == []
     assert rig.state.next_deadline() is None and rig.state.snapshot()["connected"] is False
     rig.connect()
     assert rig.state.next_deadline() == rig.now + 2
+
+
+def test_a_client_that_was_stopped_hears_the_scheduler_before_it_takes_it_for_silent() -> None:
+    rig = Rig()
+    begin = rig.now
+    assert len(said(rig.at(begin + 2))) == 1
+    assert len(said(rig.at(begin + 1000))) == 1
+    rig.hear(HeartbeatEcho(1))
+    for seconds in range(1002, 1010, 2):
+        assert len(said(rig.at(begin + seconds))) == 1
 
 
 def test_an_old_connection_is_not_heard() -> None:

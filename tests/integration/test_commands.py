@@ -14,6 +14,9 @@ import pytest
 
 from scaler import Client
 from scaler.ids import Address
+from tests.sim.__main__ import go_on
+from tests.sim.load import load_file
+from tests.sim.puppets import Puppets
 
 from .conftest import wait_until
 
@@ -308,3 +311,32 @@ def test_a_daemon_tells_what_it_does_when_it_is_asked(start, free_addresses):
     os.kill(asked.pid, signal.SIGUSR1)
     line = asked.wait_for_line("'workers': 1")
     assert "1 worker" in line and "'clients': 0" in line
+
+
+def test_a_scheduler_writes_its_state_into_a_file_when_it_is_asked(start, free_addresses, tmp_path, capsys):
+    """Which the simulator reads, and goes on with."""
+    scheduler, storage = free_addresses
+    start("scaler_object_storage_server", storage)
+    asked = start("scaler_scheduler", scheduler, "-osa", storage, "--dump-directory", str(tmp_path))
+    asked.wait_for_line("connect to object storage")
+    with Client(scheduler) as client:
+        futures = [client.submit(pow, 2, n) for n in range(5)]
+        client.explain(futures[-1])
+        os.kill(asked.pid, signal.SIGUSR2)
+        asked.wait_for_line("its state is in")
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    state, now = load_file(path)
+    state.check()
+    assert len(state.board) == 5 and not state.workers.sessions
+    assert not Puppets(state, now).run(5.0)  # There is no worker.
+    assert go_on(str(path)) == 1
+    assert "it waits: no worker is connected" in capsys.readouterr().out
+
+
+def test_a_scheduler_that_was_not_told_where_to_write_its_state_says_so(start, free_addresses, tmp_path):
+    scheduler, storage = free_addresses
+    asked = start("scaler_scheduler", scheduler, "-osa", storage)
+    asked.wait_for_line("connect to object storage")
+    os.kill(asked.pid, signal.SIGUSR2)
+    asked.wait_for_line("has to be started with --dump-directory")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -17,6 +18,7 @@ import pytest
 
 from scaler.errors import ConfigurationError, RefusedError
 from scaler.ids import Address
+from scaler.liveness import DEAD_SECONDS
 from scaler.machine import Close, Log, Output, Pause, Peer, Resume, Send, Stop
 from scaler.messages import (
     Assign,
@@ -25,6 +27,7 @@ from scaler.messages import (
     Put,
     RefusalReason,
     Refused,
+    Retracted,
     Role,
     Stored,
     WorkerHeartbeat,
@@ -305,6 +308,44 @@ def test_a_dialer_gives_up_and_names_the_address(go: Any) -> None:
     go(scenario)
 
 
+def test_a_machine_that_does_not_answer_is_not_waited_for_longer_than_was_said(go: Any) -> None:
+    """The kernel would try for two minutes. A full backlog makes it silent, as a machine that is gone."""
+
+    async def scenario(net: Net) -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as silent, contextlib.ExitStack() as others:
+            port = silent.getsockname()[1]
+            for _ in range(3):
+                other = others.enter_context(socket.socket())
+                other.setblocking(False)
+                other.connect_ex(("127.0.0.1", port))
+            _, dialer = net.driver()
+            dialer.dial(Address("127.0.0.1", port), Role.client, "the scheduler", give_up_seconds=0.3)
+            stop = await asyncio.wait_for(dialer.stopped, LIMIT)
+            assert stop.reason.startswith("cannot reach the scheduler at") and "no answer within 0.3 s" in stop.reason
+            assert not dialer._greeting
+
+    go(scenario)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux only")
+def test_the_kernel_looks_whether_the_machine_of_a_peer_is_there(go: Any) -> None:
+    async def scenario(net: Net) -> None:
+        _, listener, _, dialer = await net.pair()
+        for driver in (listener, dialer):
+            (connection,) = driver.connections.values()
+            sock = connection._transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            idle, pause, count = (
+                sock.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            )
+            assert idle + pause * count == DEAD_SECONDS
+            unanswered = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            assert unanswered == 1000 * DEAD_SECONDS
+
+    go(scenario)
+
+
 def test_a_dialer_that_does_not_give_up_finds_a_listener_that_comes_late(go: Any) -> None:
     async def scenario(net: Net) -> None:
         with socket.create_server(("127.0.0.1", 0)) as nobody:
@@ -392,6 +433,24 @@ def test_a_peer_that_reads_late_gets_all(go: Any, monkeypatch: pytest.MonkeyPatc
         say(dialer, dials, Send(dials.peers[0], WorkerHeartbeat(3)))
         await listens.until(lambda: listens.heard == [WorkerHeartbeat(3)])
         assert listens.lost == []
+
+    go(scenario)
+
+
+def test_two_that_say_much_at_once_do_not_wait_for_each_other(go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither reads the other's before its own is read: who dialed has to go on reading. More than a limit is its own affair."""
+    monkeypatch.setattr(connection_module, "PAUSE_BYTES", 1 << 16)
+    monkeypatch.setattr(connection_module, "STALL_SECONDS", 2.0)
+    monkeypatch.setattr(connection_module, "DROP_BYTES", 8 << 20)
+
+    async def scenario(net: Net) -> None:
+        listens, listener, dials, dialer = await net.pair(Role.worker)
+        down, up = Assign(b"", b"", b"", [bytes(6 << 20)]), Retracted(bytes(6 << 20), b"", b"", b"")
+        say(listener, listens, Send(listens.peers[0], down))
+        say(dialer, dials, Send(dials.peers[0], up), Send(dials.peers[0], up))
+        await dials.until(lambda: len(dials.heard) == 1)
+        await listens.until(lambda: len(listens.heard) == 2)
+        assert listens.lost == dials.lost == []
 
     go(scenario)
 

@@ -124,6 +124,13 @@ class Rig:
         self.state.tick(now)
         return self.after()
 
+    def until(self, now: float) -> list[Output]:
+        """As at(), with all that comes before; a state that is told the time too late thinks that it was stopped."""
+        outputs: list[Output] = []
+        while (deadline := self.state.next_deadline() or now) < now:
+            outputs += self.at(max(deadline, self.now + 0.001))
+        return outputs + self.at(now)
+
     # ---- peers that are ready to work
 
     def client(self, identity: bytes = ANN, functions: Sequence[int] = (0,)) -> Client:

@@ -231,12 +231,12 @@ def test_a_parent_that_is_not_here_is_none() -> None:
 def test_a_client_whose_task_is_waited_for_is_not_silent() -> None:
     family = Family(client_timeout_seconds=10.0)
     family.ben.submit(0)
-    family.rig.now += 9
+    family.rig.until(family.rig.now + 9)
     family.ann.submit(1)
     family.worker.say(WorkerHeartbeat(0))
-    assert closed(family.rig.at(family.rig.now + 5)) == []
+    assert closed(family.rig.until(family.rig.now + 5)) == []
     family.worker.ends((family.parent, 1))
-    assert closed(family.rig.at(family.rig.now + 1)) == [family.ben.peer]
+    assert closed(family.rig.until(family.rig.now + 1)) == [family.ben.peer]
 
 
 def test_a_client_that_is_back_runs_where_it_did() -> None:

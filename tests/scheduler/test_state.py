@@ -515,10 +515,10 @@ def test_a_silent_worker_is_taken_for_dead() -> None:
     rig = Rig(worker_timeout_seconds=3)
     ann, worker = rig.client(), rig.worker()
     ann.submit(1)
-    rig.at(102.9)
+    rig.until(102.9)
     worker.say(WorkerHeartbeat(1))
-    assert closed(rig.at(105.8)) == []
-    assert closed(rig.at(107)) == [worker.peer]
+    assert closed(rig.until(105.8)) == []
+    assert closed(rig.until(107)) == [worker.peer]
     assert tasks(rig.worker().outputs) == [(ann.id(1), 2)]
 
 
@@ -670,8 +670,8 @@ def test_a_client_that_stays_away_is_forgotten_with_all_it_had() -> None:
     ann.submit(1, 2, 3, 4, 5, needs={5: [4]})
     worker.ends((ann.id(1), 1))
     rig.lose(ann.peer)
-    assert of(rig.at(104), ReleaseOwner) == []
-    outputs = rig.at(106)
+    assert of(rig.until(104), ReleaseOwner) == []
+    outputs = rig.until(106)
     assert of(outputs, ReleaseOwner, storage) == [ReleaseOwner(ANN)]
     assert cancelled(outputs, worker.peer) == [(ann.id(2), 1), (ann.id(3), 1)]
     assert len(of(outputs, ForgetForWorker)) == 1
@@ -681,10 +681,10 @@ def test_a_client_that_stays_away_is_forgotten_with_all_it_had() -> None:
 def test_a_connected_but_silent_client_is_forgotten_too() -> None:
     rig = Rig(client_timeout_seconds=5)
     ann = rig.client()
-    rig.at(104)
+    rig.until(104)
     ann.say(ClientHeartbeat(1))
-    assert closed(rig.at(108)) == []
-    assert closed(rig.at(110)) == [ann.peer]
+    assert closed(rig.until(108)) == []
+    assert closed(rig.until(110)) == [ann.peer]
 
 
 def test_goodbye_frees_at_once_and_storage_hears_of_it_when_it_comes() -> None:
@@ -878,8 +878,8 @@ def test_a_silent_manager_is_taken_for_dead() -> None:
     rig = Rig(worker_timeout_seconds=5.0)
     manager, _ = rig.connect(Role.manager, b"M" * 16)
     rig.say(manager, RegisterManager("m", "kind", 4))
-    assert closed(rig.at(104.0)) == []
-    assert closed(rig.at(106.0)) == [manager] and rig.state.snapshot()["managers"] == 0
+    assert closed(rig.until(104.0)) == []
+    assert closed(rig.until(106.0)) == [manager] and rig.state.snapshot()["managers"] == 0
 
 
 def test_numbers_of_workers_that_left_are_used_again() -> None:

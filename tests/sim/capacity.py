@@ -55,7 +55,7 @@ class Site:
         if self.pending.pop(name, None) is None and name in self.workers:
             worker = self.workers[name]
             if worker.alive:
-                worker.state.asked_to_end(STOPPED_BY_MANAGER, self.clock.now)
+                worker.state.asked_to_end(STOPPED_BY_MANAGER, worker.now)
                 worker.wake()
 
     def look(self) -> list[Sighting]:
@@ -84,7 +84,7 @@ class ManagerNode(Node):
             network, books, f"manager {options.name} {options.instance}", ManagerState(options), check_every
         )
         self.site = site
-        self.state.start(self.clock.now)
+        self.state.start(self.now)
         self._look()
         self.dial(SCHEDULER, Role.manager)
 
@@ -99,13 +99,13 @@ class ManagerNode(Node):
             super().carry_out(output)
 
     def _report(self, sighting: Sighting) -> None:
-        if self.alive:
-            self.state.sighted([sighting], self.clock.now, complete=False)
+        if self.alive and not self.later(lambda: self._report(sighting)):
+            self.state.sighted([sighting], self.now, complete=False)
             self.wake()
 
     def _look(self) -> None:
-        if self.alive:
-            self.state.sighted(self.site.look(), self.clock.now, complete=True)
+        if self.alive and not self.later(self._look):
+            self.state.sighted(self.site.look(), self.now, complete=True)
             self.wake()
             self.clock.after(POLL_SECONDS * self.clock.random.random(), self._look)
 

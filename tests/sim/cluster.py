@@ -7,6 +7,7 @@ from typing import Any
 
 from scaler.manager.backend import WorkerOrder
 from scaler.manager.state import ManagerOptions
+from scaler.messages import Role
 from scaler.scheduler.policy import Policy
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.worker.executors import SPARE_SECONDS
@@ -16,9 +17,9 @@ from .capacity import ManagerNode, Site
 from .checkers import Books, Violation
 from .clock import Clock
 from .executors import Executor, WorkerNode
-from .network import Network, Quality
-from .nodes import SCHEDULER, STORAGE, ClientNode, SchedulerNode, StorageNode
-from .workload import Mix, User
+from .network import Link, Network, Quality, host_of
+from .nodes import SCHEDULER, STORAGE, ClientNode, Node, SchedulerNode, StorageNode
+from .workload import Mix, User, script
 
 PATIENCE_SECONDS = 200.0
 """Everything has to finish within this time after the last fault."""
@@ -112,29 +113,98 @@ class Cluster:
 
         The scheduler's to the storage stays: releases that are lost on it are not said again, and objects would be kept.
         """
-        links = [link for link in self.network.links() if link.ends[0].dialed[0] != STORAGE]
-        if links:
-            link = self.clock.random.choice(links)
+        link = self._some_link()
+        if link is not None:
             self.clock.tell(f"fault: {link} breaks")
             self._disturbed(link.ends[0].owner)
             link.lose(longest)
 
-    def freeze_link(self) -> None:
-        """Nothing arrives for a while: shorter or longer than the time after which peers are given up."""
-        links = [link for link in self.network.links() if link.ends[0].dialed[0] != STORAGE]
-        if links:
-            link = self.clock.random.choice(links)
-            seconds = self.clock.random.choice((0.05, 0.5, 3.0, 2 * TIMEOUT_SECONDS))
-            self.clock.tell(f"fault: {link} is frozen for {seconds} s")
+    def reconnect(self) -> None:
+        """A peer gives up its connection and comes by a new one, while the old one still brings what it sent before."""
+        link = self._some_link()
+        if link is not None:
+            seconds = self._some_while()
+            self.clock.tell(f"fault: {link} is left by the dialer, and ends {seconds} s later")
             self._disturbed(link.ends[0].owner)
-            if seconds > 1.0 and isinstance(link.ends[0].owner, ClientNode):
-                self.books.silenced.add(link.ends[0].owner.identity)
-            link.freeze(seconds)
+            link.leave(seconds)
 
-    def _disturbed(self, dialer: object) -> None:
+    def freeze_link(self) -> None:
+        """Nothing arrives for a while, on one side or both."""
+        link = self._some_link(but_storage=False)
+        if link is not None:
+            seconds, ways = self._some_while(), self._ways()
+            self.clock.tell(f"fault: {link} is frozen for {seconds} s, {ways}")
+            self._disturbed(link.ends[0].owner, seconds)
+            link.freeze(seconds, ways)
+
+    def partition(self) -> None:
+        """Some hosts do not reach the others, or are not reached by them, or both."""
+        nodes: list[Node] = [worker for worker in self.workers if worker.alive]
+        nodes += [user.client for user in self.users if not user.client.left]
+        nodes += [manager for manager in self.managers if manager.alive]
+        cut = self.clock.random.sample(nodes, self.clock.random.randint(1, len(nodes))) if nodes else []
+        hosts = {host_of(node) for node in cut}
+        seconds, ways = self._some_while(), self._ways()
+        self.clock.tell(f"fault: {sorted(hosts)} are cut off for {seconds} s, {ways}")
+        for node in [*cut, *(user.client for user in self.inner if host_of(user.client) in hosts)]:
+            self._disturbed(node, seconds)
+        self.network.cut(hosts, seconds, *ways)
+
+    def stop_process(self) -> None:
+        """A process is stopped for a while, and goes on with what it had in its hands."""
+        node = self._some_node()
+        seconds = self._some_while()
+        self.clock.tell(f"fault: {node.name} is stopped for {seconds} s")
+        self._disturbed(node, seconds)
+        node.sleep(seconds)
+        for user in self.inner:
+            if user.client.asleep_until == node.asleep_until:
+                self._disturbed(user.client, seconds)
+
+    def jump_clock(self) -> None:
+        """The clock of one machine goes forward: that costs nothing."""
+        node = self._some_node()
+        seconds = self._some_while()
+        self.clock.tell(f"fault: the clock of {node.name} jumps by {seconds} s")
+        node.jump(seconds)
+
+    def slow_reader(self) -> None:
+        """A process comes to read only now and then."""
+        node = self._some_node()
+        times, pause = self.clock.random.randint(2, 10), self.clock.random.choice((0.05, 0.3))
+        self.clock.tell(f"fault: {node.name} reads each {pause} s, {times} times")
+        self._disturbed(node)
+        for i in range(times):
+            self.clock.after(i * pause * 1.1, lambda: node.sleep(pause))
+
+    def _some_link(self, but_storage: bool = True) -> Link | None:
+        links = [
+            link
+            for link in self.network.links()
+            if not (but_storage and link.ends[0].dialed == (STORAGE, Role.storage_user))
+        ]
+        return self.clock.random.choice(links) if links else None
+
+    def _some_node(self) -> Node:
+        """Of those that have a process of their own."""
+        users = [user.client for user in self.users if not user.client.left]
+        nodes: list[Node] = [self.scheduler] * 3 + [*self.workers, *users, *self.managers]
+        return self.clock.random.choice([node for node in nodes if node.alive] or [self.scheduler])
+
+    def _some_while(self) -> float:
+        """Shorter or longer than the time after which peers are given up."""
+        return self.clock.random.choice((0.05, 0.5, 3.0, 2 * TIMEOUT_SECONDS))
+
+    def _ways(self) -> tuple[bool, bool]:
+        return self.clock.random.choice(((True, True), (True, False), (False, True)))
+
+    def _disturbed(self, node: object, seconds: float = 0.0) -> None:
         self.books.disturbances += 1
-        if isinstance(dialer, ClientNode):
-            self.books.lives += 1  # The scheduler may forget it before it is back.
+        # The scheduler may forget a client before it is back. One that was stopped itself forgets nobody.
+        clients = [node] if isinstance(node, ClientNode) else []
+        self.books.lives += bool(clients)
+        if seconds > 1.0:
+            self.books.silenced.update(client.identity for client in clients)
 
     def kill_executor(self) -> None:
         executors = self.executors
@@ -168,7 +238,7 @@ class Cluster:
         worker = self.clock.random.choice(living)
         self.books.disturbances += 1
         if orderly:
-            worker.state.asked_to_end("it was asked to", self.clock.now)
+            worker.state.asked_to_end("it was asked to", worker.now)
             worker.wake()
         else:
             worker.kill()
@@ -217,6 +287,20 @@ class Cluster:
         if len(present) > 1:
             self.left_early = True
             self.clock.random.choice(present).client.vanish()
+
+    def restart_client(self) -> None:
+        """A client is gone without a word; its program is started again, and does the like."""
+        present = [user for user in self.users if not user.client.left]
+        if present:
+            self.left_early = True
+            user = self.clock.random.choice(present)
+            user.client.vanish()
+
+            def start() -> None:
+                again = self.add_user(user.mix)
+                script(again, max(1, len(user.jobs)), 1.0)
+
+            self.clock.after(self.clock.random.random() * 2, start)
 
     def dismiss_client(self) -> None:
         """A client leaves while its tasks run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -57,10 +58,11 @@ class WorkerNode(Node):
         self.state.identity = self.identity
         self.storage = storage
         self.executors: dict[int, Executor] = {}
+        self.host_asleep_until = 0.0
         self.orderly = False
         """Whether it ended by itself, with nothing to do, or was told to."""
         books.worker_added(name, options.slots, options.capabilities)
-        self.state.start(self.clock.now)
+        self.state.start(self.now)
         self.wake()
         self.dial(SCHEDULER, Role.worker)
 
@@ -84,6 +86,19 @@ class WorkerNode(Node):
                 executor.answer()
         else:
             super().carry_out(output)
+
+    def sleep(self, seconds: float) -> None:
+        """Alone, or with its executors and the clients in them: the whole machine."""
+        super().sleep(seconds)
+        if self.clock.chance(0.5):
+            self.host_asleep_until = self.asleep_until
+            for executor in self.executors.values():
+                if executor.user is not None:
+                    executor.user.client.sleep(seconds)
+
+    def stopped_until(self) -> float:
+        """Until when its executors do nothing."""
+        return self.host_asleep_until
 
     def stop(self, reason: str) -> None:
         super().stop(reason)
@@ -127,12 +142,22 @@ class Executor:
         self._flushed_at = 0.0
         self._profiles: set[int] = set()
         self._arrives_at = self._answers_at = 0.0
-        self.clock.after(FORK_SECONDS * (0.5 + self.clock.random.random()), self._started)
+        self._after(FORK_SECONDS * (0.5 + self.clock.random.random()), self._started)
+
+    # ---- time
+
+    def _after(self, delay: float, what: Callable[[], None]) -> None:
+        self._at(self.clock.now + delay, what)
+
+    def _at(self, time: float, what: Callable[[], None]) -> None:
+        """As the clock has it; but on a host that is stopped, nothing happens before it goes on."""
+        until = self.worker.stopped_until
+        self.clock.at(time, lambda: what() if self.clock.now >= until() else self._at(until(), what))
 
     # ---- from and to the worker
 
     def _started(self) -> None:
-        if self.alive and self.worker.alive:
+        if self.alive and self.worker.alive and not self.worker.later(self._started):
             self.worker.state.executor_started(self.number, Claims(self._page))
             self.worker.wake()
 
@@ -140,7 +165,7 @@ class Executor:
         """A message from the worker: it arrives a little later, after those before it."""
         data = _INCOMING.encode(message)
         self._arrives_at = max(self._arrives_at, self.clock.now + self.clock.random.random() * 0.000_1)
-        self.clock.at(self._arrives_at, lambda: self._arrived(_INCOMING.decode(data)))
+        self._at(self._arrives_at, lambda: self._arrived(_INCOMING.decode(data)))
 
     def _arrived(self, message: Message) -> None:
         if not self.alive:
@@ -186,8 +211,8 @@ class Executor:
         self.clock.at(self._answers_at, lambda: self._answered(data))
 
     def _answered(self, data: bytes) -> None:
-        if self.worker.alive:
-            self.worker.state.executor_said(self.number, _OUTGOING.decode(data), self.clock.now)
+        if self.worker.alive and not self.worker.later(lambda: self._answered(data)):
+            self.worker.state.executor_said(self.number, _OUTGOING.decode(data), self.worker.now)
             self.worker.wake()
 
     def _sample(self, message: BeginSampling | EndSampling) -> None:
@@ -197,7 +222,7 @@ class Executor:
                 self._end_profile(message.profile)
             return
         self._profiles.add(message.profile)
-        self.clock.after(message.milliseconds / 1000, lambda: self._end_profile(message.profile))
+        self._after(message.milliseconds / 1000, lambda: self._end_profile(message.profile))
 
     def _end_profile(self, number: int) -> None:
         if self.alive and number in self._profiles:
@@ -212,7 +237,7 @@ class Executor:
 
     def _next(self) -> None:
         """Take what is in the inbox, up to the next task that may be run."""
-        now_us = int(self.clock.now * 1e6)
+        now_us = int(self.worker.now * 1e6)
         while self._inbox or self._range:
             if self._range is not None:
                 if self._claims.take_item(now_us):
@@ -274,21 +299,21 @@ class Executor:
         if lost:
             self.clock.tell(f"{self}: cannot begin {self.worker.books.jobs[payload[:24]]}, of which something is lost")
             self._missing = True
-            self.clock.after(0.0, lambda: self._answer(position, ResultStatus.object_lost, lost, 0))
+            self._after(0.0, lambda: self._answer(position, ResultStatus.object_lost, lost, 0))
             return
         run = self.run = self.worker.books.began(self.worker.name, payload, values, function.content)
         job = run.job
         if None in values:
             self.clock.tell(f"{self}: an input of {job} is not in the storage")
-            self.clock.after(job.seconds, lambda: self._end(run, position, None))
+            self._after(job.seconds, lambda: self._end(run, position, None))
             return
         self.clock.tell(f"{self}: begins {job}")
         if job.kind is Kind.POISON:
-            self.clock.after(job.seconds, lambda: self.die("poisoned") if self.run is run else None)
+            self._after(job.seconds, lambda: self.die("poisoned") if self.run is run else None)
         elif job.kind is Kind.PARENT:
-            self.clock.after(job.seconds, lambda: self._submit_children(run, position, function))
+            self._after(job.seconds, lambda: self._submit_children(run, position, function))
         else:
-            self.clock.after(job.seconds, lambda: self._end(run, position, function))
+            self._after(job.seconds, lambda: self._end(run, position, function))
 
     def _submit_children(self, run: Run, position: int, function: Function) -> None:
         if self.run is not run:
@@ -304,7 +329,7 @@ class Executor:
     def _child_ended(self, children: list[Job], run: Run, position: int, function: Function) -> None:
         if self.run is run and all(job.key in self.worker.books.outcomes for job in children):
             self.user.client.heard = lambda: None
-            self.clock.after(0.0, lambda: self._end(run, position, function))
+            self._after(0.0, lambda: self._end(run, position, function))
 
     def _fetched(self, payload: bytes, inputs: list[tuple[int, bytes]]) -> tuple[list[bytes | None], bytes]:
         """The values of the inputs, None where one is no more (the real executor fails the task then); and what is lost."""
@@ -375,12 +400,14 @@ class Executor:
             self.worker.books.interrupted(self.run)
             self.run = None
         longest = LONG_EXIT_SECONDS if self.clock.chance(LONG_EXITS) else EXIT_SECONDS
-        self.clock.after(self.clock.random.random() * longest, lambda: self._exited(story))
+        self._after(self.clock.random.random() * longest, lambda: self._exited(story))
 
     def _exited(self, story: str) -> None:
+        if self.worker.alive and self.worker.later(lambda: self._exited(story)):
+            return
         del self.worker.executors[self.number]
         if self.worker.alive:
-            self.worker.state.executor_exited(self.number, story, self.clock.now)
+            self.worker.state.executor_exited(self.number, story, self.worker.now)
             self.worker.wake()
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ ones. ``Link`` is what TCP is to that.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +21,10 @@ from scaler.wire.handshake import Dialer, Listener, handshake_codec
 
 from .clock import Clock
 
+UNLIMITED = 1 << 30
+STALL_SECONDS = 30.0
+"""As scaler.net.connection: a slow peer that reads less in this time than it is sent is dropped."""
+
 
 @dataclass(slots=True)
 class Quality:
@@ -31,18 +36,24 @@ class Quality:
     """The chance that a write is cut into pieces."""
     merge: float = 0.0
     """The chance that a write arrives together with the one before it."""
+    buffer: int = UNLIMITED
+    """With so many bytes unread a peer is taken for slow."""
 
 
 class Owner(Protocol):
     """Who has a connection: a node."""
 
     name: str
+    alive: bool
+    asleep_until: float
 
     def connected(self, connection: Connection, peer: Peer) -> None: ...
 
     def received(self, connection: Connection, message: Message, attachment: bytes) -> None: ...
 
     def disconnected(self, connection: Connection, reason: str) -> None: ...
+
+    def paused(self, connection: Connection, paused: bool) -> None: ...
 
     def wake(self) -> None: ...
 
@@ -52,6 +63,10 @@ class _Flow:
 
     def __init__(self, clock: Clock, quality: Quality) -> None:
         self.receiver: Connection
+        self.sender: Connection
+        self.unread = 0
+        self.held = 0
+        """Arrivals that wait until the receiver reads again."""
         self._clock = clock
         self._quality = quality
         self._pending: deque[bytearray | None] = deque()
@@ -62,6 +77,7 @@ class _Flow:
     def write(self, data: bytes) -> None:
         if not self._open:
             return
+        self.unread += len(data)
         if self._pending and self._pending[-1] is not None and self._clock.chance(self._quality.merge):
             self._pending[-1] += data
             return
@@ -83,7 +99,9 @@ class _Flow:
     def drop(self, keep: int) -> None:
         """Lose all but the first pieces that are under way."""
         for place in range(keep, len(self._pending)):
-            if self._pending[place] is not None:
+            piece = self._pending[place]
+            if piece is not None:
+                self.unread -= len(piece)
                 self._pending[place] = bytearray()
 
     def freeze(self, until: float) -> None:
@@ -92,6 +110,10 @@ class _Flow:
     @property
     def under_way(self) -> int:
         return len(self._pending)
+
+    @property
+    def limit(self) -> int:
+        return self._quality.buffer
 
     def _push(self, piece: bytearray | None, delay: float) -> None:
         self._last = max(self._last, self._clock.now + delay)
@@ -103,11 +125,22 @@ class _Flow:
         if self._clock.now < self._frozen_until:
             self._clock.at(self._frozen_until, self._arrive)
             return
+        if self.receiver.holds and self.receiver.open:
+            self.held += 1
+            return
         piece = self._pending.popleft()
         if piece is None:
             self.receiver.ended("the peer closed the connection")
         elif piece:
+            self.unread -= len(piece)
             self.receiver.arrived(bytes(piece))
+            self.sender.look_at_reader()
+
+    def read_on(self) -> None:
+        """The receiver reads again."""
+        held, self.held = self.held, 0
+        for _ in range(held):
+            self._clock.at(self._clock.now, self._arrive)
 
 
 class Link:
@@ -118,8 +151,8 @@ class Link:
         self._clock = clock
         self._flows = _Flow(clock, quality), _Flow(clock, quality)
         for flow, sender, receiver in zip(self._flows, self.ends, self.ends[::-1], strict=True):
-            flow.receiver = receiver
-            sender.link, sender.flow = self, flow
+            flow.receiver, flow.sender = receiver, sender
+            sender.link, sender.flow, receiver.incoming_flow = self, flow, flow
         self.broken = False
 
     @property
@@ -144,10 +177,20 @@ class Link:
             flow.drop(0)
             flow.end(delay)
 
-    def freeze(self, seconds: float) -> None:
-        """Nothing arrives for a while, on either side; then all does."""
-        for flow in self._flows:
-            flow.freeze(self._clock.now + seconds)
+    def leave(self, listener_hears: float) -> None:
+        """The dialer gives it up now. All that it has sent arrives, but only later, when it may have come by another one."""
+        self.broken = True
+        to_listener, to_dialer = self._flows
+        to_listener.freeze(self._clock.now + listener_hears)
+        to_listener.end(0.0)
+        to_dialer.drop(0)
+        to_dialer.end(0.0)
+
+    def freeze(self, seconds: float, ways: tuple[bool, bool] = (True, True)) -> None:
+        """Nothing arrives for a while, at the listener and at the dialer; then all does."""
+        for flow, frozen in zip(self._flows, ways, strict=True):
+            if frozen:
+                flow.freeze(self._clock.now + seconds)
 
     def __str__(self) -> str:
         return f"{self.ends[0].owner.name} - {self.ends[1].owner.name}"
@@ -165,8 +208,11 @@ class Connection:
     open: bool = True
     dialed: tuple[str, Role] | None = None
     """Where the owner dialed, and as what, if it did."""
+    behind: bool = False
+    """Whether the peer does not read what it is sent."""
     link: Link = field(init=False)
     flow: _Flow = field(init=False)
+    incoming_flow: _Flow = field(init=False)
     _frames: FrameReader = field(default_factory=FrameReader)
     _pending: list[bytes] = field(default_factory=list)
     _incoming: UnionCodec = field(default_factory=handshake_codec)
@@ -184,7 +230,37 @@ class Connection:
     def flush(self) -> None:
         if self._pending and self.open:
             self.flow.write(b"".join(self._pending))
+            self.look_at_reader()
         self._pending = []
+
+    @property
+    def holds(self) -> bool:
+        """Whether it does not read from a peer that does not read; who dialed always reads."""
+        return self.behind and isinstance(self.side, Listener)
+
+    def look_at_reader(self) -> None:
+        """A peer that does not read is not read from, up to a time; scaler.net.connection is the model."""
+        unread, limit = self.flow.unread, self.flow.limit
+        if not self.behind and unread > limit:
+            self.behind = True
+            self.clock.after(STALL_SECONDS, lambda: self._judge_reader(unread))
+            self.owner.paused(self, True)
+        elif self.behind and unread <= limit // 4:
+            self.behind = False
+            self.incoming_flow.read_on()
+            if self.open:
+                self.owner.paused(self, False)
+
+    def _judge_reader(self, unread: int) -> None:
+        if not self.open or not self.behind:
+            return
+        if self.flow.unread < unread:
+            unread = self.flow.unread
+            self.clock.after(STALL_SECONDS, lambda: self._judge_reader(unread))
+        else:
+            self.clock.tell(f"{self.owner.name}: {self.link} is dropped, {unread} bytes are not read")
+            self.link.lose()
+            self.ended("it read nothing for too long")
 
     def close(self) -> None:
         """Close after what is queued. The owner is not told; the other side is."""
@@ -235,6 +311,27 @@ class Connection:
             self.owner.connected(self, self.peer)
 
 
+def host_of(node: Owner) -> str:
+    """Clients inside tasks are on the host of their worker."""
+    return node.name.removeprefix("inside ").partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Hosts that are cut off from the others."""
+
+    hosts: frozenset[str]
+    until: float
+    inward: bool
+    outward: bool
+
+    def apply(self, link: Link, now: float) -> None:
+        dialer_in, listener_in = (host_of(end.owner) in self.hosts for end in link.ends)
+        if dialer_in != listener_in:
+            to_listener, to_dialer = (self.outward, self.inward) if dialer_in else (self.inward, self.outward)
+            link.freeze(self.until - now, (to_listener, to_dialer))
+
+
 class Network:
     """Who listens where, and all links."""
 
@@ -243,6 +340,7 @@ class Network:
         self.quality = quality
         self.slow: dict[str, Quality] = {}
         """By the name of the dialing node."""
+        self._cuts: list[_Cut] = []
         self._listeners: dict[str, Accepting] = {}
         self._links: list[Link] = []
 
@@ -260,9 +358,26 @@ class Network:
         accepting = listener.accept()
         quality = self.slow.get(dialing.owner.name, self.quality)
         self._links = [link for link in self._links if link.ends[0].open or link.ends[1].open]
-        self._links.append(Link(self.clock, quality, dialing, accepting))
+        link = Link(self.clock, quality, dialing, accepting)
+        self._links.append(link)
+        for connection in link.ends:
+            connection.incoming_flow.freeze(connection.owner.asleep_until)
+        self._cuts = [cut for cut in self._cuts if cut.until > self.clock.now]
+        for cut in self._cuts:
+            cut.apply(link, self.clock.now)
         dialing.begin()
         return True
+
+    def cut(self, hosts: Collection[str], seconds: float, inward: bool = True, outward: bool = True) -> None:
+        """Nothing reaches these hosts, or nothing they send reaches others, or both: also on connections to come."""
+        cut = _Cut(frozenset(hosts), self.clock.now + seconds, inward, outward)
+        self._cuts.append(cut)
+        for link in self._links:
+            cut.apply(link, self.clock.now)
+
+    def connections_of(self, node: Owner) -> list[Connection]:
+        """All ends that it has, also those whose handshake is not over."""
+        return [end for link in self._links for end in link.ends if end.owner is node]
 
     def link_of(self, dialer: Owner) -> Link:
         """The link that this node dialed, which is up."""

@@ -35,6 +35,8 @@ BACK_OFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 SHORTEST_TIMER = 0.001
 TURN_SECONDS = 0.000_2
 """How long a node may be busy before it decides, so that several messages meet in one turn."""
+LONGEST_UPTIME = 1e6
+"""Clocks of different machines have nothing in common. Seconds."""
 LONGEST_RESTORE = 0.01
 """How long it takes a client to put again what is lost."""
 LAZY, LONGEST_LAZINESS = 0.2, 2.0
@@ -59,10 +61,39 @@ class Node:
         self.connections: dict[int, Connection] = {}
         self.alive = True
         self.turns = 0
+        self.asleep_until = 0.0
+        self._ahead = self.clock.random.random() * LONGEST_UPTIME
+        """Its clock less that of the simulation."""
         self._check_every = check_every
         self._numbers = 0
         self._woken = self._due = False
         self._timer_at = float("inf")
+
+    # ---- time
+
+    @property
+    def now(self) -> float:
+        """By its own clock."""
+        return self.clock.now + self._ahead
+
+    def jump(self, seconds: float) -> None:
+        """Its clock goes forward, as that of a machine that was asleep."""
+        self._ahead += seconds
+        if self._timer_at != float("inf"):
+            self._time_has_come(self._timer_at)
+
+    def sleep(self, seconds: float) -> None:
+        """The process is stopped: it reads, decides and sends nothing until it wakes, with all that came meanwhile before it."""
+        self.asleep_until = max(self.asleep_until, self.clock.now + seconds)
+        for connection in self.network.connections_of(self):
+            connection.incoming_flow.freeze(self.asleep_until)
+
+    def later(self, what: Callable[[], None]) -> bool:
+        """Whether it sleeps, and does this when it wakes."""
+        if self.clock.now < self.asleep_until:
+            self.clock.at(self.asleep_until, what)
+            return True
+        return False
 
     # ---- connections
 
@@ -74,7 +105,7 @@ class Node:
 
     def dial(self, address: str, role: Role, attempt: int = 0) -> None:
         """Connect, and connect again whenever the connection is gone, as long as the node lives."""
-        if not self.alive:
+        if not self.alive or self.later(lambda: self.dial(address, role, attempt)):
             return
         connection = Connection(self.clock, self, Dialer(role, self.identity, self.name))
         connection.dialed = address, role
@@ -93,20 +124,26 @@ class Node:
         self._numbers += 1
         connection.number = self._numbers
         self.connections[connection.number] = connection
-        self.state.peer_connected(connection.number, peer, self.clock.now)
+        self.state.peer_connected(connection.number, peer, self.now)
         self.wake()
 
     def received(self, connection: Connection, message: Message, attachment: bytes) -> None:
         if connection.number in self.connections:
-            self.state.receive(connection.number, message, self.clock.now, attachment)
+            self.state.receive(connection.number, message, self.now, attachment)
 
     def disconnected(self, connection: Connection, reason: str) -> None:
         if not self.alive:
             return
         if self.connections.pop(connection.number, None) is not None:
-            self.state.peer_lost(connection.number, reason, self.clock.now)
+            self.state.peer_lost(connection.number, reason, self.now)
             self.wake()
         self._dial_again(connection)
+
+    def paused(self, connection: Connection, paused: bool) -> None:
+        """A peer does not read what it is sent, or reads again."""
+        if self.alive and connection.number in self.connections and isinstance(self.state, SchedulerState):
+            self.state.pause_monitor(connection.number, paused)
+            self.wake()
 
     # ---- decisions
 
@@ -118,10 +155,10 @@ class Node:
 
     def _turn(self) -> None:
         self._woken = False
-        if not self.alive:
+        if not self.alive or self.later(self.wake):
             return
         self.turns += 1
-        now = self.clock.now
+        now = self.now
         if self._due:
             self._due = False
             self.state.tick(now)
@@ -136,7 +173,7 @@ class Node:
         if deadline != self._timer_at:
             self._timer_at = deadline
             if deadline != float("inf"):
-                self.clock.at(deadline, lambda: self._time_has_come(deadline))
+                self.clock.at(deadline - self._ahead, lambda: self._time_has_come(deadline))
 
     def _time_has_come(self, deadline: float) -> None:
         if deadline == self._timer_at and self.alive:
@@ -226,7 +263,7 @@ class StorageNode(Node):
         self.listen(STORAGE)
 
     def _connect_directly(self) -> None:
-        self.state.peer_connected(self._DIRECT, Peer(Role.storage_user, self.clock.bytes(16), "direct"), 0.0)
+        self.state.peer_connected(self._DIRECT, Peer(Role.storage_user, self.clock.bytes(16), "direct"), self.now)
 
     def restart(self) -> None:
         """It is gone with all it has, and another one stands in its place."""
@@ -259,8 +296,8 @@ class StorageNode(Node):
 
     def _ask(self, message: Message, attachment: bytes = b"") -> Any:
         self._answer = None
-        self.state.receive(self._DIRECT, message, self.clock.now, attachment)
-        self.do(self.state.drain(self.clock.now))
+        self.state.receive(self._DIRECT, message, self.now, attachment)
+        self.do(self.state.drain(self.now))
         return self._answer
 
     def do(self, outputs: list[Output]) -> None:

@@ -34,6 +34,7 @@ from scaler.storage import puts as storage_puts
 from scaler.storage.content import Content
 from scaler.storage.outputs import AnswerProbe, Open, StopTransmit, Transmit
 from scaler.storage.state import StorageState
+from scaler.stuck import LOOK_SECONDS
 
 ANN, BEN = b"A" * 16, b"B" * 16
 X, Y = b"x" * 16, b"y" * 16
@@ -403,6 +404,24 @@ def test_statistics() -> None:
         "memory_bytes": 1,
         "gets_at_once": 1,
     }
+    assert rig.state.next_deadline() == LOOK_SECONDS
+
+
+def test_an_object_that_is_waited_for_and_that_nobody_puts_is_told_of() -> None:
+    rig = Rig()
+    rig.say(1, Get(1, X))
+    rig.say(2, Get(1, X))
+    lines: list[str] = []
+    for _ in range(60):
+        now = rig.state.next_deadline()
+        assert now is not None
+        rig.state.tick(now)
+        lines += [output.text for output in rig.state.drain(now) if isinstance(output, Log)]
+        if lines:
+            break
+    assert lines == [f"stuck: user 1 and 1 more waits for object {X.hex()}, which nobody has put, for 30 s"]
+    rig.say(1, Abandon(1))
+    rig.put(2, 2, b"x")
     assert rig.state.next_deadline() is None
 
 
