@@ -24,18 +24,23 @@ capnp::Data::Reader data_of(std::string_view bytes) {
 template <class Work>
 auto Storage::with_connection(Work work) {
   std::lock_guard guard(mutex_);
-  if (closed_) throw Error("the client has left");
+  auto use = [this](std::unique_ptr<Connection> connection) {
+    std::lock_guard leaving(leaving_);
+    connection_ = std::move(connection);
+    if (closed_) throw Error("the client has left");
+  };
   for (bool again = connection_ != nullptr;; again = false) {
     try {
       if (!connection_)
-        connection_ = std::make_unique<Connection>(address_, wire::Role::STORAGE_USER, random_bytes(ID_BYTES), options_);
+        use(std::make_unique<Connection>(address_, wire::Role::STORAGE_USER, random_bytes(ID_BYTES), options_));
       return work(*connection_, ++request_);
     } catch (const ConnectionLost&) {
-      connection_.reset();
+      use(nullptr);
       if (!again) throw;
     } catch (const ObjectLost&) {
       throw;
     } catch (...) {
+      std::lock_guard leaving(leaving_);
       connection_.reset();  // Something is half said.
       throw;
     }
@@ -90,9 +95,9 @@ std::string Storage::get(const std::string& id) {
 }
 
 void Storage::close() {
-  std::lock_guard guard(mutex_);
+  std::lock_guard leaving(leaving_);
   closed_ = true;
-  connection_.reset();
+  if (connection_) connection_->shut_down();
 }
 
 void Storage::release(const std::string& id) noexcept {

@@ -24,7 +24,7 @@ class Storage {
   std::string get(const std::string& id);
   // What we own there no longer. Throws nothing: what cannot be said now ends with this client.
   void release(const std::string& id) noexcept;
-  // The owner has left, and with it all that it had.
+  // The owner has left, and with it all that it had. Who waits for an answer hears ConnectionLost.
   void close();
 
  private:
@@ -34,9 +34,10 @@ class Storage {
   std::string address_, owner_;
   ClientOptions options_;
   std::mutex mutex_;
+  std::mutex leaving_;  // of the next two where they change; taken after mutex_
   std::unique_ptr<Connection> connection_;
-  std::uint64_t request_ = 0;
   bool closed_ = false;
+  std::uint64_t request_ = 0;
 };
 
 }  // namespace scaler::detail
