@@ -227,6 +227,33 @@ class SharedObject:
         return Mapping([(descriptors[piece.name], piece.offset, piece.bytes) for piece in self.pieces])
 
 
+class Written:
+    """An object that this process has put into shared memory, and may read again."""
+
+    def __init__(self, shared: SharedObject, total_bytes: int) -> None:
+        """Raises OSError where a piece is another process's, and gone."""
+        self.pieces = shared.pieces
+        self.total_bytes = total_bytes
+        self._segments = shared.segments
+        names = {segment.name for segment in shared.segments}
+        self._view = None if all(piece.name in names for piece in shared.pieces) else self._opened()
+        """What is another process's has to be held; what is ours can be had again as long as it is not spare."""
+
+    def view(self) -> memoryview:
+        """Its bytes, as long as they are used. Raises OSError."""
+        return self._view if self._view is not None else self._opened()
+
+    def end(self, spare: Spare) -> None:
+        """It is not needed any more; its memory is, as soon as nobody else reads it."""
+        segments, self._segments, self._view = self._segments, [], None
+        for segment in segments:
+            spare.keep(segment)
+
+    def _opened(self) -> memoryview:
+        # Opened like another process's, so that whoever has the memory knows of this reader.
+        return open_object(self.pieces, self.total_bytes).map().view
+
+
 def open_object(pieces: Sequence[Piece], total_bytes: int) -> SharedObject:
     """What another process has. Raises OSError where it cannot be had."""
     if len(pieces) > MAX_PIECES or sum(piece.bytes for piece in pieces) != total_bytes:
