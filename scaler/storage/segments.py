@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 from operator import itemgetter
@@ -38,6 +38,20 @@ _GENERATION = struct.Struct("<Q")
 _ZEROS = memoryview(bytes(PAGE))
 
 
+def close_now(descriptor: int, size: int) -> None:
+    """How the file of a segment, of so many bytes, is closed where nobody wants it otherwise."""
+    os.close(descriptor)
+
+
+_close: Callable[[int, int], None] = close_now
+
+
+def set_close(close: Callable[[int, int], None]) -> None:
+    """Say how files of segments are closed in this process."""
+    global _close
+    _close = close
+
+
 class Segment:
     """An open file in shared memory. It is closed with its last reference.
 
@@ -53,7 +67,7 @@ class Segment:
         self.generation = generation
 
     def __del__(self) -> None:
-        os.close(self.descriptor)
+        _close(self.descriptor, self.size)
 
     @classmethod
     def make(cls, size: int) -> Segment:

@@ -58,6 +58,7 @@ def test_what_is_in_shared_memory_is_read_there_and_can_be_found_there() -> None
 
 def test_the_memory_of_what_is_dropped_is_written_again_when_nobody_reads_it() -> None:
     store, spare = kept(limit=20), Spare()
+    spare_here.drop_unused(0)
     store.keep_shared(X, Written(share([memoryview(b"in shared memory")], spare), 16))
     place = store.place(X)
     reader = read_place(place)
