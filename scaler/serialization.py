@@ -45,14 +45,14 @@ MAIN_MODULES = (b"__main__", b"__mp_main__")
 """What names the module of a script: another one at the worker."""
 
 
-def stored_id(payload: bytes) -> bytes:
+def stored_id(payload: bytes | memoryview) -> bytes:
     """The object that a stored result is in."""
-    return payload[:OBJECT_ID_BYTES]
+    return bytes(payload[:OBJECT_ID_BYTES])
 
 
-def stored_place(payload: bytes) -> bytes:
+def stored_place(payload: bytes | memoryview) -> bytes:
     """Where a stored result may be read on this host, without asking for it; empty where that was not said."""
-    return payload[REFERENCE.size :]
+    return bytes(payload[REFERENCE.size :])
 
 
 class Serializer(Protocol):

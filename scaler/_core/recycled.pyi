@@ -7,8 +7,8 @@ class Recycled:
     held; what was made longest ago is let go first. Not safe without the interpreter's lock.
     """
 
-    bytes: int
-    """How many are held."""
+    size: int
+    """How many bytes are held."""
 
     def __init__(self, limit: int) -> None: ...
     def copy(self, data: Buffer, /) -> bytes:

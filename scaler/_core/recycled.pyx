@@ -27,16 +27,11 @@ cdef enum:
 
 
 cdef class Recycled:
-    cdef list _held
-    cdef list _rooms
-    cdef Py_ssize_t _limit
-    cdef readonly Py_ssize_t bytes
-
     def __cinit__(self, Py_ssize_t limit):
         self._held = []
         self._rooms = []
         self._limit = limit
-        self.bytes = 0
+        self.size = 0
 
     def copy(self, data, /):
         cdef Py_buffer view
@@ -53,7 +48,7 @@ cdef class Recycled:
     def clear(self):
         self._held.clear()
         self._rooms.clear()
-        self.bytes = 0
+        self.size = 0
 
     def __len__(self):
         return len(self._held)
@@ -74,8 +69,8 @@ cdef class Recycled:
         made = PyBytes_FromStringAndSize(NULL, size)
         self._held.append(made)
         self._rooms.append(size)
-        self.bytes += size
-        while self.bytes > self._limit:
-            self.bytes -= self._rooms.pop(0)
+        self.size += size
+        while self.size > self._limit:
+            self.size -= self._rooms.pop(0)
             del self._held[0]
         return made

@@ -1,4 +1,4 @@
-"""Large files in shared memory are closed by a thread: to give back their memory takes 40 ms a GB, in which a loop would stand still."""
+"""Large files in shared memory are closed by a thread: giving back their memory takes 40 ms a GB, too long for a loop."""
 
 from __future__ import annotations
 

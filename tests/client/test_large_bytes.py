@@ -21,7 +21,9 @@ def test_memory_is_held_until_it_is_not_used_for_a_while() -> None:
 
 
 def test_bytes_that_are_read_are_made_as_it_was_said() -> None:
-    content = b"".join(map(bytes, buffers.dump(b"x" * SIZE, lambda obj, beside, _: pickle.dumps(obj, 5, buffer_callback=beside))))
+    content = b"".join(
+        map(bytes, buffers.dump(b"x" * SIZE, lambda obj, beside, _: pickle.dumps(obj, 5, buffer_callback=beside)))
+    )
     asked: list[int] = []
     try:
         buffers.set_copy(lambda view: asked.append(view.nbytes) or bytes(view))
