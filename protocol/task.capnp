@@ -36,6 +36,8 @@ struct Function {
   # To workers and executors: the identity of the client, which owns the objects its tasks make. Empty from a client.
   streamsOutput @6 :Bool;
   # What its tasks print goes to the client as `TaskOutput`, instead of where the worker prints.
+  takesPlaces @7 :Bool;
+  # The client reads results where they are: the payload of a `stored` one may go on behind its 24 bytes, see there.
 }
 
 struct TaskOutput {
@@ -76,7 +78,10 @@ enum ResultStatus {
   succeeded @1;
   # Payload: the result, written by the task's serializer.
   stored @2;
-  # As succeeded, but the result is in the object storage. Payload: 16 bytes object id, then u64 size in bytes.
+  # As succeeded, but the result is in the object storage. Payload: 16 bytes object id, then u64 size in bytes. If the function
+  # `takesPlaces`, there may follow, to the end, a Mapped of storage.capnp (a message without a frame, its request 0): where the
+  # executor has the result in shared memory. It may be read there instead of asking the storage for it, as long as that
+  # can be opened; it is in the storage anyway, and has to be released there.
   failed @3;
   # The task raised. Payload: one Failure message (a Cap'n Proto message in the standard stream encoding).
   cancelled @4;

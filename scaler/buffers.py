@@ -3,6 +3,7 @@
 Where no buffer is large it is a pickle like any other. Otherwise, with all numbers little-endian:
 
     byte 0        0x42, by which no pickle begins
+    byte 1        1 where the object is bytes, those of the only buffer; else 0
     offset 4      u32 how many buffers
     offset 8      u64 size of the pickle
     offset 16     for each buffer u64 offset, u64 size
@@ -24,7 +25,7 @@ LARGE_BYTES = 64 << 10
 ALIGNMENT = 4096
 """A page, so that a buffer in shared memory can become part of another object where it is."""
 _MARK = 0x42
-_HEAD = struct.Struct("<B3xIQ")
+_HEAD = struct.Struct("<BB2xIQ")
 _PLACE = struct.Struct("<QQ")
 
 
@@ -44,10 +45,11 @@ def dump(
         large.append(view)
         return False
 
-    if type(obj) in (bytes, bytearray) and len(obj) >= LARGE_BYTES:
+    kind = type(obj)
+    if kind in (bytes, bytearray) and len(obj) >= LARGE_BYTES:
         obj = _Bytes(obj)
     content = pickled(obj, beside, large.clear)
-    return [content] if not large else _laid_out(content, large)
+    return [content] if not large else _laid_out(content, large, kind is bytes)
 
 
 class LargeBufferError(Exception):
@@ -66,10 +68,22 @@ def load(data: bytes | memoryview) -> Any:
     if not data or data[0] != _MARK:
         return pickle.loads(data)
     view = memoryview(data)
-    _, count, size = _HEAD.unpack_from(view)
+    _, is_bytes, count, size = _HEAD.unpack_from(view)
     begin = _HEAD.size + count * _PLACE.size
+    if is_bytes:
+        place, length = _PLACE.unpack_from(view, _HEAD.size)
+        return _copy(view[place : place + length])
     places = _PLACE.iter_unpack(view[_HEAD.size : begin])
     return pickle.loads(view[begin : begin + size], buffers=[view[place : place + length] for place, length in places])
+
+
+_copy: Callable[[memoryview], bytes] = bytes
+
+
+def set_copy(copy: Callable[[memoryview], bytes]) -> None:
+    """Say what makes large bytes objects in this process, out of a view of their content."""
+    global _copy
+    _copy = copy
 
 
 def size_of(parts: Sequence[Buffer]) -> int:
@@ -87,7 +101,7 @@ class _Bytes:
         return type(self._content), (pickle.PickleBuffer(self._content),)
 
 
-def _laid_out(content: bytes, large: Sequence[memoryview]) -> list[Buffer]:
+def _laid_out(content: bytes, large: Sequence[memoryview], is_bytes: bool) -> list[Buffer]:
     end = _HEAD.size + len(large) * _PLACE.size + len(content)
     places: list[bytes] = []
     parts: list[Buffer] = []
@@ -96,4 +110,4 @@ def _laid_out(content: bytes, large: Sequence[memoryview]) -> list[Buffer]:
         places.append(_PLACE.pack(end + padding, view.nbytes))
         parts += [bytes(padding), view]
         end += padding + view.nbytes
-    return [_HEAD.pack(_MARK, len(large), len(content)) + b"".join(places) + content, *parts]
+    return [_HEAD.pack(_MARK, is_bytes, len(large), len(content)) + b"".join(places) + content, *parts]

@@ -29,6 +29,7 @@ from typing_extensions import Buffer
 
 from scaler import buffers
 from scaler.errors import ObjectLostError, ObjectMissingError, SerializationError
+from scaler.ids import OBJECT_ID_BYTES
 from scaler.messages import Failure
 from scaler.named import AllowedFunctions, NamedFunction, find
 from scaler.neutral import NeutralSerializer, neutral
@@ -36,6 +37,7 @@ from scaler.wire.codec import struct_codec
 
 INLINE, TEMPLATE, STORED, INPUTS = b"\0", b"\1", b"\2", b"\3"
 REFERENCE = struct.Struct("<16sQ")
+"""Begins the payload of a stored result."""
 PROTOCOL = 5
 LARGEST_FAILURE = 1 << 20
 """An exception that is larger, in bytes, arrives as its text."""
@@ -45,6 +47,16 @@ NO_FILE = "<dynamic-code>"
 """What cloudpickle calls the file of any code."""
 MAIN_MODULES = (b"__main__", b"__mp_main__")
 """What names the module of a script: another one at the worker."""
+
+
+def stored_id(payload: bytes | memoryview) -> bytes:
+    """The object that a stored result is in."""
+    return bytes(payload[:OBJECT_ID_BYTES])
+
+
+def stored_place(payload: bytes | memoryview) -> bytes:
+    """Where a stored result may be read on this host, without asking for it; empty where that was not said."""
+    return bytes(payload[REFERENCE.size :])
 
 
 class Serializer(Protocol):
@@ -350,11 +362,11 @@ def read_failure(payload: bytes) -> Failure:
     return failure
 
 
-_fetch: Callable[[bytes], memoryview] | None = None
-"""How this process gets objects by their ids: set in executors only."""
+_fetch: Callable[[bytes, bytes], memoryview] | None = None
+"""How this process gets objects by their ids and places: set in executors only."""
 
 
-def set_fetch(fetch: Callable[[bytes], memoryview] | None) -> None:
+def set_fetch(fetch: Callable[[bytes, bytes], memoryview] | None) -> None:
     """Say how ObjectReferences are turned into what they stand for, in this process."""
     global _fetch
     _fetch = fetch
@@ -365,15 +377,15 @@ def in_task() -> bool:
     return _fetch is not None
 
 
-def resolve(object_id: bytes, size: int, name: str, tag: str) -> Any:
+def resolve(object_id: bytes, size: int, name: str, tag: str, place: bytes = b"") -> Any:
     """What an unpickled ObjectReference becomes: the object itself in an executor, a reference elsewhere."""
     if _fetch is None:
         from scaler.client.object_reference import ObjectReference
 
-        return ObjectReference(object_id, size, name, tag)
+        return ObjectReference(object_id, size, name, tag, place)
     label = f"object {name or object_id.hex()}"
     try:
-        content = _fetch(object_id)
+        content = _fetch(object_id, place)
     except ObjectMissingError:  # It is put again, and the call made then.
         raise
     except ObjectLostError as error:

@@ -259,4 +259,4 @@ class Batch:
         self._service.cancel_arrays(self._arrays)
         for _, ended in self._ended:
             if ended.status == ResultStatus.stored:
-                self._service.objects.release(serialization.REFERENCE.unpack(ended.payload)[0])
+                self._service.objects.release(serialization.stored_id(ended.payload))

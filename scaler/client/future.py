@@ -91,8 +91,8 @@ def read_outcome(
     payload: bytes | memoryview = outcome.payload
     try:
         if status == ResultStatus.stored:
-            object_id = serialization.REFERENCE.unpack(payload)[0]
-            payload = service.objects.read(object_id) if keep else service.objects.take(object_id)
+            object_id, place = serialization.stored_id(payload), serialization.stored_place(payload)
+            payload = service.objects.read(object_id, place) if keep else service.objects.take(object_id, place)
         if status in (ResultStatus.succeeded, ResultStatus.stored):
             return serialization.read(serializer, payload, "the result"), None
     except Exception as error:
@@ -257,8 +257,8 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         if not (self._lent or self._is_far()):
             return self.result()  # It was fetched, and freed.
         self._lent = True
-        object_id, size = serialization.REFERENCE.unpack(outcome.payload)
-        return ObjectReference(object_id, size, self._name)
+        object_id, size = serialization.REFERENCE.unpack_from(outcome.payload)
+        return ObjectReference(object_id, size, self._name, place=serialization.stored_place(outcome.payload))
 
     def _wait(self, timeout: float | None = None) -> Any:
         """How the task ended, once it has. Raises TimeoutError and CancelledError."""
@@ -359,7 +359,7 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
 
     def _discard(self, outcome: Any) -> None:
         if isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored:
-            self._service.objects.release(serialization.REFERENCE.unpack(outcome.payload)[0])
+            self._service.objects.release(serialization.stored_id(outcome.payload))
 
     def __del__(self) -> None:
         # A large result that nobody fetched is freed with its last future.

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing_extensions import Buffer
 
 from scaler.ids import OBJECT_ID_BYTES
+from scaler.storage.link import place_of, spare_here
+from scaler.storage.segments import Written
 
 KEPT_BYTES = 256 << 20
 """How much of it; what was put first is dropped first. What is in shared memory costs nothing as long as it is stored, too."""
@@ -23,7 +25,7 @@ class KeptContent:
     def __init__(self, lock: threading.RLock, limit: int = KEPT_BYTES) -> None:
         self.limit = limit
         self._lock = lock
-        self._contents: OrderedDict[bytes, list[Buffer]] = OrderedDict()
+        self._contents: OrderedDict[bytes, list[Buffer] | Written] = OrderedDict()
         self._sizes: dict[bytes, int] = {}
         self._bytes = 0
         self._held: Counter[bytes] = Counter()
@@ -34,15 +36,29 @@ class KeptContent:
         if size <= self.limit:
             self._add(object_id, [part if type(part) is bytes else bytes(part) for part in map(_whole, content)], size)
 
-    def keep_view(self, object_id: bytes, view: memoryview) -> None:
+    def keep_shared(self, object_id: bytes, written: Written) -> None:
         """Content that is in shared memory."""
-        if view.nbytes <= self.limit:
-            self._add(object_id, [view], view.nbytes)
+        if written.total_bytes <= self.limit:
+            self._add(object_id, written, written.total_bytes)
+        else:
+            written.end(spare_here)
 
     def get(self, object_id: bytes) -> list[Buffer] | None:
         """The content in parts, if it is kept."""
         with self._lock:
-            return self._contents.get(object_id)
+            content = self._contents.get(object_id)
+            if not isinstance(content, Written):
+                return content
+            try:
+                return [content.view()]
+            except OSError:  # There is nothing left to map it with.
+                return None
+
+    def place(self, object_id: bytes) -> bytes:
+        """Where executors on this host can read it; nothing for what is not in shared memory, or not kept."""
+        with self._lock:
+            content = self._contents.get(object_id)
+            return place_of(content) if isinstance(content, Written) else b""
 
     def holds(self, object_id: bytes) -> bool:
         """Whether hold() was called for it."""
@@ -69,7 +85,7 @@ class KeptContent:
             if object_id not in self._held:
                 self._drop(object_id)
 
-    def _add(self, object_id: bytes, content: list[Buffer], size: int) -> None:
+    def _add(self, object_id: bytes, content: list[Buffer] | Written, size: int) -> None:
         with self._lock:
             self._drop(object_id)
             self._contents[object_id], self._sizes[object_id] = content, size
@@ -78,8 +94,11 @@ class KeptContent:
                 self._drop(next(iter(self._contents)))
 
     def _drop(self, object_id: bytes) -> None:
-        if self._contents.pop(object_id, None) is not None:
+        content = self._contents.pop(object_id, None)
+        if content is not None:
             self._bytes -= self._sizes.pop(object_id)
+        if isinstance(content, Written):
+            content.end(spare_here)
 
 
 def each_id(object_ids: bytes) -> Iterator[bytes]:

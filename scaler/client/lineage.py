@@ -130,7 +130,7 @@ class Lineage:
         """What was made again is not wanted, or was taken."""
         self._service.cancel([again.sequence])
         if isinstance(again.outcome, Outcome) and again.outcome.status == ResultStatus.stored:
-            self._objects.release(serialization.REFERENCE.unpack(again.outcome.payload)[0])
+            self._objects.release(serialization.stored_id(again.outcome.payload))
 
     # ---- for users' threads
 
@@ -158,7 +158,7 @@ class Lineage:
         if isinstance(outcome, Outcome) and outcome.status == ResultStatus.succeeded:
             return outcome.payload
         if isinstance(outcome, Outcome) and outcome.status == ResultStatus.stored:
-            object_id = serialization.REFERENCE.unpack(outcome.payload)[0]
+            object_id = serialization.stored_id(outcome.payload)
             with self._lock:
                 if object_id in self._origins:
                     self._origins[object_id].losses = origin.losses + 1

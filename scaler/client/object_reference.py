@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from scaler import serialization
@@ -24,9 +24,11 @@ class ObjectReference:
     """For people."""
     tag: str = serialization.DEFAULT_TAG
     """How it is written."""
+    place: bytes = field(default=b"", repr=False, compare=False)
+    """Where it may be read on this host, without asking for it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return serialization.resolve, (self.object_id, self.size, self.name, self.tag)
+        return serialization.resolve, (self.object_id, self.size, self.name, self.tag, self.place)
 
     def __repr__(self) -> str:
         return f"ObjectReference({self.name or self.object_id.hex()[:8]}, {self.size} bytes)"

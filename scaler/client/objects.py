@@ -22,6 +22,7 @@ from scaler.ids import Address, content_object_id, new_identity
 from scaler.security import Security
 from scaler.storage.client import StorageClient
 from scaler.storage.content import SHARED_BYTES
+from scaler.storage.segments import Written
 
 if TYPE_CHECKING:
     from scaler.client.service import ClientService
@@ -128,7 +129,7 @@ class ClientObjects:
 
     def put_as(self, object_id: bytes, content: Sequence[Buffer]) -> None:
         """Put an object under this id, and keep its content as far as that can be."""
-        shared: list[memoryview] = []
+        shared: list[Written] = []
         self._releases.take_back(object_id)
         try:
             self._client().put(object_id, content, self._service.identity, shared.append)
@@ -139,7 +140,7 @@ class ClientObjects:
             self._client().put(object_id, content, self._service.identity, shared.append)
         self.put_bytes += size_of(content)
         if shared:
-            self.kept.keep_view(object_id, shared[0])
+            self.kept.keep_shared(object_id, shared[0])
         else:
             self.kept.keep(object_id, content)
 
@@ -172,20 +173,20 @@ class ClientObjects:
 
     # ---- results, and whatever has an id
 
-    def read(self, object_id: bytes) -> memoryview:
+    def read(self, object_id: bytes, place: bytes = b"") -> memoryview:
         """Fetch an object that stays where it is; one that was lost is there again then, if that can be."""
         try:
-            content = self._client().get(object_id, existed=True)
+            content = self._client().get(object_id, existed=True, place=place)
         except ObjectMissingError as error:
             self.lineage.restore(object_id, error)
             content = self._client().get(object_id, existed=True)
         self.fetched_bytes += len(content)
         return content
 
-    def take(self, object_id: bytes) -> bytes | memoryview:
+    def take(self, object_id: bytes, place: bytes = b"") -> bytes | memoryview:
         """Fetch a result and free it. One that was lost is made again."""
         try:
-            content: bytes | memoryview = self._client().get(object_id, existed=True)
+            content: bytes | memoryview = self._client().get(object_id, existed=True, place=place)
         except ObjectMissingError as error:
             try:
                 content = self.lineage.take_again(object_id, error)
@@ -222,8 +223,7 @@ class ClientObjects:
         """Free what nobody wants."""
         if not self._forget(object_id):
             return
-        storage, identity = self._storage, self._service.identity
-        if self._service.closed is None and storage is not None and not storage.try_release([object_id], identity):
+        if self._service.closed is None and self._storage is not None:
             self._releases.add(object_id)
 
     def _forget(self, object_id: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Objects that cannot be freed at once: told to the object storage by a thread of its own, which may wait for it."""
+"""Objects that are freed: told to the object storage by a thread of its own, which may wait for it, many at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from collections.abc import Callable
 from scaler.errors import ScalerError
 
 log = logging.getLogger("scaler")
+
+GATHER_SECONDS = 0.005
+"""How long an object waits for others that are freed with it: a message for each would cost more than all the rest."""
 
 
 class Releases:
@@ -27,11 +30,13 @@ class Releases:
     def add(self, object_id: bytes) -> None:
         """Have an object freed, soon."""
         with self._changed:
+            first = not self._waiting
             self._waiting[object_id] = None
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="scaler-release", daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
+            if first:
+                self._changed.notify_all()
 
     def take_back(self, object_id: bytes) -> None:
         """It is put again: it is not freed any more when this returns."""
@@ -58,6 +63,7 @@ class Releases:
     def _take_all(self) -> bool:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
+            self._changed.wait_for(lambda: self._closed, GATHER_SECONDS)
             if not self._closed:
                 self._under_way, self._waiting = self._waiting, {}
             return not self._closed

@@ -18,11 +18,12 @@ from typing import Any, Protocol
 from typing_extensions import Buffer
 
 from scaler import serialization
-from scaler.buffers import size_of
+from scaler.buffers import set_copy, size_of
 from scaler.client.arrays import ArrayTask, ItemsEnded
 from scaler.client.callbacks import Callbacks
 from scaler.client.future import Outcome
 from scaler.client.kept_content import each_id
+from scaler.client.large_bytes import large_bytes_here
 from scaler.client.large_functions import LARGE_BYTES, warn_of
 from scaler.client.lineage import restore_all
 from scaler.client.objects import ClientObjects
@@ -145,6 +146,7 @@ class ClientService:
         """``with`` this: functions asked for inside are not retired before the tasks that name them are sent."""
         self._function_numbers = itertools.count()
         self._security = security or from_environment()
+        set_copy(large_bytes_here.copy)
         self.objects = ClientObjects(self, storage_address, name, timeout_seconds, self._security)
         self.sent_objects: list[bytes] = []
         """What send_object() put."""
@@ -297,7 +299,7 @@ class ClientService:
                 continue
             waiter = waiters.pop(sequence, None)
             if status == ResultStatus.stored:
-                self._stored(serialization.REFERENCE.unpack(payload)[0], task, waiter is not None)
+                self._stored(serialization.stored_id(payload), task, waiter is not None)
             if waiter is not None:
                 waiter.finish_task(sequence, Outcome(status, payload, wall, cpu, peak))
             if task.object_id and task.group is None:
@@ -321,10 +323,10 @@ class ClientService:
         whole.untold -= ended.end - ended.begin
         if whole.first in self._arrays:
             if ended.status == ResultStatus.stored:
-                self.objects.lineage.remember_item(serialization.REFERENCE.unpack(ended.payload)[0], whole, ended.begin)
+                self.objects.lineage.remember_item(serialization.stored_id(ended.payload), whole, ended.begin)
             whole.owner.finish_items(ended)
         elif ended.status == ResultStatus.stored:
-            self.objects.release(serialization.REFERENCE.unpack(ended.payload)[0])
+            self.objects.release(serialization.stored_id(ended.payload))
         for item in range(ended.begin, ended.end) if whole.objects else ():
             object_id = whole.objects.pop(item, None)
             if object_id is not None:
@@ -509,6 +511,7 @@ class ClientService:
 
     def _define(self, function: Any, tag: str, content: list[Buffer], key: bytes) -> int:
         definition = Function(0, tag, name=serialization.name_of(function), streams_output=self.output is not None)
+        definition.takes_places = True
         size = size_of(content)
         if size > LARGE_BYTES and definition.name not in self._warned:
             self._warned.add(definition.name)

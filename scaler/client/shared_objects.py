@@ -99,18 +99,23 @@ class SharedObjects:
             self._forget(key)
             self._service.objects.use(reference.object_id)
             self.known[key] = entry
-            if entry.weak is None:
-                self._held += 1
-                self._held_bytes += reference.size
-                self._forget_the_oldest(key)
+            if entry.weak is not None:
+                return
+            self._held += 1
+            self._held_bytes += reference.size
+            forgotten = self._forget_the_oldest(key)
+        self._service.objects.drop(entry.reference.object_id for entry in forgotten)
 
-    def _forget_the_oldest(self, newest: int) -> None:
+    def _forget_the_oldest(self, newest: int) -> list[_Shared]:
+        """Returns what is to be dropped, and let go, when the lock is free."""
+        forgotten = []
         while self._held > MAX_HELD or self._held_bytes > MAX_HELD_BYTES:
             held = (key for key, entry in self.known.items() if entry.weak is None and key != newest)
             oldest = next(held, None)
             if oldest is None:
-                return
-            self._forget(oldest)
+                break
+            forgotten.append(self._take_out(oldest))
+        return [entry for entry in forgotten if entry is not None]
 
     def _died(self, key: int, entry: _Shared) -> None:
         """Called wherever the object was let go, so nothing is sent from here."""
@@ -119,14 +124,17 @@ class SharedObjects:
                 self._forget(key)
 
     def _forget(self, key: int) -> None:
+        entry = self._take_out(key)
+        if entry is not None:
+            service, object_id = self._service, entry.reference.object_id
+            service.soon(lambda: service.objects.drop([object_id]))
+
+    def _take_out(self, key: int) -> _Shared | None:
         entry = self.known.pop(key, None)
-        if entry is None:
-            return
-        if entry.weak is None:
+        if entry is not None and entry.weak is None:
             self._held -= 1
             self._held_bytes -= entry.reference.size
-        service, object_id = self._service, entry.reference.object_id
-        service.soon(lambda: service.objects.drop([object_id]))
+        return entry
 
 
 def put_content(service: ClientService, content: list[Buffer], label: str) -> ObjectReference:
@@ -134,4 +142,4 @@ def put_content(service: ClientService, content: list[Buffer], label: str) -> Ob
     tag, content = serialization.tagged(service.serializer, content)
     object_id = service.objects.put(content)
     service.objects.names[object_id] = label
-    return ObjectReference(object_id, size_of(content), label, tag)
+    return ObjectReference(object_id, size_of(content), label, tag, service.objects.kept.place(object_id))

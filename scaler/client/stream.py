@@ -250,4 +250,4 @@ class _Feed:
 def _free(service: ClientService, ended: ItemsEnded) -> None:
     """A result that nobody will read."""
     if ended.status == ResultStatus.stored:
-        service.objects.release(serialization.REFERENCE.unpack(ended.payload)[0])
+        service.objects.release(serialization.stored_id(ended.payload))

@@ -31,6 +31,7 @@ class Function:
     name: str = ""
     owner: bytes = b""
     streams_output: bool = False
+    takes_places: bool = False
 
 
 @dataclass(slots=True)

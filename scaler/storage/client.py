@@ -27,7 +27,8 @@ from scaler.messages import (
     Statistics,
 )
 from scaler.security import Security, from_environment
-from scaler.storage.link import Link
+from scaler.storage.link import Link, read_place
+from scaler.storage.segments import Written
 from scaler.wire.handshake import NONCE_BYTES, Dialer
 
 HANDSHAKE_SECONDS = 10.0
@@ -70,13 +71,13 @@ class StorageClient:
         object_id: bytes,
         content: Buffer | Sequence[Buffer],
         owner: bytes,
-        kept: Callable[[memoryview], None] | None = None,
+        kept: Callable[[Written], None] | None = None,
     ) -> bool:
         """Store an object for an owner (16 bytes each); returns whether the same id was there already.
 
         ``content`` is one contiguous buffer, or several that follow each other. Where the storage is of this host and
-        user, a large object is written into shared memory, where it stays; ``kept`` is given a view of it there, which
-        outlives the storage.
+        user, a large object is written into shared memory; ``kept`` is given what was written there, which outlives the
+        storage, and has to end it with ``spare_here``.
 
         Waits as long as the storage says that it has no room yet. Raises ObjectStorageFullError when it will have none,
         ObjectStorageError when it does not take it for another reason (too large, or the owner was released),
@@ -91,14 +92,19 @@ class StorageClient:
                 links, links.writers, links.identity, lambda link: link.put(object_id, parts, owner, kept)
             )
 
-    def get(self, object_id: bytes, existed: bool = False) -> memoryview:
+    def get(self, object_id: bytes, existed: bool = False, place: bytes = b"") -> memoryview:
         """The bytes of an object, read-only; waits without limit for one that does not exist yet, unless it ``existed``.
 
+        From its ``place``, which place_of() told, it is read without the storage, as long as it is there.
         Raises ObjectLostError when it was freed, ObjectMissingError when it existed and is lost, ObjectStorageError when it
         cannot be had for another reason, ConnectionLostError, and ValueError for an id that has not 16 bytes.
         """
         _check_ids(bytes(IDENTITY_BYTES), [object_id])
         links = self._current()
+        if place and links.share is not False:
+            found = read_place(place)
+            if found is not None:
+                return found
         try:
             return self._attempt(links, links.readers, new_identity(), lambda link: link.get(object_id, existed))
         except ObjectMissingError:
@@ -129,21 +135,6 @@ class StorageClient:
         links = self._current()
         with links.writing:
             self._attempt(links, links.writers, links.identity, lambda link: link.send(message))
-
-    def try_release(self, object_ids: list[bytes], owner: bytes) -> bool:
-        """As release(), if that can be done at once; False, and nothing happens, where it would have to wait."""
-        links = self._current()
-        if not links.writing.acquire(blocking=False):
-            return False
-        try:
-            link = links.take(links.writers)
-            if link is not None:
-                _use(links, links.writers, link, lambda link: link.send(Release(b"".join(object_ids), owner)))
-            return link is not None
-        except OSError:
-            return False
-        finally:
-            links.writing.release()
 
     def statistics(self) -> Statistics:
         """What the storage holds and did. Raises ConnectionLostError."""

@@ -36,10 +36,10 @@ from scaler.messages import (
     Stored,
 )
 from scaler.storage.content import SHARED_BYTES
-from scaler.storage.segments import Known, Segment, Spare, open_object, share
+from scaler.storage.segments import Known, Segment, Spare, Written, open_object, share
 from scaler.tls import TlsSession
 from scaler.wire import framing
-from scaler.wire.codec import codec
+from scaler.wire.codec import codec, struct_codec
 from scaler.wire.handshake import Dialer, handshake_codec
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ TRUSTED_BYTES = 1 << 30
 GROWTH_BYTES = 64 << 20
 CIPHER_BYTES = 256 << 10
 """How much of a TLS connection is received at once."""
+AHEAD_BYTES = 4 << 10
+"""Less than that is not received by itself."""
 MOST_BUFFERS = 512
 """How many one system call takes; the system's limit is 1,024."""
 _Answer = TypeVar("_Answer")
@@ -75,6 +77,19 @@ def _mapped(answer: Mapped) -> memoryview:
     mapping = open_object(answer.pieces, answer.total_bytes).map()
     mapped_here.add(mapping, answer.pieces)
     return mapping.view
+
+
+def place_of(written: Written) -> bytes:
+    """Where others on this host can read it, as long as this process keeps it: a Mapped as a message."""
+    return struct_codec("storage", "Mapped").encode(Mapped(0, written.total_bytes, written.pieces))
+
+
+def read_place(place: bytes) -> memoryview | None:
+    """An object where place_of() said that it is; None where it is not any more, or cannot be read from here."""
+    try:
+        return _mapped(struct_codec("storage", "Mapped").decode(place))
+    except (OSError, ValueError, ProtocolError):
+        return None
 
 
 def _chunks(parts: Sequence[memoryview]) -> Iterator[tuple[int, list[memoryview]]]:
@@ -104,6 +119,9 @@ class Link:
         self._sealed = bytearray(CIPHER_BYTES if tls is not None else 0)
         self._links = links
         self._requests = count(1)
+        self._ahead = bytearray(AHEAD_BYTES)
+        self._begin = self._end = 0
+        """Where in it lies what was received with something before it, and is not read yet."""
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._says = self._hears = handshake_codec()
@@ -148,7 +166,7 @@ class Link:
         object_id: bytes,
         parts: Sequence[memoryview],
         owner: bytes,
-        kept: Callable[[memoryview], None] | None = None,
+        kept: Callable[[Written], None] | None = None,
     ) -> bool:
         total = sum(part.nbytes for part in parts)
         if total >= SHARED_BYTES and self.shares():
@@ -230,7 +248,7 @@ class Link:
         parts: Sequence[memoryview],
         owner: bytes,
         total: int,
-        kept: Callable[[memoryview], None] | None,
+        kept: Callable[[Written], None] | None,
     ) -> bool:
         """Raises NotShared when it cannot be done this way."""
         failed = ""
@@ -243,11 +261,12 @@ class Link:
             self.send(Put(request, object_id, owner, total, 0, written.pieces))
             try:
                 there = self._answer(request, Stored).already_there
-                if kept is not None:
+                if kept is None:
+                    for segment in written.segments:
+                        spare_here.keep(segment)
+                else:
                     with suppress(OSError):  # What was mapped of others may be gone.
-                        kept(open_object(written.pieces, total).map().view)
-                for segment in written.segments:
-                    spare_here.keep(segment)
+                        kept(Written(written, total))
                 return there
             except NotShared as error:
                 # What it was made of may have been freed: then it is copied.
@@ -307,7 +326,8 @@ class Link:
 
     def readable(self) -> bool:
         """Whether there is something to read, or the end."""
-        return bool(self._poll.poll(0)) or (self._tls is not None and self._tls.buffered)
+        waits = self._begin < self._end or (self._tls is not None and self._tls.buffered)
+        return waits or bool(self._poll.poll(0))
 
     # ---- frames
 
@@ -356,13 +376,28 @@ class Link:
         return self._hears.decode(bytes(data)), attachment_bytes
 
     def _fill(self, view: memoryview) -> None:
-        done = 0
-        tls = self._tls
+        done = min(len(view), self._end - self._begin)
+        if done:
+            view[:done] = memoryview(self._ahead)[self._begin : self._begin + done]
+            self._begin += done
         while done < len(view):
-            received = self.sock.recv_into(view[done:]) if tls is None else self._unseal(tls, view[done:])
-            if not received:
-                raise ConnectionResetError("the storage closed the connection")
-            done += received
+            rest = view[done:]
+            if len(rest) >= AHEAD_BYTES:
+                done += self._received_into(rest)
+                continue
+            # What follows a small part is small, too, most of the time: it comes with it.
+            self._begin, self._end = 0, self._received_into(memoryview(self._ahead))
+            taken = min(len(rest), self._end)
+            rest[:taken] = memoryview(self._ahead)[:taken]
+            self._begin = taken
+            done += taken
+
+    def _received_into(self, view: memoryview) -> int:
+        """As recv_into(), but for the end."""
+        received = self.sock.recv_into(view) if self._tls is None else self._unseal(self._tls, view)
+        if not received:
+            raise ConnectionResetError("the storage closed the connection")
+        return received
 
     def _unseal(self, tls: TlsSession, view: memoryview) -> int:
         """As recv_into()."""

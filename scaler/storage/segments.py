@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 from operator import itemgetter
@@ -38,6 +38,20 @@ _GENERATION = struct.Struct("<Q")
 _ZEROS = memoryview(bytes(PAGE))
 
 
+def close_now(descriptor: int, size: int) -> None:
+    """How the file of a segment, of so many bytes, is closed where nobody wants it otherwise."""
+    os.close(descriptor)
+
+
+_close: Callable[[int, int], None] = close_now
+
+
+def set_close(close: Callable[[int, int], None]) -> None:
+    """Say how files of segments are closed in this process."""
+    global _close
+    _close = close
+
+
 class Segment:
     """An open file in shared memory. It is closed with its last reference.
 
@@ -53,7 +67,7 @@ class Segment:
         self.generation = generation
 
     def __del__(self) -> None:
-        os.close(self.descriptor)
+        _close(self.descriptor, self.size)
 
     @classmethod
     def make(cls, size: int) -> Segment:
@@ -225,6 +239,33 @@ class SharedObject:
         """All of it, read-only. Raises OSError."""
         descriptors = {segment.name: segment.descriptor for segment in self.segments}
         return Mapping([(descriptors[piece.name], piece.offset, piece.bytes) for piece in self.pieces])
+
+
+class Written:
+    """An object that this process has put into shared memory, and may read again."""
+
+    def __init__(self, shared: SharedObject, total_bytes: int) -> None:
+        """Raises OSError where a piece is another process's, and gone."""
+        self.pieces = shared.pieces
+        self.total_bytes = total_bytes
+        self._segments = shared.segments
+        names = {segment.name for segment in shared.segments}
+        self._view = None if all(piece.name in names for piece in shared.pieces) else self._opened()
+        """What is another process's has to be held; what is ours can be had again as long as it is not spare."""
+
+    def view(self) -> memoryview:
+        """Its bytes, as long as they are used. Raises OSError."""
+        return self._view if self._view is not None else self._opened()
+
+    def end(self, spare: Spare) -> None:
+        """It is not needed any more; its memory is, as soon as nobody else reads it."""
+        segments, self._segments, self._view = self._segments, [], None
+        for segment in segments:
+            spare.keep(segment)
+
+    def _opened(self) -> memoryview:
+        # Opened like another process's, so that whoever has the memory knows of this reader.
+        return open_object(self.pieces, self.total_bytes).map().view
 
 
 def open_object(pieces: Sequence[Piece], total_bytes: int) -> SharedObject:

@@ -10,11 +10,12 @@ from scaler.ids import Address, content_object_id
 from scaler.machine import Output
 from scaler.messages import Chunk, Mapped, Message, Role, Shared, Statistics, StorageFailure, StorageFailureReason
 from scaler.net.daemon import Daemon, log
+from scaler.storage.closing import Closing
 from scaler.storage.fetches import Fetches
 from scaler.storage.mover import Moved, Mover
 from scaler.storage.outputs import AnswerProbe, Fetch, Forget, Mark, Open, Restore, Spill, StopTransmit, Transmit
 from scaler.storage.rooms import allocate, raise_descriptor_limit, shared_content
-from scaler.storage.segments import Segment, open_object
+from scaler.storage.segments import Segment, close_now, open_object, set_close
 from scaler.storage.settings import StorageSettings
 from scaler.storage.state import StorageState
 from scaler.wire.framing import MAX_ATTACHMENT_BYTES
@@ -63,12 +64,15 @@ class StorageService:
         """The requests that were answered with shared memory in the last MAPPED_SECONDS, and in those before."""
         self._readable: dict[int, asyncio.Event] = {}
         self._probe: Segment | None = None
+        self._closing: Closing | None = None
         self._daemon: Daemon
 
     async def start(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._loop = asyncio.get_running_loop()
         raise_descriptor_limit()
+        self._closing = Closing()
+        set_close(self._closing.close)
         daemon.driver.paused = self._paused
         if self._settings.durable:
             # Another identity would tell that what was here is lost.
@@ -109,6 +113,9 @@ class StorageService:
             self._mover.close()
         if self._fetches is not None:
             self._fetches.close()
+        if self._closing is not None:
+            set_close(close_now)
+            self._closing.end()
 
     def carry_out(self, output: Output) -> None:
         """Those of ``outputs``."""

@@ -51,6 +51,8 @@ from scaler.nesting import running
 from scaler.neutral import NeutralSerializer
 from scaler.serialization import LARGEST_TEXT, frames_after
 from scaler.storage.client import StorageClient
+from scaler.storage.link import place_of, spare_here
+from scaler.storage.segments import Written
 from scaler.tracing import OpenSpan, Tracer
 from scaler.wire.codec import codec, struct_codec
 from scaler.wire.frame_reader import FrameReader
@@ -356,7 +358,7 @@ class Executor:
         lost = b""
         for place, (status, data) in enumerate(inputs):
             if status == ResultStatus.stored:
-                name = serialization.REFERENCE.unpack(data)[0]
+                name = serialization.stored_id(data)
                 try:
                     self.fetch(name)
                 except ObjectMissingError:
@@ -391,7 +393,7 @@ class Executor:
 
     def _input(self, serializer: serialization.Serializer, status: int, data: bytes | memoryview, name: str) -> Any:
         if status == ResultStatus.stored:
-            data = self.fetch(serialization.REFERENCE.unpack(data)[0])
+            data = self.fetch(serialization.stored_id(data), serialization.stored_place(data))
         return serialization.read(serializer, data, "an input", name)
 
     def _written(self, serializer: serialization.Serializer, result: Any, number: int) -> tuple[ResultStatus, bytes]:
@@ -404,8 +406,14 @@ class Executor:
         if len(parts) == 1 and size_of(parts) <= limit:
             return ResultStatus.succeeded, bytes(parts[0])
         object_id = new_identity()
-        self._storage_client().put(object_id, parts, function.owner)
-        return ResultStatus.stored, serialization.REFERENCE.pack(object_id, size_of(parts))
+        shared: list[Written] = []
+        self._storage_client().put(object_id, parts, function.owner, shared.append)
+        reference = serialization.REFERENCE.pack(object_id, size_of(parts))
+        for written in shared:
+            if function.takes_places:
+                reference += place_of(written)
+            written.end(spare_here)
+        return ResultStatus.stored, reference
 
     # ---- objects
 
@@ -415,13 +423,13 @@ class Executor:
             self._storage = StorageClient(address, new_identity(), f"executor {os.getpid()}")
         return self._storage
 
-    def fetch(self, object_id: bytes) -> memoryview:
-        """An object's bytes; those used last are kept here."""
+    def fetch(self, object_id: bytes, place: bytes = b"") -> memoryview:
+        """An object's bytes, from where they are on this host or else from the storage; those used last are kept here."""
         known = self._cache.get(object_id)
         if known is not None:
             self._cache.move_to_end(object_id)
             return known
-        content = self._storage_client().get(object_id, existed=True)
+        content = self._storage_client().get(object_id, existed=True, place=place)
         if object_id not in self._fetched:  # What is used once only need not be kept.
             self._fetched[object_id] = None
             if len(self._fetched) > REMEMBERED_FETCHES:

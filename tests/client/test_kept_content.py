@@ -6,6 +6,8 @@ import threading
 from collections import Counter
 
 from scaler.client.kept_content import KeptContent
+from scaler.storage.link import read_place, spare_here
+from scaler.storage.segments import Spare, Written, share
 
 X, Y, Z = b"x" * 16, b"y" * 16, b"z" * 16
 
@@ -36,8 +38,36 @@ def test_what_was_put_first_is_dropped_first() -> None:
     assert store.get(X) is None and store.get(Y) and store.get(Z)
     store.keep(X, [bytes(26)])
     assert store.get(X) is None and store.get(Z), "what is too large drops nothing"
-    store.keep_view(Y, memoryview(b"a view of 14 b"))
+    store.keep(Y, [b"a text of 14 b"])
     assert store.get(Y) and store.get(Z), "it replaces the one before"
+
+
+def test_what_is_in_shared_memory_is_read_there_and_can_be_found_there() -> None:
+    store = kept(limit=20)
+    store.keep_shared(X, Written(share([memoryview(b"in shared memory")]), 16))
+    store.keep(Y, [b"y"])
+    place = store.place(X)
+    found = read_place(place)
+    assert store.get(X) == [b"in shared memory"] == [found] and store.place(Y) == store.place(Z) == b""
+    store.keep_shared(Z, Written(share([memoryview(bytes(21))]), 21))
+    assert store.get(X) and not store.get(Z), "what is too large drops nothing"
+    store.unused(X)
+    assert store.get(X) is None and store.place(X) == b""
+    assert found == b"in shared memory", "who reads it keeps it as it is"
+
+
+def test_the_memory_of_what_is_dropped_is_written_again_when_nobody_reads_it() -> None:
+    store, spare = kept(limit=20), Spare()
+    spare_here.drop_unused(0)
+    store.keep_shared(X, Written(share([memoryview(b"in shared memory")], spare), 16))
+    place = store.place(X)
+    reader = read_place(place)
+    store.unused(X)
+    assert spare_here.take(16).name.encode() not in place, "it is still read"
+    del reader
+    again = spare_here.take(16)
+    again.write([(0, memoryview(b"something else!!"))])
+    assert read_place(place) is None, "it is another object's now"
 
 
 def test_it_is_dropped_when_nothing_uses_it_any_more() -> None:

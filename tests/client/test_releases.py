@@ -55,3 +55,18 @@ def test_a_storage_that_does_not_come_back_costs_nothing_else() -> None:
     releases.add(Y)
     assert asked.acquire(timeout=10), "the thread lives"
     releases.close()
+
+
+def test_what_is_freed_in_one_go_is_told_in_one_message() -> None:
+    storage = Storage()
+    storage.open.set()
+    releases = Releases(storage.release)
+    names = [bytes([i]) * 16 for i in range(20)]
+    with releases._changed:  # so that its thread does not begin before the last
+        for name in names:
+            releases.add(name)
+    releases.take_back(b"?" * 16)
+    assert storage.asked.wait(10)
+    releases.take_back(names[0])
+    releases.close()
+    assert storage.freed == [names]

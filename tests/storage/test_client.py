@@ -264,15 +264,6 @@ def test_a_restarted_storage_is_noticed(client: StorageClient, server: Server) -
     assert client.instances == 2
 
 
-def test_release_at_once_or_not_at_all(server: Server, client: StorageClient) -> None:
-    assert not client.try_release([NAME], ANN), "there is no connection"
-    client.put(NAME, b"content", ANN)
-    with client._links.writing:
-        assert not client.try_release([NAME], ANN), "another thread uses it"
-    assert client.try_release([NAME], ANN)
-    assert client.statistics().objects == 0
-
-
 def test_refused_puts_raise_and_leave_the_connection_alone(server: Server, client: StorageClient) -> None:
     with pytest.raises(ObjectStorageError, match="at most"):
         client.put(NAME, bytes(64 * MIB + 1), ANN)
