@@ -280,3 +280,15 @@ def test_shares_that_come_and_go_are_forgotten():
         queues.push(column([share % 7]), share % 5, 0, share)
         assert queues.pop(share % 5) == share % 7
         queues.check()
+
+
+def test_arrivals_are_in_order_whatever_class_share_and_priority():
+    queues = ReadyQueues()
+    queues.push(column([3, 1]), 0, 0, 5)
+    queues.reserve(column([7]))
+    queues.push(column([2]), 1, 9)
+    queues.push_front(column([8]), 0, 0)
+    assert list(queues.arrivals()) == [8, 3, 1, 7, 2]
+    queues.push(column([7]), 0, 0)
+    queues.remove(column([3]))
+    assert list(queues.arrivals()) == [8, 1, 7, 2]

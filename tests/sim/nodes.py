@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 from scaler.client.lineage import ancestry, copies
@@ -62,7 +63,7 @@ class Node:
         self.alive = True
         self.turns = 0
         self.asleep_until = 0.0
-        self._ahead = self.clock.random.random() * LONGEST_UPTIME
+        self._ahead = Random(f"{self.clock.seed} {name}").random() * LONGEST_UPTIME
         """Its clock less that of the simulation."""
         self._check_every = check_every
         self._numbers = 0

@@ -13,7 +13,7 @@ from scaler.monitor.model import Model
 from .cluster import Cluster
 from .network import Quality
 from .nodes import SCHEDULER, Node
-from .run import FAULT_SECONDS, _plan_faults, _populate, _quality
+from .run import FAULT_SECONDS, plan_faults, populate, quality
 
 
 class Watching:
@@ -74,11 +74,11 @@ def check(cluster: Cluster, model: Model) -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_monitors_know_in_the_end_what_is_there(seed: int) -> None:
     cluster = Cluster(seed, Quality(0.001, 0.0))
-    cluster.network.quality = _quality(cluster.clock)
+    cluster.network.quality = quality(cluster.clock)
     models = [watch(cluster, 100), watch(cluster, 100), watch(cluster, 700)]
-    _populate(cluster, seed % 2 == 0)
+    populate(cluster, seed % 2 == 0)
     if seed % 2:
-        _plan_faults(cluster)
+        plan_faults(cluster)
     cluster.finish(FAULT_SECONDS)
     cluster.clock.run(cluster.clock.now + 5)
     for model in models:
