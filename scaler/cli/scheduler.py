@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from scaler.cli.command import Command
 from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, SECURITY, check_bind
@@ -58,6 +59,26 @@ OPTIONS = (
         seconds,
         short="-ot",
     ),
+    Option(
+        "journal",
+        "a file to write down what is accepted and how it ends, so that it goes on after a restart, also without its client",
+        kind=Path,
+        short="-j",
+    ),
+    Option(
+        "journal_sync_seconds",
+        "what was written has reached the disk after so long; 0: as soon as it can",
+        0.1,
+        seconds,
+        short="-jss",
+    ),
+    Option(
+        "journal_retention_seconds",
+        "with a journal: forget a client that has a name after it has been gone for so long, with its tasks and results",
+        7 * 86400.0,
+        interval,
+        short="-jrs",
+    ),
     Option("load_balance_seconds", "accepted for compatibility; balancing is continuous", 1.0, seconds, short="-ls"),
     Option(
         "load_balance_trigger_times", "accepted for compatibility; balancing is continuous", 2, integer, short="-lbt"
@@ -102,7 +123,7 @@ def check(options: Namespace) -> None:
 def run(options: Namespace) -> int:
     """Until told to end; returns the exit code."""
     from scaler.net.daemon import MetricsPlace, run_daemon
-    from scaler.scheduler.service import SchedulerService
+    from scaler.scheduler.service import JournalPlace, SchedulerService
     from scaler.scheduler.settings import SchedulerSettings
 
     settings = SchedulerSettings(
@@ -114,7 +135,12 @@ def run(options: Namespace) -> int:
         tracing=options.tracing,
         policy=parse_policy(options.policy_engine_type, options.policy_content),
     )
-    service = SchedulerService(settings, options.address, options.object_storage_address, options.monitor_address)
+    journal = None
+    if options.journal is not None:
+        journal = JournalPlace(options.journal, options.journal_sync_seconds, options.journal_retention_seconds)
+    service = SchedulerService(
+        settings, options.address, options.object_storage_address, options.monitor_address, journal
+    )
     metrics = MetricsPlace(options.metrics_address) if options.metrics_address else None
     return run_daemon(COMMAND.name, service, options.event_loop, metrics=metrics)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import islice, repeat
+from itertools import repeat
 from typing import Any
 
 from scaler._core.slots import NONE
@@ -17,17 +16,21 @@ from scaler.ids import MAX_CLIENT_NUMBER, OBJECT_ID_BYTES, SEQUENCE_BITS, sequen
 from scaler.machine import Outbox, Peer
 from scaler.messages import (
     AllOffered,
+    Awaiting,
     Cancel,
     ClearTasks,
     ClientGoodbye,
     ClientHeartbeat,
     ClientSettings,
+    Collected,
     DefineFunctions,
     ExplainTask,
     Explanation,
     ForgetFunctions,
     HeartbeatEcho,
+    JournalClient,
     Message,
+    Recover,
     Restore,
     Restored,
     Results,
@@ -45,19 +48,21 @@ from scaler.scheduler.arrays import TaskArray, TaskRange, checked_array, gaps
 from scaler.scheduler.board import Board
 from scaler.scheduler.columns import checked_submit, cut_results, needed, select_results, select_submit
 from scaler.scheduler.ends import End
+from scaler.scheduler.journal import Journal
 from scaler.scheduler.nesting import Nesting
+from scaler.scheduler.recovery import Recovery
+from scaler.scheduler.replay import replay
 from scaler.scheduler.retries import retried_column
 from scaler.scheduler.sessions import UNKNOWN, ClientSession, WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.traces import check_context
-from scaler.software import differences
+from scaler.scheduler.uncollected import Uncollected
+from scaler.scheduler.versions import Versions
 
 _AT_ONCE = (AllOffered, ClientHeartbeat, ClientGoodbye, ExplainTask, ShutdownCluster)
 """What is not put by while a client waits for workers."""
 NO_SLOTS = -1
 """Of a client that was at no other scheduler, and waits for its parent only."""
-MOST_SOFTWARE = 16
-"""How many different sets of versions of workers a client is told of."""
 
 
 class Clients:
@@ -72,6 +77,7 @@ class Clients:
         hang_up: Callable[[int, str], None],
         shut_down: Callable[[str], None],
         explain: Callable[[int, int], Explanation],
+        journal: Journal,
     ) -> None:
         self.sessions: dict[int, ClientSession] = {}
         """By client number."""
@@ -82,19 +88,20 @@ class Clients:
         self._hang_up = hang_up
         self._shut_down = shut_down
         self._explain = explain
+        self._journal = journal
+        self.recovery = Recovery(settings, board, self.sessions, journal, out, self.deliver_ends)
         self._of_peer: dict[int, ClientSession] = {}
         self._of_identity: dict[bytes, ClientSession] = {}
         self._started = 0.0
         self.resuming: dict[int, ClientSession] = {}
         """Those whose messages are put by, by number."""
-        self._worker_software: Counter[str] = Counter()
-        """How many workers there are with these versions."""
+        self._versions = Versions(out)
         self._handlers: dict[type, Callable[[ClientSession, Any], None]] = {
             DefineFunctions: self._define,
             ForgetFunctions: self._forget_functions,
             Submit: self._submit,
             SubmitArray: self._submit_array,
-            RunningInside: self._nesting.enter,
+            RunningInside: self._enter_parent,
             Cancel: self._cancel,
             ClearTasks: self._clear,
             Restored: self._restored,
@@ -104,6 +111,9 @@ class Clients:
             ShutdownCluster: self._shutdown,
             Resuming: self._resuming,
             AllOffered: self._all_offered,
+            Recover: self.recovery.recover,
+            Awaiting: self.recovery.awaiting,
+            Collected: self.recovery.collected,
         }
 
     # ---- coming and going
@@ -114,8 +124,8 @@ class Clients:
         session = self._of_identity.get(who.identity)
         resumed = session is not None
         if session is None:
-            session = ClientSession(self._number_for(who.identity), who.identity, who.name, peer, now)
-            self.sessions[session.number] = self._of_identity[who.identity] = session
+            session = self._new(self._number_for(who.identity), who.identity, who.name, now)
+            session.peer = peer
             self._out.log(20, f"{session.label} connected")
         else:
             if session.peer is not None:
@@ -129,6 +139,7 @@ class Clients:
             if session.put_by is not None:
                 self._put_by(session, 0)
                 self._all_offered(session)
+            session.claimed_until = 0.0
             outstanding = self._board.lineage.outstanding(session.number)
             if outstanding:
                 session.answers.append(Restore(outstanding))
@@ -146,9 +157,25 @@ class Clients:
                 int(settings.client_timeout_seconds * 1000),
                 resumed,
                 self._board.loads.total_slots,
-                list(islice(self._worker_software, MOST_SOFTWARE)),
+                self._versions.told(),
+                int(settings.kept_seconds) if self._journal.on else 0,
             ),
         )
+
+    def _new(self, number: int, identity: bytes, name: str, now: float) -> ClientSession:
+        session = ClientSession(number, identity, name, None, now)
+        session.uncollected = Uncollected() if name and self._journal.on else None
+        self.sessions[number] = self._of_identity[identity] = session
+        return session
+
+    def bring_back(self, record: JournalClient) -> ClientSession:
+        """A client of which the journal tells. It waits for workers, as one that comes from another scheduler does."""
+        now = self._board.clock.now
+        session = self._new(record.client, record.identity, record.name, now)
+        session.next_sequence = record.next_sequence
+        self._put_by(session, 0)
+        self._all_offered(session)
+        return session
 
     def _number_for(self, identity: bytes) -> int:
         """Another scheduler gives it the same one: so tasks keep their ids."""
@@ -203,6 +230,15 @@ class Clients:
         """It has waited for long enough; returns what it has said meanwhile."""
         del self.resuming[session.number]
         messages, session.put_by = session.put_by or [], None
+        if session.replay:
+            self._journal.replaying = True
+            replay(self, self._board, session, self._out)
+            self._journal.replaying = False
+            if session.peer is not None:  # It has defined its functions anew, in what it has said since.
+                self._undefine(session.functions.values())
+                session.functions.clear()
+        if session.peer is not None and session.answered is None:
+            session.answered = set()
         return messages
 
     def show(self, output: TaskOutput) -> None:
@@ -215,6 +251,9 @@ class Clients:
         """Its connection is gone; what it asked for goes on until its timeout, unless nobody waits for it any more."""
         session = self._of_peer.pop(peer)
         session.peer, session.heard = None, now
+        if session.replay:
+            self._put_by(session, 0)
+            self._all_offered(session)
         nested = session.orphaned or session.inside is not None
         self._out.log(
             20 if nested or not self._board.has_tasks(session.number) else 30, f"lost {session.label}: {reason}"
@@ -227,7 +266,11 @@ class Clients:
     def judge_silence(self, now: float) -> None:
         """Forget those that were silent or gone for too long."""
         for session in list(self.sessions.values()):
-            silent = now - session.heard > self._settings.client_timeout_seconds
+            silent = now - session.heard > self.recovery.kept_for(session)
+            if silent and session.peer is not None and session.uncollected is not None:
+                self._hang_up(session.peer, "silent for too long")
+                self.lost(session.peer, "silent for too long", now)
+                continue
             # A task may keep the client inside it from speaking; its worker tells that it lives.
             if silent and (session.peer is None or not self._nesting.held(session)):
                 self._forget(session, f"was gone for {now - session.heard:.0f} s and is forgotten")
@@ -240,6 +283,7 @@ class Clients:
         self.resuming.pop(session.number, None)
         self._cancel_all(session)
         self._nesting.leave(session)
+        self._journal.gone(session)
         self._board.lineage.forget_client(session.number)
         self._undefine(session.functions.values())
         del self.sessions[session.number], self._of_identity[session.identity]
@@ -255,22 +299,12 @@ class Clients:
         self._orphan(self._nesting.inside(ids))
 
     def worker_came(self, worker: WorkerSession) -> None:
-        """Warn of versions that no other worker has, where they are not those of a client that is here already."""
-        if not worker.software:
-            return
-        self._worker_software[worker.software] += 1
-        if self._worker_software[worker.software] == 1:
-            for client in self.sessions.values():
-                found = differences(client.software, worker.software)
-                if found:
-                    self._out.log(30, f"{client.label} and {worker.label} differ: {found}; pickles may not fit")
-                    break
+        """Warn of versions that are not those of a client."""
+        self._versions.worker_came(worker, self.sessions.values())
 
     def worker_left(self, worker: WorkerSession) -> None:
         """So did all tasks of this worker."""
-        self._worker_software[worker.software] -= 1
-        if self._worker_software[worker.software] <= 0:
-            del self._worker_software[worker.software]
+        self._versions.worker_left(worker)
         self._orphan(self._nesting.worker_left(worker.identity))
 
     def _orphan(self, sessions: list[ClientSession]) -> None:
@@ -307,6 +341,10 @@ class Clients:
                 raise ProtocolError(f"an object id has {OBJECT_ID_BYTES} bytes, not {len(function.object)}")
             session.functions[function.number] = self._board.functions.define(function, session.identity)
 
+    def _enter_parent(self, session: ClientSession, message: RunningInside) -> None:
+        session.nested, session.uncollected = True, None
+        self._nesting.enter(session, message)
+
     def _forget_functions(self, session: ClientSession, message: ForgetFunctions) -> None:
         self._undefine(session.functions.pop(number) for number in u32(message.numbers) if number in session.functions)
 
@@ -330,11 +368,14 @@ class Clients:
             message, ids = select_submit(message, range(len(ids) - refused)), ids[: len(ids) - refused]
         if ids:
             self._add(session, message, ids)
+        elif session.held and not more:
+            self._journal.submitted(session, message)
         if not more:
             self._release_held(session)
 
     def _add(self, session: ClientSession, message: Submit, ids: array[int]) -> None:
         tasks = self._enter(session, message, ids)
+        self._journal.submitted(session, message)
         if message.wanted:
             self._board.mark_unwanted(task for task, want in zip(tasks, message.wanted, strict=True) if not want)
         lost = self._connect_dependencies(session, message, tasks) if len(message.dependency_ends) else []
@@ -386,9 +427,13 @@ class Clients:
         wanted = bytearray(message.wanted) or bytearray([1]) * len(known)
         chosen: list[int] = []
         spared: dict[int, int] = {}
+        again: list[int] = []
         for place, (task, sequence, want) in enumerate(zip(known, u64(message.sequences), wanted, strict=True)):
             if task == NONE and (sequence in answered or (whole and not want)):
                 spared[sequence] = place
+            elif task == NONE and session.uncollected and sequence in session.uncollected:
+                spared[sequence] = place
+                again.append(sequence)
             elif task == NONE:
                 chosen.append(place)
             elif want and sequence not in answered:
@@ -397,6 +442,7 @@ class Clients:
                     session.singles.append((sequence, *kept, 1, UNKNOWN, 0))
                 else:
                     self.deliver_ends(self._board.lineage.want(task))
+        self.recovery.tell(session, again)
         for place in needed(message, chosen, spared) if spared else ():
             chosen.append(place)
             wanted[place] = 0
@@ -412,7 +458,7 @@ class Clients:
     def _room(self) -> int:
         """How many tasks more may wait."""
         limit = self._settings.max_waiting_tasks
-        return sys.maxsize if limit < 0 else max(limit - self._board.waiting(), 0)
+        return sys.maxsize if limit < 0 or self._journal.replaying else max(limit - self._board.waiting(), 0)
 
     def _refusal(self) -> bytes:
         limit = self._settings.max_waiting_tasks
@@ -427,7 +473,10 @@ class Clients:
         now = self._board.clock.now
         depth, share = session.depth, session.share
         whole = TaskArray(session.number, first, function, message.items, ends, message.options, depth, now, share)
-        for begin, end in self._new_items(session, first, first + len(ends)):
+        new = self._new_items(session, first, first + len(ends))
+        if new:
+            self._journal.array_submitted(session, message)
+        for begin, end in new:
             if end - begin > self._room():
                 session.singles.append((begin, ResultStatus.rejected, self._refusal(), end - begin, UNKNOWN, 0))
             else:
@@ -440,6 +489,7 @@ class Clients:
         if session.answered is not None:
             self._answer(session)
             known += [(sequence, sequence + 1) for sequence in session.answered or ()]
+            known += self.recovery.known_again(session, begin, end)
         return list(gaps(begin, end, known))
 
     def _enter(self, session: ClientSession, message: Submit, ids: array[int]) -> array[int]:
@@ -550,27 +600,31 @@ class Clients:
     def deliver_items(self, task: int, items: TaskRange, message: Results) -> None:
         """The next items of a range have ended: ``message`` is of one entry."""
         sequence, retried = array("Q", [items.sequence]), retried_column(self._board.special, array("I", [task]))
-        told = replace(message, tasks=sequence, attempts=b"", retried=retried)
-        self.sessions[items.whole.client].outbox.append(told)
+        told = replace(message, tasks=sequence, attempts=b"", slots=b"", retried=retried)
+        session = self.sessions[items.whole.client]
+        self._journal.succeeded(session, told)
+        session.outbox.append(told)
+        self.recovery.ended(session, told)
 
     def _deliver_to(self, session: ClientSession, tasks: array[int], message: Results) -> None:
+        told = Results(
+            split_ids(message.tasks),
+            b"",
+            message.statuses,
+            message.payloads,
+            message.wall_microseconds,
+            message.cpu_microseconds,
+            message.peak_memory_bytes,
+            retried=retried_column(self._board.special, tasks),
+        )
+        self._journal.succeeded(session, told)
         if self._board.any_unwanted:
             wanted = [i for i, task in enumerate(tasks) if self._board.wanted(task)]
             if len(wanted) < len(tasks):
-                tasks, message = array("I", [tasks[i] for i in wanted]), select_results(message, wanted)
-        if message.payloads:
-            session.outbox.append(
-                Results(
-                    split_ids(message.tasks),
-                    b"",
-                    message.statuses,
-                    message.payloads,
-                    message.wall_microseconds,
-                    message.cpu_microseconds,
-                    message.peak_memory_bytes,
-                    retried=retried_column(self._board.special, tasks),
-                )
-            )
+                told = select_results(told, wanted)
+        if told.payloads:
+            session.outbox.append(told)
+            self.recovery.ended(session, told)
 
     def deliver_ends(self, ends: list[End]) -> None:
         for end in ends:
@@ -578,9 +632,11 @@ class Clients:
             if session is not None:
                 told = sequence_of(end.id), end.status, end.payload, end.count, end.profile, end.retried
                 session.singles.append(told)
+                self._journal.ended(session, told)
 
     def answer_all(self) -> None:
         self._ask_for_objects()
+        self.recovery.answer()
         for session in self.sessions.values():
             if session.peer is not None:
                 self._answer(session)

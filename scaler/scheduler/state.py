@@ -6,6 +6,7 @@ storage says so little that its is here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from scaler.errors import ProtocolError
@@ -14,6 +15,8 @@ from scaler.machine import Output, Peer, Stop
 from scaler.messages import (
     ClusterEnding,
     Explanation,
+    JournalClient,
+    JournalRecord,
     Message,
     Release,
     ReleaseOwner,
@@ -29,6 +32,7 @@ from scaler.scheduler.capacity import Capacity
 from scaler.scheduler.clients import Clients
 from scaler.scheduler.clock import Clock
 from scaler.scheduler.explain import explain
+from scaler.scheduler.journal import Append, Journal
 from scaler.scheduler.life import TaskState
 from scaler.scheduler.monitors import Monitors
 from scaler.scheduler.nesting import Nesting
@@ -55,7 +59,10 @@ class SchedulerState:
         self._out = RememberedOutbox(clock=self.clock)
         samples = Samples(self.clock)
         nesting = Nesting(self.board)
-        self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down, self.explain)
+        self.journal = Journal(self.board, settings.journal)
+        self.clients = Clients(
+            settings, self.board, nesting, self._out, self._hang_up, self.shut_down, self.explain, self.journal
+        )
         self.survivors = Survivors()
         self.profiles = Profiles(self._out)
         self.workers = Workers(
@@ -86,6 +93,19 @@ class SchedulerState:
         self._stopping = False
 
     # ---- told
+
+    def restore(self, records: Iterable[JournalRecord], now: float) -> None:
+        """What a journal says, before anything else is told."""
+        self.clock.now = now
+        for record in records:
+            if isinstance(record, JournalClient):
+                if self.clients.of_identity(record.identity) is None:
+                    self.clients.bring_back(record)
+            elif record.client in self.clients.sessions:
+                self.clients.sessions[record.client].replay.append(record)
+        for session in self.clients.sessions.values():
+            session.journaled = True
+        self._housekeeping_at = now + HOUSEKEEPING_SECONDS
 
     def peer_connected(self, peer: int, who: Peer, now: float) -> None:
         self.clock.now = now
@@ -170,6 +190,8 @@ class SchedulerState:
         deadline = self.monitors.next_deadline()
         if deadline is not None and now >= deadline:
             self._publish(now)
+        if self.journal.on and (records := self.journal.take()):
+            self._out.add(Append(records))
         return self._out.take()
 
     def _place(self, now: float) -> None:
@@ -220,6 +242,10 @@ class SchedulerState:
             self._out.send(worker.peer, ShutdownWorker(reason))
         self.capacity.shut_down(reason)
         self._out.add(Stop(reason))
+
+    def tell(self, level: int, text: str) -> None:
+        """A line for the log, and for monitors."""
+        self._out.log(level, text)
 
     # ---- the object storage
 
