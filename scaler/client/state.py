@@ -278,6 +278,7 @@ class ClientState:
         Before the first connection.
         """
         self._awaited.add(number)
+        self._retired.add(number)
         self._functions[number] = Function(number, "", name="(recovered)")
         self.tally.define(number, "(recovered)")
         for sequence in sequences:
@@ -286,6 +287,7 @@ class ClientState:
         for whole in arrays:
             self._arrays.add(whole)
             self._uses[number] += 1
+        self._forget_if_unused(number)
 
     def restored(self, objects: bytes, failures: list[str]) -> None:
         """These are in the object storage again, or why not. A lost connection may lose it: then it is asked again."""
@@ -496,6 +498,9 @@ class ClientState:
         if not self._uses[number] and number in self._functions:
             self._retired.discard(number)
             del self._functions[number], self._uses[number]
+            if number in self._awaited:
+                self._awaited.remove(number)  # The scheduler does not know it.
+                return
             self._say(ForgetFunctions(array("I", [number])))
 
     def _ending(self, message: ClusterEnding) -> None:

@@ -59,7 +59,7 @@ from scaler.scheduler.traces import check_context
 from scaler.scheduler.uncollected import Uncollected
 from scaler.scheduler.versions import Versions
 
-_AT_ONCE = (AllOffered, ClientHeartbeat, ClientGoodbye, ExplainTask, ShutdownCluster)
+_AT_ONCE = (Resuming, AllOffered, ClientHeartbeat, ClientGoodbye, ExplainTask, ShutdownCluster)
 """What is not put by while a client waits for workers."""
 NO_SLOTS = -1
 """Of a client that was at no other scheduler, and waits for its parent only."""
@@ -169,12 +169,12 @@ class Clients:
         return session
 
     def bring_back(self, record: JournalClient) -> ClientSession:
-        """A client of which the journal tells. It waits for workers, as one that comes from another scheduler does."""
+        """A client of which the journal tells. It waits for workers, which have twice as long where nobody waits for it."""
         now = self._board.clock.now
         session = self._new(record.client, record.identity, record.name, now)
         session.next_sequence = record.next_sequence
         self._put_by(session, 0)
-        self._all_offered(session)
+        session.resume_at = now + 2 * self._settings.resume_seconds
         return session
 
     def _number_for(self, identity: bytes) -> int:

@@ -120,8 +120,9 @@ class Resumption:
             return self._board.ranges.take_out(client.number, survivor.sequence, survivor.count, survivor.task)
         if survivor.count > 1 or self._board.life.state(task) not in (TaskState.WAITING, TaskState.READY):
             return None
-        # What only other tasks wanted the scheduler before may have freed.
-        return task if self._board.wanted(task) or not survivor.is_stored else None
+        # What only other tasks wanted the scheduler before may have freed; not with a journal, which does not know of its end.
+        there = self._board.wanted(task) or not survivor.is_stored or self._settings.journal
+        return task if there else None
 
     def _stop(self, survivor: Survivor) -> None:
         """Nobody asks for it. A stored result stays: its client may have heard of it before, and fetch it later."""
