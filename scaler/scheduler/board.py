@@ -307,7 +307,7 @@ class Board:
             self.life.apply(TaskEvent.START, one)
 
     def recall(self, task: int, status: int, payload: bytes) -> list[End]:
-        """A task that waits or is ready ended well before a restart; as succeed()."""
+        """A task that waits or is ready has ended before a restart; as succeed() or end()."""
         if self.life.state(task) not in (TaskState.WAITING, TaskState.READY):
             return []
         one = array("I", [task])
@@ -316,6 +316,8 @@ class Board:
         self.life.apply(TaskEvent.UNBLOCK, one)
         self.life.apply(TaskEvent.ASSIGN, one)
         self.lineage.adopted(task)
+        if status not in (ResultStatus.succeeded, ResultStatus.stored):
+            return self.end(task, ResultStatus(status), payload)
         self.counters.succeeded -= 1  # It was counted when it ended.
         return self.succeed(one, bytes([status]), [payload])
 

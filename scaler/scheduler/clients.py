@@ -231,6 +231,7 @@ class Clients:
         del self.resuming[session.number]
         messages, session.put_by = session.put_by or [], None
         if session.replay:
+            session.answered = None  # All that the journal has is new here.
             self._journal.replaying = True
             replay(self, self._board, session, self._out)
             self._journal.replaying = False

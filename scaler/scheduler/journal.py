@@ -57,14 +57,18 @@ class Journal:
         """Whether something of this client is written down."""
         return self.on and not session.nested
 
-    def take(self) -> list[JournalRecord]:
-        """All records, which are forgotten here."""
+    def settle(self) -> None:
+        """What has ended since is uncollected from here on."""
         for session, ended in self._ended.values():
             results = as_results(ended)
             if session.uncollected is not None:
                 session.uncollected.add(results)
             self._results(session, results)
         self._ended.clear()
+
+    def take(self) -> list[JournalRecord]:
+        """All records, which are forgotten here."""
+        self.settle()
         records, self._records = self._records, []
         return records
 

@@ -83,8 +83,8 @@ def _record_at(data: bytes | mmap, place: int) -> tuple[int, int] | None:
     begin = place + _HEADER.size
     if begin > len(data):
         return None
-    magic, length, number, checksum, _ = _HEADER.unpack(data[place:begin])
-    if magic != MAGIC or length > MOST_BYTES or length % 8 or begin + length > len(data):
+    magic, length, number, checksum, nothing = _HEADER.unpack(data[place:begin])
+    if magic != MAGIC or nothing or length > MOST_BYTES or length % 8 or begin + length > len(data):
         return None
     head, message = data[place : place + _CHECKED], data[begin : begin + length]
     return (number, begin + length) if zlib.crc32(message, zlib.crc32(head)) == checksum else None

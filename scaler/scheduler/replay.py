@@ -30,7 +30,6 @@ from scaler.scheduler.sessions import ClientSession
 if TYPE_CHECKING:
     from scaler.scheduler.clients import Clients
 
-_GOOD = (ResultStatus.succeeded, ResultStatus.stored)
 _BROKEN = (ProtocolError, ValueError, IndexError, KeyError, OverflowError)
 
 
@@ -92,12 +91,6 @@ def _recall(board: Board, session: ClientSession, results: Results) -> list[End]
             session.uncollected.add(results if len(wanted) == len(found) else select_results(results, wanted))
     ends: list[End] = []
     for place, task in enumerate(found):
-        if task == NONE:
-            continue
-        status, payload = results.statuses[place], results.payloads[place]
-        if status in _GOOD:
-            ends += board.recall(task, status, payload)
-        else:
-            own = sequences[place]
-            ends += [end for end in board.end(task, ResultStatus(status), payload) if sequence_of(end.id) != own]
-    return ends
+        if task != NONE:
+            ends += board.recall(task, results.statuses[place], results.payloads[place])
+    return [end for end in ends if sequence_of(end.id) not in sequences]

@@ -181,6 +181,7 @@ class SchedulerState:
             self.capacity.load_changed(now)
         if self.capacity.decide_if_due(now):
             self._place(now)
+        self.journal.settle()
         self.clients.answer_all()
         if self.board.functions.doubtful:
             self.workers.collect_functions()

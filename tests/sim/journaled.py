@@ -19,7 +19,7 @@ from .checkers import Books, Violation
 from .cluster import PATIENCE_SECONDS, Cluster
 from .network import Quality
 from .nodes import SCHEDULER, ClientNode, SchedulerNode, StorageNode
-from .workload import Mix, User
+from .workload import FOREVER, Mix, User
 
 AWAITED = 1000
 """The number of the function of tasks that another client has submitted: no user has so many."""
@@ -127,6 +127,9 @@ class Successor(NamedClient):
                     raise Violation(f"seed {self.clock.seed}: {job} was accepted, and is not there to be collected")
                 self.books.nobody_waits_for(job)
         user.begin_again(heir)
+        endless = [job for job in user.jobs if job.seconds == FOREVER and job.sequence in left]
+        if endless:  # Nobody remembered to cancel it.
+            user.cancel(endless)
         self.leave()
 
 
