@@ -29,6 +29,7 @@ from scaler.messages import (
     ForgetFunctions,
     HeartbeatEcho,
     JournalClient,
+    JournalRecord,
     Message,
     Recover,
     Restore,
@@ -168,14 +169,20 @@ class Clients:
         self.sessions[number] = self._of_identity[identity] = session
         return session
 
-    def bring_back(self, record: JournalClient) -> ClientSession:
-        """A client of which the journal tells. It waits for workers, which have twice as long where nobody waits for it."""
-        now = self._board.clock.now
-        session = self._new(record.client, record.identity, record.name, now)
-        session.next_sequence = record.next_sequence
-        self._put_by(session, 0)
-        session.resume_at = now + 2 * self._settings.resume_seconds
-        return session
+    def bring_back(self, record: JournalClient) -> None:
+        """A client of which the journal tells."""
+        if record.identity not in self._of_identity:
+            session = self._new(record.client, record.identity, record.name, self._board.clock.now)
+            session.next_sequence, session.journaled = record.next_sequence, True
+
+    def replay_later(self, record: JournalRecord) -> None:
+        """What the journal has of one is entered when workers are back, which have twice as long where nobody waits for it."""
+        session = self.sessions.get(record.client)
+        if session is not None:
+            if not session.replay:
+                self._put_by(session, 0)
+                session.resume_at = self._board.clock.now + 2 * self._settings.resume_seconds
+            session.replay.append(record)
 
     def _number_for(self, identity: bytes) -> int:
         """Another scheduler gives it the same one: so tasks keep their ids."""

@@ -83,6 +83,8 @@ class _Client:
     """By function, of those that are called by name."""
     open_from: int | None = None
     """The place of the record with the first part of a graph whose last one is not there."""
+    keeps_open: bool = True
+    """Whether these parts are kept."""
     edges: dict[int, Sequence[int]] = field(default_factory=dict)
     """What tasks take that may still run."""
     needed: set[int] = field(default_factory=set)
@@ -193,7 +195,7 @@ class _Client:
         """The places of tasks that have not ended, or are needed, and were not in an earlier record."""
         sequences = u64(submit.sequences)
         if self.open_from is not None and place >= self.open_from:
-            chosen = [i for i, sequence in enumerate(sequences) if sequence not in said]
+            chosen = [i for i, sequence in enumerate(sequences) if sequence not in said] if self.keeps_open else []
         elif self.ended.issuperset(sequences) and self.needed.isdisjoint(sequences):
             return []
         else:
@@ -243,9 +245,9 @@ def _within(sequences: set[int], begin: int, end: int) -> list[tuple[int, int]]:
 
 
 class Digest:
-    """Made of all records, which are read three times."""
+    """Made of all records, which are read a few times. ``at_start``: nobody goes on with a graph of which parts are missing."""
 
-    def __init__(self, read: Records) -> None:
+    def __init__(self, read: Records, at_start: bool = False) -> None:
         self._read = read
         self.passed_over = 0
         """Records of clients of which the journal does not say who they are."""
@@ -260,6 +262,7 @@ class Digest:
             if isinstance(record, JournalSubmit) and not client.gone:
                 client.connect(record.submit)
         for client in self.clients:
+            client.keeps_open = not at_start
             client.find_needed()
 
     @property

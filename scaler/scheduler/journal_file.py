@@ -65,7 +65,7 @@ class JournalFile:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with _mapped(self._file) as data:
             seen = scan(data)
-            digest = Digest(lambda: decoded(data, seen.records))
+            digest = Digest(lambda: decoded(data, seen.records), at_start=True)
             found.records = list(digest.records())
             self._tell(seen, digest, found)
         self._number = seen.next_number

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from scaler._core.slots import NONE
@@ -15,7 +15,6 @@ from scaler.messages import (
     JournalArray,
     JournalFunctions,
     JournalOver,
-    JournalRecord,
     JournalResults,
     JournalSubmit,
     Results,
@@ -36,7 +35,7 @@ _BROKEN = (ProtocolError, ValueError, IndexError, KeyError, OverflowError)
 def replay(clients: Clients, board: Board, session: ClientSession, out: Outbox) -> None:
     """Enter what the journal has of a client. A record that cannot be entered costs what is in it, and is told of."""
     records, session.replay = session.replay, []
-    for record in _whole(records):
+    for record in records:
         try:
             if isinstance(record, JournalFunctions):
                 new = [function for function in record.functions if function.number not in session.functions]
@@ -53,12 +52,6 @@ def replay(clients: Clients, board: Board, session: ClientSession, out: Outbox) 
                 session.uncollected.collect(record.sequences, record.counts)
         except _BROKEN as error:
             out.log(30, f"the journal of {session.label}: {type(record).__name__} cannot be used: {error}")
-
-
-def _whole(records: Sequence[JournalRecord]) -> list[JournalRecord]:
-    """Without the parts of a graph of which the last part is missing: it was not accepted."""
-    end = max((i for i, r in enumerate(records) if isinstance(r, JournalSubmit) and not r.submit.more), default=-1)
-    return [r for i, r in enumerate(records) if i < end or not (isinstance(r, JournalSubmit) and r.submit.more)]
 
 
 def _without_function(session: ClientSession, record: JournalSubmit | JournalArray) -> list[End]:

@@ -99,12 +99,9 @@ class SchedulerState:
         self.clock.now = now
         for record in records:
             if isinstance(record, JournalClient):
-                if self.clients.of_identity(record.identity) is None:
-                    self.clients.bring_back(record)
-            elif record.client in self.clients.sessions:
-                self.clients.sessions[record.client].replay.append(record)
-        for session in self.clients.sessions.values():
-            session.journaled = True
+                self.clients.bring_back(record)
+            else:
+                self.clients.replay_later(record)
         self._housekeeping_at = now + HOUSEKEEPING_SECONDS
 
     def peer_connected(self, peer: int, who: Peer, now: float) -> None:

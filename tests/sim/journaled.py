@@ -45,14 +45,14 @@ class Disk:
                 items = range(first, first + len(u32(record.submit.item_ends)))
                 self.accepted.update((record.client, sequence) for sequence in items)
 
-    def read(self) -> list[JournalRecord]:
+    def read(self, at_start: bool = True) -> list[JournalRecord]:
         decode = journal_codec().decode
         records: list[JournalRecord] = [decode(record) for record in self.written]
-        return list(Digest(lambda: records).records())
+        return list(Digest(lambda: records, at_start).records())
 
     def rewrite(self) -> None:
         """Only what matters is left."""
-        self.written = [journal_codec().encode(record) for record in self.read()]
+        self.written = [journal_codec().encode(record) for record in self.read(at_start=False)]
 
 
 class JournalingScheduler(SchedulerNode):
@@ -61,7 +61,9 @@ class JournalingScheduler(SchedulerNode):
     def __init__(self, disk: Disk, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._disk = disk
-        self.state.restore(disk.read(), self.clock.now)
+        found = disk.read()
+        disk.written = list(map(journal_codec().encode, found))
+        self.state.restore(found, self.clock.now)
         self.wake()
 
     def carry_out(self, output: Output) -> None:
