@@ -6,6 +6,7 @@ storage says so little that its is here.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -46,6 +47,8 @@ from scaler.scheduler.survivors import Survivors
 from scaler.scheduler.workers import Workers
 
 HOUSEKEEPING_SECONDS = 1.0
+RELEASE_SECONDS = 1.0
+"""With a journal: so much later results are freed that nobody needs."""
 
 
 class SchedulerState:
@@ -89,6 +92,8 @@ class SchedulerState:
         """When tasks are given out again."""
         self._statistics_asked = 0
         self._owed_to_storage: list[Message] = []
+        self._to_release: deque[tuple[float, bytes, bytes]] = deque()
+        """With a journal: when, (payload, owner) of stored results that nobody will fetch."""
         self._housekeeping_at: float | None = None
         self._stopping = False
 
@@ -155,12 +160,13 @@ class SchedulerState:
     def tick(self, now: float) -> None:
         self.clock.now = now
         if self._housekeeping_at is not None and now >= self._housekeeping_at:
-            busy = self._peers or self.clients.sessions
+            busy = self._peers or self.clients.sessions or self._to_release
             self._housekeeping_at = now + HOUSEKEEPING_SECONDS if busy else None
             self.workers.judge_silence(now)
             self.clients.judge_silence(now)
             self.capacity.judge_silence(now)
             self.resumption.expire(now)
+            self._release_later(now)
             self.workers.dismiss()
             self.workers.warn_unrunnable(self.capacity.offered())
         self.workers.retract_if_due(now)
@@ -250,12 +256,21 @@ class SchedulerState:
     def _release_objects(self) -> None:
         """Have freed what the board says that nobody will fetch."""
         board = self.board
-        for payload, owner in board.released_objects:
-            self._tell_storage(Release(payload[:OBJECT_ID_BYTES], owner))
+        if self.journal.on:
+            # Not before the journal says that nobody needs them: until then they may be needed after a restart.
+            self._to_release += [(self.clock.now + RELEASE_SECONDS, *entry) for entry in board.released_objects]
+        else:
+            for payload, owner in board.released_objects:
+                self._tell_storage(Release(payload[:OBJECT_ID_BYTES], owner))
         for owner in board.released_owners:
             self._tell_storage(ReleaseOwner(owner))
         board.released_objects.clear()
         board.released_owners.clear()
+
+    def _release_later(self, now: float) -> None:
+        while self._to_release and self._to_release[0][0] <= now:
+            _, payload, owner = self._to_release.popleft()
+            self._tell_storage(Release(payload[:OBJECT_ID_BYTES], owner))
 
     def _note_storage(self, identity: bytes) -> None:
         """Another identity is another process: objects may be gone, which shows when somebody asks for them."""
