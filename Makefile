@@ -28,9 +28,10 @@ sim: $(READY)  ## the simulator over many seeds: make sim SEEDS=10000
 chaos: $(READY)  ## real processes that are killed, stopped and cut off: make chaos SECONDS=600
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),30) $(SCENARIOS)
 
-fuzz: $(READY)  ## nonsense told to all states, and attacks on the handshake: make fuzz MESSAGES=1000000
+fuzz: $(READY)  ## nonsense told to all states, attacks on the handshake, damaged journals: make fuzz MESSAGES=1000000
 	$(BIN)/python -m tests.fuzz --messages $(or $(MESSAGES),100000)
 	$(BIN)/python -m tests.wire.test_handshake_attacks $(or $(MESSAGES),100000)
+	$(BIN)/python -m tests.scheduler.damage $(or $(JOURNALS),10000)
 
 bench: $(BENCH_READY)  ## Scaler next to its peers, into docs/benchmarks.md; make bench BENCH="--only submit" only prints
 	$(BIN)/python -m benchmarks $(or $(BENCH),--json docs/benchmarks.json --write docs/benchmarks.md)

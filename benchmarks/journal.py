@@ -31,15 +31,20 @@ class Kind:
     name: str
     client: Client
     scheduler: psutil.Process
+    others: list[psutil.Process]
 
     def burst(self, tasks: int) -> dict[str, float]:
         """Tasks a second, from the first submit to the last result, and what they cost the scheduler."""
-        before = self._cpu()
+        before, all_before = cpu(self.scheduler), self._cpu_of_all()
         began = time.perf_counter()
         for future in [self.client.submit(abs, n) for n in range(tasks)]:
             future.result()
         rate = tasks / (time.perf_counter() - began)
-        return {"burst, tasks/s": rate, "burst, us of the scheduler a task": (self._cpu() - before) / tasks * 1e6}
+        return {
+            "burst, tasks/s": rate,
+            "burst, us of the scheduler a task": (cpu(self.scheduler) - before) / tasks * 1e6,
+            "burst, us of all processes a task": (self._cpu_of_all() - all_before) / tasks * 1e6,
+        }
 
     def mapped(self, items: int) -> dict[str, float]:
         """The same as items of an array."""
@@ -54,9 +59,16 @@ class Kind:
             self.client.submit(abs, n).result()
         return {"lone round trips/s": count / (time.perf_counter() - began)}
 
-    def _cpu(self) -> float:
-        times = self.scheduler.cpu_times()
-        return times.user + times.system
+    def _cpu_of_all(self) -> float:
+        """Processor time of client, scheduler, storage, worker and executors."""
+        below = [child for process in self.others for child in process.children(recursive=True)]
+        return sum(map(cpu, [psutil.Process(), self.scheduler, *self.others, *below]))
+
+
+def cpu(process: psutil.Process) -> float:
+    """Seconds of processor time."""
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 @contextlib.contextmanager
@@ -75,7 +87,8 @@ def cluster(name: str, client_name: str, journal: Path | None) -> Iterator[Kind]
     ]
     try:
         with Client(scheduler, name=client_name) as client:
-            yield Kind(name, client, psutil.Process(running[1].pid))
+            storage_process, scheduler_process, workers = (psutil.Process(process.pid) for process in running)
+            yield Kind(name, client, scheduler_process, [storage_process, workers])
     finally:
         for process in reversed(running):
             process.terminate()

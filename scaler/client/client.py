@@ -503,9 +503,10 @@ class Client:
         not answer within ``timeout_seconds``.
         """
         self._service.check_open()
-        if future._service.identity != self._service.identity:
+        services = [one for one in (self._service, *self._recovered) if one.identity == future._service.identity]
+        if not services:
             raise ValueError(f"{future!r} is not of this client")
-        told = self._service.explain(future.task_id)
+        told = services[0].explain(future.task_id)
         if future.done() and not told.state:
             return f"it has ended: {future._described()}"
         return told.text

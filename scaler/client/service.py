@@ -170,7 +170,7 @@ class ClientService:
         self._requests = itertools.count(1)
         self._explanations: dict[int, concurrent.futures.Future[Explanation]] = {}
         self._left_behind: list[RecoveredClient] = []
-        self._recovery: concurrent.futures.Future[list[RecoveredClient]] | None = None
+        self._recovery: concurrent.futures.Future[Any] | None = None
         self._loop = new_event_loop()
         self._driver: Driver
         self._thread = threading.Thread(target=self._run, name="scaler-client", daemon=True)
@@ -182,8 +182,7 @@ class ClientService:
 
     def _succeed(self, successor: Successor) -> None:
         self._next_sequence = successor.next_sequence
-        number = next(self._function_numbers)
-        singles, arrays = successor.waiters(self, number)
+        singles, arrays = successor.waiters(self, number := next(self._function_numbers))
         self._waiters.update(singles)
         self._arrays.update((whole.first, whole) for whole in arrays)
         self._state.take_over(number, singles, arrays)
@@ -233,8 +232,7 @@ class ClientService:
 
     def _end_all(self, outcome: Outcome | BaseException) -> None:
         """End everything that somebody waits for."""
-        asked_for: list[concurrent.futures.Future[Any] | None] = [*self._explanations.values(), self._recovery]
-        for asked in filter(None, asked_for):
+        for asked in filter(None, [*self._explanations.values(), self._recovery]):
             if not asked.done():
                 asked.set_exception(ConnectionLostError(f"the connection to {self.address} ended before the answer"))
         waiters, self._waiters = self._waiters, {}
@@ -303,7 +301,7 @@ class ClientService:
                 asked.set_result(output)
         elif isinstance(output, LeftBehind):
             self._left_behind += output.clients
-            if not output.more and self._recovery is not None and not self._recovery.done():
+            if self._recovery is not None and not (output.more or self._recovery.done()):
                 self._recovery.set_result(self._left_behind)
         elif isinstance(output, TaskOutput):
             if self.output is not None:
@@ -490,15 +488,14 @@ class ClientService:
         try:
             return asked.result(self._timeout_seconds)
         except concurrent.futures.TimeoutError:
-            text = f"the scheduler at {self.address} did not answer within {self._timeout_seconds:g} s"
-            raise ConnectionLostError(text) from None
+            what = f"the scheduler at {self.address} did not answer within {self._timeout_seconds:g} s"
+            raise ConnectionLostError(what) from None
 
     def recover(self) -> list[RecoveredClient]:
         """What clients of the same name have left. Raises ConnectionLostError when the scheduler does not answer in time."""
-        self._left_behind = []
-        answer = self._recovery = concurrent.futures.Future()
+        self._left_behind, self._recovery = [], concurrent.futures.Future()
         self.soon(self._state.recover)
-        return self._answer_to(answer)
+        return self._answer_to(self._recovery)
 
     def close(self) -> None:
         """Leave the scheduler; futures that are open end as cancelled."""

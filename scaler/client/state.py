@@ -281,9 +281,12 @@ class ClientState:
         self._retired.add(number)
         self._functions[number] = Function(number, "", name="(recovered)")
         self.tally.define(number, "(recovered)")
-        for sequence in sequences:
-            self._unfinished[sequence] = Task(sequence, number, b"")
-            self._uses[number] += 1
+        # Which of them take results of others is not known: as in a graph, these stay until all have ended.
+        group = Group(0)
+        group.tasks = [Task(sequence, number, b"", group=group) for sequence in sequences]
+        group.members = [task.sequence for task in group.tasks]
+        group.open_targets = self._uses[number] = len(group.tasks)
+        self._unfinished.update((task.sequence, task) for task in group.tasks)
         for whole in arrays:
             self._arrays.add(whole)
             self._uses[number] += 1

@@ -306,21 +306,6 @@ class Board:
         if running:
             self.life.apply(TaskEvent.START, one)
 
-    def recall(self, task: int, status: int, payload: bytes) -> list[End]:
-        """A task that waits or is ready has ended before a restart; as succeed() or end()."""
-        if self.life.state(task) not in (TaskState.WAITING, TaskState.READY):
-            return []
-        one = array("I", [task])
-        self._held.discard(task)
-        self.queues.remove(one)
-        self.life.apply(TaskEvent.UNBLOCK, one)
-        self.life.apply(TaskEvent.ASSIGN, one)
-        self.lineage.adopted(task)
-        if status not in (ResultStatus.succeeded, ResultStatus.stored):
-            return self.end(task, ResultStatus(status), payload)
-        self.counters.succeeded -= 1  # It was counted when it ended.
-        return self.succeed(one, bytes([status]), [payload])
-
     def retract(self) -> list[tuple[int, array[int]]]:
         """Choose tasks to ask back for idle slots, and mark them."""
         asked = retract(self.loads, self.life, TaskState.ASSIGNED, self._class, self.life.count(TaskState.RETRACTING))

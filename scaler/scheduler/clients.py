@@ -42,12 +42,11 @@ from scaler.messages import (
     ShutdownRefused,
     Submit,
     SubmitArray,
-    TaskOptions,
     TaskOutput,
 )
 from scaler.scheduler.arrays import TaskArray, TaskRange, checked_array, gaps
 from scaler.scheduler.board import Board
-from scaler.scheduler.columns import checked_submit, cut_results, needed, select_results, select_submit
+from scaler.scheduler.columns import checked_submit, cut_results, needed, option_groups, select_results, select_submit
 from scaler.scheduler.ends import End
 from scaler.scheduler.journal import Journal
 from scaler.scheduler.nesting import Nesting
@@ -125,8 +124,7 @@ class Clients:
         session = self._of_identity.get(who.identity)
         resumed = session is not None
         if session is None:
-            session = self._new(self._number_for(who.identity), who.identity, who.name, now)
-            session.peer = peer
+            session = self._new(self._number_for(who.identity), who.identity, who.name, now, peer)
             self._out.log(20, f"{session.label} connected")
         else:
             if session.peer is not None:
@@ -163,8 +161,8 @@ class Clients:
             ),
         )
 
-    def _new(self, number: int, identity: bytes, name: str, now: float) -> ClientSession:
-        session = ClientSession(number, identity, name, None, now)
+    def _new(self, number: int, identity: bytes, name: str, now: float, peer: int | None = None) -> ClientSession:
+        session = ClientSession(number, identity, name, peer, now)
         session.uncollected = Uncollected() if name and self._journal.on else None
         self.sessions[number] = self._of_identity[identity] = session
         return session
@@ -278,9 +276,8 @@ class Clients:
             if silent and session.peer is not None and session.uncollected is not None:
                 self._hang_up(session.peer, "silent for too long")
                 self.lost(session.peer, "silent for too long", now)
-                continue
             # A task may keep the client inside it from speaking; its worker tells that it lives.
-            if silent and (session.peer is None or not self._nesting.held(session)):
+            elif silent and (session.peer is None or not self._nesting.held(session)):
                 self._forget(session, f"was gone for {now - session.heard:.0f} s and is forgotten")
 
     def _forget(self, session: ClientSession, why: str) -> None:
@@ -318,19 +315,10 @@ class Clients:
     def _orphan(self, sessions: list[ClientSession]) -> None:
         for session in sessions:
             assert session.inside is not None
-            for task in self._since(session, session.inside.first_sequence):
+            for task in self._nesting.since(session.number, session.inside.first_sequence):
                 self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
             self._nesting.leave(session)
             session.orphaned = True
-
-    def _since(self, session: ClientSession, first_sequence: int) -> list[int]:
-        """Its tasks and ranges from this sequence on."""
-        tasks = self._board.of_client(session.number)
-        sequences = [
-            items.sequence if (items := self._board.ranges.get(task)) is not None else sequence_of(id)
-            for task, id in zip(tasks, self._board.slots.ids(tasks), strict=True)
-        ]
-        return [task for task, sequence in zip(tasks, sequences, strict=True) if sequence >= first_sequence]
 
     def check(self) -> None:
         self._nesting.check()
@@ -506,18 +494,9 @@ class Clients:
         if unknown:
             raise ProtocolError(f"function {min(unknown)} is not defined")
         functions = array("I", [session.functions[number] for number in numbers])
-        groups: list[tuple[TaskOptions, array[int]]] = []
         for options in message.option_sets:
             check_context(options)
-        if message.option_sets:
-            chosen = u32(message.options)
-            if len(chosen) == 1:
-                groups = [(message.option_sets[chosen[0]], array("I", range(len(ids))))]
-            else:
-                places: dict[int, array[int]] = {}
-                for position, number in enumerate(chosen):
-                    places.setdefault(number, array("I")).append(position)
-                groups = [(message.option_sets[number], positions) for number, positions in places.items()]
+        groups = option_groups(message, len(ids))
         return self._board.add(ids, functions, message.payloads, groups, session.depth, session.share)
 
     def _connect_dependencies(self, session: ClientSession, message: Submit, tasks: array[int]) -> list[int]:
@@ -651,11 +630,7 @@ class Clients:
 
     def _ask_for_objects(self) -> None:
         """Have clients put again what is lost."""
-        asked, self._board.lineage.asked = self._board.lineage.asked, []
-        names: dict[int, bytes] = {}
-        for number, name in asked:
-            names[number] = names.get(number, b"") + name
-        for number, together in names.items():
+        for number, together in self._board.lineage.take_asked().items():
             if number in self.sessions:
                 self.sessions[number].answers.append(Restore(together))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from scaler.messages import (
 from scaler.scheduler.board import Board
 from scaler.scheduler.columns import select_results
 from scaler.scheduler.ends import End
+from scaler.scheduler.life import TaskEvent, TaskState
 from scaler.scheduler.sessions import ClientSession
 
 if TYPE_CHECKING:
@@ -85,5 +87,21 @@ def _recall(board: Board, session: ClientSession, results: Results) -> list[End]
     ends: list[End] = []
     for place, task in enumerate(found):
         if task != NONE:
-            ends += board.recall(task, results.statuses[place], results.payloads[place])
+            ends += _recall_task(board, task, ResultStatus(results.statuses[place]), results.payloads[place])
     return [end for end in ends if sequence_of(end.id) not in sequences]
+
+
+def _recall_task(board: Board, task: int, status: ResultStatus, payload: bytes) -> list[End]:
+    """A task that waits or is ready has ended before a restart."""
+    if board.life.state(task) not in (TaskState.WAITING, TaskState.READY):
+        return []
+    one = array("I", [task])
+    board._held.discard(task)
+    board.queues.remove(one)
+    board.life.apply(TaskEvent.UNBLOCK, one)
+    board.life.apply(TaskEvent.ASSIGN, one)
+    board.lineage.adopted(task)
+    if status not in (ResultStatus.succeeded, ResultStatus.stored):
+        return board.end(task, status, payload)
+    board.counters.succeeded -= 1  # It was counted when it ended.
+    return board.succeed(one, bytes([status]), [payload])
