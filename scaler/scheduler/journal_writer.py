@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from scaler.messages import JournalRecord
 from scaler.scheduler.journal_file import JournalFile, encoded
 
-GROUP_SECONDS = 0.005
+GROUP_SECONDS = 0.02
 """What comes within this time is written together."""
 RETRY_SECONDS = 1.0
 MOST_WAITING_BYTES = 64 << 20

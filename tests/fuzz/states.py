@@ -11,6 +11,8 @@ from scaler.client.state import ClientState, Task
 from scaler.machine import Close, Peer
 from scaler.messages import Function, Role
 from scaler.net.driver import conversation
+from scaler.scheduler.journal import Append
+from scaler.scheduler.journal_format import journal_codec
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
 from scaler.storage.state import StorageState
@@ -49,6 +51,10 @@ SUBJECTS = {
             SchedulerSettings("tcp://storage:1", client_timeout_seconds=5, worker_timeout_seconds=5)
         ),
         (Role.client, Role.worker, Role.manager, Role.monitor),
+    ),
+    "scheduler with a journal": Subject(
+        lambda: SchedulerState(SchedulerSettings("tcp://storage:1", client_timeout_seconds=5, journal=True)),
+        (Role.client, Role.worker),
     ),
     "storage": Subject(StorageState, (Role.storage_user,), attachments=True),
     "worker": Subject(_worker, (Role.worker,), dials=True),
@@ -97,6 +103,9 @@ def babble(name: str, seed: int, messages: int) -> int:
                 elif hasattr(output, "message") and hasattr(output, "peer") and output.peer in peers:
                     says = conversation(peers[output.peer])[0 if subject.dials else 1]
                     says.encode(output.message)
+                elif isinstance(output, Append):
+                    for record in output.records:
+                        journal_codec().encode(record)
             state.check()
         except Exception as error:
             raise NonsenseError(f"{name}, seed {seed}, message {step}: {type(error).__name__}: {error}") from error

@@ -130,8 +130,8 @@ def _start(records: list[JournalRecord], seed: int) -> None:
     assert not broken, f"seed {seed}: {broken}"
 
 
-def main() -> int:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+def main(argv: list[str]) -> int:
+    count = int(argv[0]) if argv else 10_000
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as directory:
         for seed in range(count):
@@ -141,4 +141,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -23,7 +23,7 @@ from scaler.scheduler import journal_writer
 from scaler.scheduler.journal_file import JournalFile, encoded
 from scaler.scheduler.journal_writer import JournalWriter
 
-from .damage import judge
+from .damage import main
 
 HEAD: list[JournalRecord] = [
     JournalClient(1, b"A" * 16, "nightly"),
@@ -50,9 +50,9 @@ def read(path: Path) -> list[JournalRecord]:
     return found.records
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_damage_costs_what_is_damaged(seed: int, tmp_path: Path) -> None:
-    judge(seed, tmp_path)
+def test_damage_costs_what_is_damaged(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["200"]) == 0
+    assert "200 damaged journals: all open" in capsys.readouterr().out
 
 
 def test_what_was_appended_is_there_and_the_file_holds_what_matters(tmp_path: Path) -> None:
