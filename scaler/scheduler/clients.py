@@ -53,7 +53,7 @@ from scaler.scheduler.nesting import Nesting
 from scaler.scheduler.recovery import Recovery
 from scaler.scheduler.replay import replay
 from scaler.scheduler.retries import retried_column
-from scaler.scheduler.sessions import UNKNOWN, ClientSession, WorkerSession
+from scaler.scheduler.sessions import NEUTRAL, UNKNOWN, ClientSession, WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.traces import check_context
 from scaler.scheduler.uncollected import Uncollected
@@ -169,9 +169,8 @@ class Clients:
 
     def bring_back(self, record: JournalClient) -> None:
         """A client of which the journal tells."""
-        if record.identity not in self._of_identity:
-            session = self._new(record.client, record.identity, record.name, self._board.clock.now)
-            session.next_sequence, session.journaled = record.next_sequence, True
+        session = self._new(record.client, record.identity, record.name, self._board.clock.now)
+        session.next_sequence, session.journaled = record.next_sequence, True
 
     def replay_later(self, record: JournalRecord) -> None:
         """What the journal has of one is entered when workers are back, which have twice as long where nobody waits for it."""
@@ -336,6 +335,7 @@ class Clients:
             if len(function.object) not in (0, OBJECT_ID_BYTES):
                 raise ProtocolError(f"an object id has {OBJECT_ID_BYTES} bytes, not {len(function.object)}")
             session.functions[function.number] = self._board.functions.define(function, session.identity)
+            session.by_name = session.by_name or function.serializer in NEUTRAL
 
     def _enter_parent(self, session: ClientSession, message: RunningInside) -> None:
         session.nested, session.uncollected = True, None

@@ -90,7 +90,8 @@ class Journal:
         """Tasks were accepted."""
         if self.concerns(session):
             self._functions(session, u32(message.functions))
-            _label(session, u64(message.sequences), message, self._board)
+            if session.uncollected is not None and (message.option_sets or session.by_name):
+                _label(session, u64(message.sequences), message, self._board)
             self._write(session, JournalSubmit(session.number, message))
 
     def array_submitted(self, session: ClientSession, message: SubmitArray) -> None:
@@ -159,7 +160,7 @@ def _label(session: ClientSession, sequences: Sequence[int], message: Submit, bo
     numbers, chosen = u32(message.functions), u32(message.options)
     names = [options.name for options in message.option_sets]
     tags = [board.functions.get(session.functions[number]).serializer for number in numbers]
-    if not any(names) and not any(map(session.is_special, set(tags))):
+    if not any(names) and not session.by_name:
         return
     for place, sequence in enumerate(sequences):
         name = names[chosen[place if len(chosen) > 1 else 0]] if names else ""

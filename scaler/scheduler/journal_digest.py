@@ -272,11 +272,15 @@ class Digest:
 
     def _find_clients(self) -> None:
         now: dict[int, _Client] = {}
+        of_identity: dict[bytes, _Client] = {}
         for place, record in enumerate(self._read()):
             if isinstance(record, JournalClient):
                 client = now.get(record.client)
                 if client is None or client.start.identity != record.identity:
-                    client = now[record.client] = _Client(record)
+                    for before in (client, of_identity.get(record.identity)):
+                        if before is not None:
+                            before.gone = True  # The record that said so is lost.
+                    client = now[record.client] = of_identity[record.identity] = _Client(record)
                     self._orphans.setdefault(record.client, client)
                 client._used(record.next_sequence)
                 self._starts[place] = client

@@ -192,8 +192,10 @@ def encoded(records: Iterable[JournalRecord]) -> Iterator[bytes]:
     """As they are appended; one that is too large for a message is left out."""
     encode = journal_codec().encode
     for record in records:
-        with suppress(ProtocolError):
+        try:
             yield encode(record)
+        except ProtocolError:
+            continue
 
 
 @contextmanager

@@ -63,7 +63,8 @@ class JournalWriter:
                 return
             self._waiting.extend(messages)
             self._waiting_bytes += size
-        self._more.set()
+        if not self._more.is_set():
+            self._more.set()
 
     @property
     def worth_rewriting(self) -> bool:

@@ -78,6 +78,8 @@ class ClientSession:
     labels: dict[int, tuple[str, str]] = field(default_factory=dict)
     """By sequence, of an array by that of its first item: name and serializer, where it has a name or a serializer of its own.
     Only with ``uncollected``."""
+    by_name: bool = False
+    """Whether it has defined functions with a serializer of their own."""
     next_sequence: int = 0
     """Sequences below are used, as far as the journal tells."""
     claimed_until: float = 0.0
@@ -91,11 +93,6 @@ class ClientSession:
     def is_left_behind(self) -> bool:
         """Whether it is gone, and may come back for what it has."""
         return self.uncollected is not None and self.peer is None
-
-    @staticmethod
-    def is_special(serializer: str) -> bool:
-        """Whether a client does not read its results by its own serializer."""
-        return serializer in NEUTRAL
 
     def note(self, sequence: int, name: str, serializer: str) -> None:
         """Remember what a task, or an array by its first item, is called, as far as that cannot be guessed."""

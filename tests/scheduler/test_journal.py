@@ -349,3 +349,12 @@ def test_where_nothing_matters_who_the_clients_are_is_all() -> None:
     assert [head.identity for head in rig.state.journal.heads(sessions) or [] if isinstance(head, JournalClient)] == [
         ANN
     ]
+
+
+def test_a_number_that_another_client_has_is_of_nobody_before() -> None:
+    rig = Journaled()
+    rig.named().submit(0)
+    lost_end = rig.all_records()
+    for record in (JournalClient(lost_end[0].client, BEN, "weekly"), JournalClient(7, ANN, "nightly")):
+        found = list(Digest(lambda record=record: [*lost_end, record]).records())  # type: ignore[misc]
+        assert found == [record]
