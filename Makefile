@@ -29,9 +29,10 @@ sim: $(READY)  ## the simulator over many seeds: make sim SEEDS=10000 FIRST=5000
 chaos: $(READY)  ## real processes that are killed, stopped and cut off: make chaos SECONDS=600
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),30) $(SCENARIOS)
 
-fuzz: $(FUZZ_READY)  ## nonsense, attacks, and inputs led by what they reach, with sanitizers: make fuzz MESSAGES=1000000 SECONDS=600
+fuzz: $(FUZZ_READY)  ## nonsense, attacks, damaged journals, inputs led by what they reach, with sanitizers: make fuzz MESSAGES=1000000 SECONDS=600
 	$(BIN)/python -m tests.fuzz --messages $(or $(MESSAGES),100000)
 	$(BIN)/python -m tests.wire.test_handshake_attacks $(or $(MESSAGES),100000)
+	$(BIN)/python -m tests.scheduler.damage $(or $(JOURNALS),10000)
 	$(BIN)/python -m tests.fuzz.guided --seconds $(or $(SECONDS),30)
 
 bench: $(BENCH_READY)  ## Scaler next to its peers, into docs/benchmarks.md; make bench BENCH="--only submit" only prints

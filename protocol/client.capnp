@@ -35,6 +35,10 @@ struct ClientToScheduler {
     # Of a task of this client. Answered by `explanation`, unless the connection breaks before: then it may be asked again.
     resuming @13 :Resuming;
     allOffered @14 :AllOffered;
+    recover @15 :Recover;
+    # This one and the next two only to a scheduler with a journal: ClientSettings.keptSeconds is not 0.
+    awaiting @16 :Awaiting;
+    collected @17 :Collected;
   }
 }
 
@@ -49,6 +53,7 @@ struct SchedulerToClient {
     output @6 :Task.TaskOutput;
     restore @7 :Restore;
     explanation @8 :Monitor.Explanation;
+    recovered @9 :Recovered;
   }
 }
 
@@ -134,6 +139,52 @@ struct AllOffered {
   # After `resuming`: all tasks that the client had are offered again.
 }
 
+struct Recover {
+  # Asks for the work of clients of the same name (Hello.name) that are gone: answered by `recovered`. Sent again on a new connection
+  # as long as that has not come. Only by a client that has a name.
+}
+
+struct Recovered {
+  # The answer to Recover, in one message or several. What it names is the asker's for the client timeout: nobody else is told of it
+  # meanwhile.
+  clients @0 :List(RecoveredClient);
+  more @1 :Bool;
+  # Another one follows, which may go on with the last of these clients.
+}
+
+struct RecoveredClient {
+  # A client that is gone, and what it has not collected. Whoever wants that connects with its identity, says `awaiting`, and has taken
+  # its place: it may cancel, it collects, and its `goodbye` ends what is left.
+  identity @0 :Data;
+  # 16 bytes.
+  nextSequence @1 :UInt64;
+  # From which on sequences are free.
+  sequences @2 :Data;
+  # u64 column: tasks, and of items that follow each other the first.
+  counts @3 :Data;
+  # u32 column: how many items. Empty: 1 for all.
+  names @4 :List(Text);
+  # What they were called in TaskOptions.name, an entry for each. Empty: none was called anything.
+  serializers @5 :List(Text);
+  # Function.serializer for each: how its result is written. Empty: as the client has it, for all.
+}
+
+struct Awaiting {
+  # Instead of offering them again, which only the client could that submitted them: these tasks are wanted. Each is answered by its
+  # result, now or when it ends, and by `lost` if the scheduler does not know it.
+  sequences @0 :Data;
+  # u64 column.
+}
+
+struct Collected {
+  # A client with a name has used these results, or does not want them any more: they are not kept for it longer. Sent before a
+  # heartbeat, and again on a new connection unless that one was answered.
+  sequences @0 :Data;
+  # u64 column.
+  counts @1 :Data;
+  # u32 column: so many items from the sequence above. Empty: 1 for all.
+}
+
 struct Cancel {
   # Tasks that are not to run, or to be stopped. Each wanted one that had not ended comes back as `cancelled`. What
   # depends on them ends as `cancelled` too. Unknown and ended ones are passed over.
@@ -178,7 +229,7 @@ struct HeartbeatEcho {
 }
 
 struct ClientGoodbye {
-  # The client leaves for good: its tasks are cancelled and its objects freed at once. It closes next.
+  # The client leaves for good: its tasks are cancelled and its objects freed at once, with a journal, too. It closes next.
 }
 
 struct ShutdownCluster {
@@ -213,4 +264,7 @@ struct ClientSettings {
   # Of all workers together, now.
   workerSoftware @7 :List(Text);
   # What workers here said in Hello.software, each text once, sixteen of them at most.
+  keptSeconds @8 :UInt64;
+  # The scheduler has a journal, and keeps the work of a client with a name for so long after it is gone, timeoutMilliseconds
+  # notwithstanding. 0: it has none.
 }

@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from scaler.cli.command import Command
 from scaler.cli.options import EVENT_LOOP, INSECURE, LOGGING, METRICS, SECURITY, check_bind, check_metrics
@@ -51,6 +52,26 @@ OPTIONS = (
         "allocate=even_load or capability; scaling=no, vanilla, capability or target_time; idle_seconds=10; target_seconds=60",
         "allocate=even_load; scaling=vanilla",
         short="-pc",
+    ),
+    Option(
+        "journal",
+        "a file to write down what is accepted and how it ends, so that it goes on after a restart, also without its client",
+        kind=Path,
+        short="-j",
+    ),
+    Option(
+        "journal_sync_seconds",
+        "what was written has reached the disk after so long; 0: as soon as it can",
+        0.1,
+        seconds,
+        short="-jss",
+    ),
+    Option(
+        "journal_retention_seconds",
+        "with a journal: forget a client that has a name after it has been gone for so long, with its tasks and results",
+        7 * 86400.0,
+        interval,
+        short="-jrs",
     ),
     Option(
         "tracing",
@@ -121,7 +142,7 @@ def check(options: Namespace) -> None:
 def run(options: Namespace) -> int:
     """Until told to end; returns the exit code."""
     from scaler.net.daemon import MetricsPlace, run_daemon
-    from scaler.scheduler.service import SchedulerService
+    from scaler.scheduler.service import JournalPlace, SchedulerService
     from scaler.scheduler.settings import SchedulerSettings
 
     settings = SchedulerSettings(
@@ -133,12 +154,16 @@ def run(options: Namespace) -> int:
         tracing=options.tracing,
         policy=parse_policy(options.policy_engine_type, options.policy_content),
     )
+    journal = None
+    if options.journal is not None:
+        journal = JournalPlace(options.journal, options.journal_sync_seconds, options.journal_retention_seconds)
     service = SchedulerService(
         settings,
         options.address,
         options.object_storage_address,
         options.monitor_address,
         options.dump_directory or "",
+        journal,
     )
     metrics = MetricsPlace(options.metrics_address) if options.metrics_address else None
     return run_daemon(COMMAND.name, service, options.event_loop, metrics=metrics)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from scaler.messages import Cancel, SubmitArray, TaskOptions
+from scaler.messages import Awaiting, Cancel, SubmitArray, TaskOptions
 
 
 @dataclass(slots=True, eq=False)
@@ -66,8 +66,20 @@ class ArrayTask:
             items = self.items[before : self.ends[end - 1]]
             yield SubmitArray(self.first + begin, self.function, items, ends, self.options or TaskOptions())
 
+    def offers_again(self) -> Iterator[SubmitArray | Awaiting]:
+        """To a scheduler that may not know it."""
+        return self.offers()
+
     def cancellation(self) -> Cancel:
         return Cancel(array("Q", [self.first]), array("I", [len(self)]))
+
+
+class AwaitedArray(ArrayTask):
+    """One that another client has submitted: of its items nothing is known but their sequences."""
+
+    def offers_again(self) -> Iterator[SubmitArray | Awaiting]:
+        for begin, end in self._open_runs(0, len(self)):
+            yield Awaiting(array("Q", range(self.first + begin, self.first + end)))
 
 
 @dataclass(slots=True)

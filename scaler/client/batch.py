@@ -150,6 +150,7 @@ def arguments(service: ClientService, fn: Callable[..., Any], args: tuple[Any, .
 
 def read_items(service: ClientService, ended: ItemsEnded, serializer: Serializer) -> list[Any]:
     """The results of items that ended well."""
+    service.collections.add(ended.whole.first + ended.begin, ended.end - ended.begin)
     if ended.status == ResultStatus.stored or not ended.ends:
         value, error = read_outcome(Outcome(ended.status, ended.payload), service, serializer=serializer)
         if error is not None:
@@ -258,5 +259,6 @@ class Batch:
         """Stop what has not ended, and free what was stored."""
         self._service.cancel_arrays(self._arrays)
         for _, ended in self._ended:
+            self._service.collections.add(ended.whole.first + ended.begin, ended.end - ended.begin)
             if ended.status == ResultStatus.stored:
                 self._service.objects.release(serialization.stored_id(ended.payload))

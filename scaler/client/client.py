@@ -26,6 +26,7 @@ from scaler.client.service import ClientService
 from scaler.client.shared_objects import put_content
 from scaler.client.state import Task
 from scaler.client.stream import ItemStream, stream
+from scaler.client.successor import Successor, recover
 from scaler.display import html_table, plural
 from scaler.errors import ScalerError
 from scaler.ids import Address
@@ -58,7 +59,8 @@ class Client:
         security_config: a SecurityConfig: the files with what the cluster asks for. What it does not name is taken from the
             environment (``SCALER_SECRET_FILE``); clusters that this user has started on this machine need neither.
         n_workers: slots of the local cluster, if one is started; as many as this process may use CPUs by default.
-        name: for log lines, monitors and reports.
+        name: for log lines, monitors and reports; and what its work is kept under by a scheduler with ``--journal``: see
+            recover().
 
     Raises AddressError for a malformed address, ConnectionLostError when nobody answers there within timeout_seconds or we are
     not let in, ConfigurationError for files of security_config that cannot be used.
@@ -93,6 +95,8 @@ class Client:
         self._tracer = Tracer("scaler-client") if tracing else None
         self._analysis = analysis_engine(graph_engine)
         self._cluster: LocalCluster | None = None
+        self._recovered: list[ClientService] = []
+        """Those that took the place of clients that are gone."""
         config = (security_config or SecurityConfig()).completed()
         security = config.load()
         chosen = address or os.environ.get("SCALER_ADDRESS")
@@ -102,7 +106,8 @@ class Client:
             self._cluster = LocalCluster(n_workers, tracing=tracing, security=config)
             chosen = self._cluster.address
         try:
-            self._service = _service(chosen, *self._arguments[:5], stream_output, security)
+            self._make = functools.partial(_service, chosen, *self._arguments[:5], stream_output, security)
+            self._service = self._make()
         except BaseException:
             if self._cluster is not None:
                 self._cluster.shutdown()
@@ -473,6 +478,23 @@ class Client:
         self._service.check_open()
         self._service.free_sent(reference.object_id)
 
+    # ---- after a restart
+
+    def recover(self) -> dict[str | int, ScalerFuture]:
+        """What earlier clients of this name have left, each as a future: tasks and items that have not ended, or whose results
+        nobody has read.
+
+        That is kept by a scheduler with ``--journal``, also through its own death, where the earlier client was killed, or lost.
+        By the ``name`` of submit_verbose() where only one of them has it, else by number (``task_id``), in the order in which
+        they were submitted. What is read is kept no longer; what is not, is kept until this client is disconnected. A second
+        call gives what was left since. Results are read by this client's serializer.
+
+        Raises ScalerError for a client without a name, or a scheduler without a journal.
+        """
+        services, futures = recover(self._service, self._make)
+        self._recovered += services
+        return futures
+
     # ---- the end
 
     @property
@@ -509,9 +531,10 @@ class Client:
         not answer within ``timeout_seconds``.
         """
         self._service.check_open()
-        if future._service.identity != self._service.identity:
+        services = [one for one in (self._service, *self._recovered) if one.identity == future._service.identity]
+        if not services:
             raise ValueError(f"{future!r} is not of this client")
-        told = self._service.explain(future.task_id)
+        told = services[0].explain(future.task_id)
         if future.done() and not told.state:
             return f"it has ended: {future._described()}"
         return told.text
@@ -534,6 +557,8 @@ class Client:
 
         Inside a task this cancels what that task submitted through this client, and keeps the connection for later tasks.
         """
+        for service in self._recovered:
+            service.close()
         self._service.close()
         atexit.unregister(self._at_exit)
         if self._cluster is not None:
@@ -595,7 +620,8 @@ def _leave_at_exit(reference: weakref.ref[Client]) -> None:
     """The program ends without disconnect(): say goodbye, rather than have both sides wonder where the other went."""
     client = reference()
     if client is not None:
-        client._service.close()
+        for service in [*client._recovered, client._service]:
+            service.close()
 
 
 def _service(
@@ -607,6 +633,7 @@ def _service(
     name: str | None,
     stream_output: bool,
     security: Security,
+    successor: Successor | None = None,
 ) -> ClientService:
     """A connection of its own, or inside a task a share of the one that its process has."""
     scheduler, serializer = Address.parse(address), serializer or DefaultSerializer()
@@ -614,10 +641,10 @@ def _service(
 
     def make() -> ClientService:
         return ClientService(
-            scheduler, storage_address, serializer, name or "", heartbeat, timeout, stream_output, security
+            scheduler, storage_address, serializer, name or "", heartbeat, timeout, stream_output, security, successor
         )
 
-    if running.task:
+    if running.task and successor is None:
         # What tasks inside of a task print goes the same way as what that one prints.
         stream_output = stream_output or running.streams_output
         return nested_service(scheduler, storage_address, serializer, stream_output, security, make)

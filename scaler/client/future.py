@@ -233,6 +233,7 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
                 self._read = None, outcome
             else:
                 self._read = read_outcome(outcome, self._service, self._lent, self._serializer)
+                self._service.collections.add(self._sequence)
         return self._read
 
     _lent = False
@@ -326,6 +327,7 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         """The task ended. Called by the client; nothing happens if it was cancelled before."""
         if not self._end(outcome):
             self._discard(outcome)
+            self._service.collections.add(self._sequence)
 
     def _end(self, outcome: Outcome | BaseException) -> bool:
         """Whether this is what ends it."""
@@ -366,6 +368,7 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
         outcome = getattr(self, "_result", None)
         if (getattr(self, "_read", self) is None or self._lent) and isinstance(outcome, Outcome):
             self._discard(outcome)
+            self._service.collections.add(self._sequence)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._awaited().__await__()

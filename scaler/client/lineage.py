@@ -152,6 +152,7 @@ class Lineage:
         again.ended.wait()
         with self._lock:
             origin.again = None
+        self._service.collections.add(again.sequence)
         return self._taken(again.outcome, origin)
 
     def _taken(self, outcome: Outcome | BaseException | None, origin: _Origin) -> bytes | memoryview:

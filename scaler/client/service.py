@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from typing_extensions import Buffer
 
@@ -34,6 +34,7 @@ from scaler.client.state import (
     ClusterEnded,
     Connected,
     Ended,
+    LeftBehind,
     Refusal,
     RestoreAsked,
     Slots,
@@ -43,13 +44,26 @@ from scaler.client.tally import Tally
 from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
-from scaler.messages import ClientSettings, Explanation, Function, ResultStatus, Role, RunningInside, TaskOutput
+from scaler.messages import (
+    ClientSettings,
+    Explanation,
+    Function,
+    RecoveredClient,
+    ResultStatus,
+    Role,
+    RunningInside,
+    TaskOutput,
+)
 from scaler.nesting import running
 from scaler.net.driver import Driver, new_event_loop
 from scaler.security import Security, from_environment
 from scaler.software import differences, software
 
+if TYPE_CHECKING:
+    from scaler.client.successor import Successor
+
 log = logging.getLogger("scaler")
+T = TypeVar("T")
 
 KNOWN_FUNCTIONS = 1024
 """How many functions are remembered by identity; the one remembered longest ago is forgotten first."""
@@ -102,12 +116,13 @@ class ClientService:
         timeout_seconds: float,
         stream_output: bool = False,
         security: Security | None = None,
+        successor: Successor | None = None,
     ) -> None:
         """Without ``security`` it is as the environment says. Raises ConfigurationError for files that cannot be used."""
         self.address = address
         self.output = OutputWriter() if stream_output else None
         self.serializer = serializer
-        self.identity = new_identity()
+        self.identity = new_identity() if successor is None else successor.identity
         self.settings: ClientSettings | None = None
         self._differences: set[str] = set()
         """What was warned of."""
@@ -116,7 +131,8 @@ class ClientService:
         self.began_unix = time.time()
         self._name = name
         self._timeout_seconds = timeout_seconds
-        self._state = ClientState(heartbeat_seconds, timeout_seconds)
+        self._state = ClientState(heartbeat_seconds, timeout_seconds, name)
+        self.collections = self._state.collections
         self._next_sequence = 0
         self._told_run = 0
         """The last task of this process that the scheduler was told of, as ``running.run``."""
@@ -155,12 +171,23 @@ class ClientService:
         self._refusal: str | None = None
         self._requests = itertools.count(1)
         self._explanations: dict[int, concurrent.futures.Future[Explanation]] = {}
+        self._left_behind: list[RecoveredClient] = []
+        self._recovery: concurrent.futures.Future[Any] | None = None
         self._loop = new_event_loop()
         self._driver: Driver
         self._thread = threading.Thread(target=self._run, name="scaler-client", daemon=True)
         self.callbacks = Callbacks(self._thread)
+        if successor is not None:
+            self._succeed(successor)
         self._thread.start()
         self._wait_until_connected()
+
+    def _succeed(self, successor: Successor) -> None:
+        self._next_sequence = successor.next_sequence
+        singles, arrays = successor.waiters(self, number := next(self._function_numbers))
+        self._waiters.update(singles)
+        self._arrays.update((whole.first, whole) for whole in arrays)
+        self._state.take_over(number, singles, arrays)
 
     def _wait_until_connected(self) -> None:
         self._connected.wait()
@@ -207,7 +234,7 @@ class ClientService:
 
     def _end_all(self, outcome: Outcome | BaseException) -> None:
         """End everything that somebody waits for."""
-        for asked in list(self._explanations.values()):
+        for asked in filter(None, [*self._explanations.values(), self._recovery]):
             if not asked.done():
                 asked.set_exception(ConnectionLostError(f"the connection to {self.address} ended before the answer"))
         waiters, self._waiters = self._waiters, {}
@@ -274,6 +301,10 @@ class ClientService:
             asked = self._explanations.get(output.request)
             if asked is not None:
                 asked.set_result(output)
+        elif isinstance(output, LeftBehind):
+            self._left_behind += output.clients
+            if self._recovery is not None and not (output.more or self._recovery.done()):
+                self._recovery.set_result(self._left_behind)
         elif isinstance(output, TaskOutput):
             if self.output is not None:
                 self.output.put(output.to_standard_error, output.content)
@@ -300,7 +331,9 @@ class ClientService:
             waiter = waiters.pop(sequence, None)
             if status == ResultStatus.stored:
                 self._stored(serialization.stored_id(payload), task, waiter is not None)
-            if waiter is not None:
+            if waiter is None:
+                self.collections.add(sequence)
+            else:
                 waiter.finish_task(sequence, Outcome(status, payload, wall, cpu, peak))
             if task.object_id and task.group is None:
                 self.objects.drop(each_id(task.object_id))
@@ -325,8 +358,10 @@ class ClientService:
             if ended.status == ResultStatus.stored:
                 self.objects.lineage.remember_item(serialization.stored_id(ended.payload), whole, ended.begin)
             whole.owner.finish_items(ended)
-        elif ended.status == ResultStatus.stored:
-            self.objects.release(serialization.stored_id(ended.payload))
+        else:
+            self.collections.add(whole.first + ended.begin, ended.end - ended.begin)
+            if ended.status == ResultStatus.stored:
+                self.objects.release(serialization.stored_id(ended.payload))
         for item in range(ended.begin, ended.end) if whole.objects else ():
             object_id = whole.objects.pop(item, None)
             if object_id is not None:
@@ -447,12 +482,22 @@ class ClientService:
         self._explanations[request] = answer
         self.soon(lambda: self._state.explain(request, sequence))
         try:
-            return answer.result(self._timeout_seconds)
-        except concurrent.futures.TimeoutError:
-            text = f"the scheduler at {self.address} did not answer within {self._timeout_seconds:g} s"
-            raise ConnectionLostError(text) from None
+            return self._answer_to(answer)
         finally:
             self._explanations.pop(request, None)
+
+    def _answer_to(self, asked: concurrent.futures.Future[T]) -> T:
+        try:
+            return asked.result(self._timeout_seconds)
+        except concurrent.futures.TimeoutError:
+            what = f"the scheduler at {self.address} did not answer within {self._timeout_seconds:g} s"
+            raise ConnectionLostError(what) from None
+
+    def recover(self) -> list[RecoveredClient]:
+        """What clients of the same name have left. Raises ConnectionLostError when the scheduler does not answer in time."""
+        self._left_behind, self._recovery = [], concurrent.futures.Future()
+        self.soon(self._state.recover)
+        return self._answer_to(self._recovery)
 
     def close(self) -> None:
         """Leave the scheduler; futures that are open end as cancelled."""

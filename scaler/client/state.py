@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scaler.client.arrays import ArrayTask, ItemsEnded, OpenArrays
+from scaler.client.collected import Collections
 from scaler.client.tally import Tally
 from scaler.errors import ProtocolError
 from scaler.ids import task_id, u32, u64
 from scaler.machine import Outbox, Output, Peer
 from scaler.messages import (
     AllOffered,
+    Awaiting,
     Cancel,
     ClientGoodbye,
     ClientHeartbeat,
@@ -27,6 +29,9 @@ from scaler.messages import (
     Function,
     HeartbeatEcho,
     Message,
+    Recover,
+    Recovered,
+    RecoveredClient,
     Restore,
     Restored,
     Results,
@@ -106,6 +111,15 @@ class Connected:
 
 
 @dataclass(slots=True)
+class LeftBehind:
+    """What clients of the same name have left, as far as this tells."""
+
+    clients: list[RecoveredClient]
+    more: bool
+    """Whether there is more to come."""
+
+
+@dataclass(slots=True)
 class Slots:
     """The scheduler told how many tasks run at once."""
 
@@ -136,7 +150,7 @@ class ClusterEnded:
 class ClientState:
     """See scaler.machine.State for the contract."""
 
-    def __init__(self, heartbeat_seconds: float = 2.0, timeout_seconds: float = 60.0) -> None:
+    def __init__(self, heartbeat_seconds: float = 2.0, timeout_seconds: float = 60.0, name: str = "") -> None:
         self._heartbeat_seconds = heartbeat_seconds
         self._timeout_seconds = timeout_seconds
         self._out = Outbox()
@@ -160,6 +174,13 @@ class ClientState:
         self.tally = Tally()
         self._number = 0
         """By which the scheduler knows this client, 0 until it says so."""
+        self._name = name
+        self.collections = Collections()
+        """What is told of results, where the scheduler keeps them for a client of this name."""
+        self._recovering = False
+        """Whether it has asked what was left behind, and not heard all."""
+        self._awaited: set[int] = set()
+        """Numbers of functions of tasks that another one submitted: they are awaited, not offered."""
         self._questions: dict[int, int] = {}
         """Request to sequence: why is that task where it is?"""
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -170,6 +191,7 @@ class ClientState:
             ShutdownRefused: lambda message: self._out.add(Refusal(message.text)),
             ClusterEnding: self._ending,
             TaskOutput: self._out.add,
+            Recovered: self._recovered,
             Restore: lambda message: self._out.add(RestoreAsked(message.objects)),
         }
 
@@ -240,6 +262,36 @@ class ClientState:
         for task in list(self._arrays):
             self.cancel_array(task)
 
+    def recover(self) -> None:
+        """Ask what clients of the same name have left behind; answered by LeftBehind, once or more."""
+        self._recovering = True
+        if self._number:
+            self._say(Recover())
+
+    def _recovered(self, message: Recovered) -> None:
+        self._recovering = self._recovering and message.more
+        self._out.add(LeftBehind(message.clients, message.more))
+
+    def take_over(self, number: int, sequences: Iterable[int], arrays: Iterable[ArrayTask]) -> None:
+        """Tasks and arrays that a client before this one has submitted, as calls of a function of this number. They are awaited.
+
+        Before the first connection.
+        """
+        self._awaited.add(number)
+        self._retired.add(number)
+        self._functions[number] = Function(number, "", name="(recovered)")
+        self.tally.define(number, "(recovered)")
+        # Which of them take results of others is not known: as in a graph, these stay until all have ended.
+        group = Group(0)
+        group.tasks = [Task(sequence, number, b"", group=group) for sequence in sequences]
+        group.members = [task.sequence for task in group.tasks]
+        group.open_targets = self._uses[number] = len(group.tasks)
+        self._unfinished.update((task.sequence, task) for task in group.tasks)
+        for whole in arrays:
+            self._arrays.add(whole)
+            self._uses[number] += 1
+        self._forget_if_unused(number)
+
     def restored(self, objects: bytes, failures: list[str]) -> None:
         """These are in the object storage again, or why not. A lost connection may lose it: then it is asked again."""
         self._say(Restored(objects, failures))
@@ -251,12 +303,16 @@ class ClientState:
             self._say(ExplainTask(request, task_id(self._number, sequence)))
 
     def _echo(self, message: HeartbeatEcho) -> None:
+        self.collections.answered(message.sent_microseconds)
         self._slots = message.slots
         self._out.add(Slots(message.slots))
 
     def _settings(self, message: ClientSettings) -> None:
         self._number = message.client_number
         self._slots = max(self._slots, message.slots)
+        self.collections.on = bool(self._name and message.kept_seconds)
+        if self._recovering:
+            self._say(Recover())
         for request, sequence in self._questions.items():
             self._say(ExplainTask(request, task_id(self._number, sequence)))
         self._out.add(Connected(message))
@@ -284,6 +340,7 @@ class ClientState:
     def peer_connected(self, peer: int, who: Peer, now: float) -> None:
         """Offer everything that is unfinished, again or for the first time."""
         self._scheduler, self._heard, self._number = peer, now, 0
+        self.collections.connected()
         self._heartbeat_at = now + self._heartbeat_seconds
         self._fresh = []
         said = [message for message in self._said if isinstance(message, (ClientGoodbye, ShutdownCluster))]
@@ -293,12 +350,18 @@ class ClientState:
         self._said = [Resuming(self._slots)] if resuming else []
         self._last_scheduler = who.identity
         self._said += [] if self._inside is None else [self._inside]
-        if self._functions:
-            self._said += [DefineFunctions(functions) for functions in function_runs(list(self._functions.values()))]
+        functions = [function for number, function in self._functions.items() if number not in self._awaited]
+        if functions:
+            self._said += [DefineFunctions(some) for some in function_runs(functions)]
         # Dependencies go before their dependents, also where what is offered is cut into several messages.
-        self._offer(sorted([*self._needed_again(), *self._unfinished.values()], key=lambda task: task.sequence))
+        offered = [*self._needed_again(), *self._unfinished.values()]
+        if self._awaited:
+            awaited = array("Q", [task.sequence for task in offered if task.function in self._awaited])
+            offered = [task for task in offered if task.function not in self._awaited]
+            self._said += [Awaiting(awaited)] if awaited else []
+        self._offer(sorted(offered, key=lambda task: task.sequence))
         for whole in self._arrays:
-            self._said += whole.offers()
+            self._said += whole.offers_again()
         if cancelled:
             self._said.append(Cancel(cancelled))
         self._said += [whole.cancellation() for whole in self._arrays if whole.cancelled]
@@ -340,6 +403,9 @@ class ClientState:
             self._out.log(30, f"the scheduler was silent for {now - self._heard:.0f} s; connecting again")
             self._out.close(peer, "silent for too long")
         else:
+            collected = self.collections.take(int(now * 1e6))
+            if collected is not None:
+                self._out.send(self._scheduler, collected)
             self._out.send(self._scheduler, ClientHeartbeat(int(now * 1e6)))
 
     def drain(self, now: float) -> list[Output]:
@@ -440,6 +506,9 @@ class ClientState:
         if not self._uses[number] and number in self._functions:
             self._retired.discard(number)
             del self._functions[number], self._uses[number]
+            if number in self._awaited:
+                self._awaited.remove(number)  # The scheduler does not know it.
+                return
             self._say(ForgetFunctions(array("I", [number])))
 
     def _ending(self, message: ClusterEnding) -> None:

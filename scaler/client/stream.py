@@ -170,6 +170,7 @@ class _Feed:
             elif ended.status in _GOOD:
                 self._arrived(place, ended)
             else:
+                self._service.collections.add(whole.first + ended.begin, count)
                 for offset in range(count):
                     self._arrived(place + offset, failure_of(self._service, Outcome(ended.status, ended.payload)))
 
@@ -249,5 +250,6 @@ class _Feed:
 
 def _free(service: ClientService, ended: ItemsEnded) -> None:
     """A result that nobody will read."""
+    service.collections.add(ended.whole.first + ended.begin, ended.end - ended.begin)
     if ended.status == ResultStatus.stored:
         service.objects.release(serialization.stored_id(ended.payload))

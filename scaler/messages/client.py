@@ -58,6 +58,38 @@ class AllOffered:
 
 
 @dataclass(slots=True)
+class Recover:
+    pass
+
+
+@dataclass(slots=True)
+class RecoveredClient:
+    identity: bytes
+    next_sequence: int
+    sequences: Column
+    counts: Column = b""
+    names: list[str] = field(default_factory=list)
+    serializers: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Recovered:
+    clients: list[RecoveredClient]
+    more: bool = False
+
+
+@dataclass(slots=True)
+class Awaiting:
+    sequences: Column
+
+
+@dataclass(slots=True)
+class Collected:
+    sequences: Column
+    counts: Column = b""
+
+
+@dataclass(slots=True)
 class Cancel:
     sequences: Column
     counts: Column = b""
@@ -120,3 +152,4 @@ class ClientSettings:
     resumed: bool
     slots: int = 0
     worker_software: list[str] = field(default_factory=list)
+    kept_seconds: int = 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import islice, repeat
+from itertools import repeat
 from typing import Any
 
 from scaler._core.slots import NONE
@@ -17,17 +16,22 @@ from scaler.ids import MAX_CLIENT_NUMBER, OBJECT_ID_BYTES, SEQUENCE_BITS, sequen
 from scaler.machine import Outbox, Peer
 from scaler.messages import (
     AllOffered,
+    Awaiting,
     Cancel,
     ClearTasks,
     ClientGoodbye,
     ClientHeartbeat,
     ClientSettings,
+    Collected,
     DefineFunctions,
     ExplainTask,
     Explanation,
     ForgetFunctions,
     HeartbeatEcho,
+    JournalClient,
+    JournalRecord,
     Message,
+    Recover,
     Restore,
     Restored,
     Results,
@@ -38,21 +42,24 @@ from scaler.messages import (
     ShutdownRefused,
     Submit,
     SubmitArray,
-    TaskOptions,
     TaskOutput,
 )
 from scaler.scheduler.arrays import TaskArray, TaskRange, checked_array, gaps
 from scaler.scheduler.board import Board
-from scaler.scheduler.columns import checked_submit, cut_results, needed, select_results, select_submit
+from scaler.scheduler.columns import checked_submit, cut_results, needed, option_groups, select_results, select_submit
 from scaler.scheduler.ends import End
+from scaler.scheduler.journal import Journal
 from scaler.scheduler.nesting import Nesting
+from scaler.scheduler.recovery import Recovery
+from scaler.scheduler.replay import replay
 from scaler.scheduler.retries import retried_column
-from scaler.scheduler.sessions import UNKNOWN, ClientSession, WorkerSession
+from scaler.scheduler.sessions import NEUTRAL, UNKNOWN, ClientSession, WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.traces import check_context
-from scaler.software import differences
+from scaler.scheduler.uncollected import Uncollected
+from scaler.scheduler.versions import Versions
 
-_AT_ONCE = (AllOffered, ClientHeartbeat, ClientGoodbye, ExplainTask, ShutdownCluster)
+_AT_ONCE = (Resuming, AllOffered, ClientHeartbeat, ClientGoodbye, ExplainTask, ShutdownCluster)
 """What is not put by while a client waits for workers."""
 NO_SLOTS = -1
 """Of a client that was at no other scheduler, and waits for its parent only."""
@@ -60,8 +67,6 @@ MOST_CLIENTS = 65_536
 """For a further one somebody is forgotten who is gone and has no tasks; where there is none it is turned away."""
 MOST_FUNCTIONS = 100_000
 """That one client may have defined at a time."""
-MOST_SOFTWARE = 16
-"""How many different sets of versions of workers a client is told of."""
 
 
 class Clients:
@@ -76,6 +81,7 @@ class Clients:
         hang_up: Callable[[int, str], None],
         shut_down: Callable[[str], None],
         explain: Callable[[int, int], Explanation],
+        journal: Journal,
     ) -> None:
         self.sessions: dict[int, ClientSession] = {}
         """By client number."""
@@ -86,19 +92,20 @@ class Clients:
         self._hang_up = hang_up
         self._shut_down = shut_down
         self._explain = explain
+        self._journal = journal
+        self.recovery = Recovery(settings, board, self.sessions, journal, out, self.deliver_ends)
         self._of_peer: dict[int, ClientSession] = {}
         self._of_identity: dict[bytes, ClientSession] = {}
         self._started = 0.0
         self.resuming: dict[int, ClientSession] = {}
         """Those whose messages are put by, by number."""
-        self._worker_software: Counter[str] = Counter()
-        """How many workers there are with these versions."""
+        self._versions = Versions(out)
         self._handlers: dict[type, Callable[[ClientSession, Any], None]] = {
             DefineFunctions: self._define,
             ForgetFunctions: self._forget_functions,
             Submit: self._submit,
             SubmitArray: self._submit_array,
-            RunningInside: self._nesting.enter,
+            RunningInside: self._enter_parent,
             Cancel: self._cancel,
             ClearTasks: self._clear,
             Restored: self._restored,
@@ -108,6 +115,9 @@ class Clients:
             ShutdownCluster: self._shutdown,
             Resuming: self._resuming,
             AllOffered: self._all_offered,
+            Recover: self.recovery.recover,
+            Awaiting: self.recovery.awaiting,
+            Collected: self.recovery.collected,
         }
 
     # ---- coming and going
@@ -121,8 +131,7 @@ class Clients:
             if len(self.sessions) >= MOST_CLIENTS and not self._forget_one():
                 self._hang_up(peer, f"there are {MOST_CLIENTS} clients already")
                 return
-            session = ClientSession(self._number_for(who.identity), who.identity, who.name, peer, now)
-            self.sessions[session.number] = self._of_identity[who.identity] = session
+            session = self._new(self._number_for(who.identity), who.identity, who.name, now, peer)
             self._out.log(20, f"{session.label} connected")
         else:
             if session.peer is not None:
@@ -136,6 +145,7 @@ class Clients:
             if session.put_by is not None:
                 self._put_by(session, 0)
                 self._all_offered(session)
+            session.claimed_until = 0.0
             outstanding = self._board.lineage.outstanding(session.number)
             if outstanding:
                 session.answers.append(Restore(outstanding))
@@ -153,7 +163,8 @@ class Clients:
                 int(settings.client_timeout_seconds * 1000),
                 resumed,
                 self._board.loads.total_slots,
-                list(islice(self._worker_software, MOST_SOFTWARE)),
+                self._versions.told(),
+                int(settings.kept_seconds) if self._journal.on else 0,
             ),
         )
 
@@ -164,6 +175,26 @@ class Clients:
         if session is not None:
             self._forget(session, "is forgotten: there are too many clients")
         return session is not None
+
+    def _new(self, number: int, identity: bytes, name: str, now: float, peer: int | None = None) -> ClientSession:
+        session = ClientSession(number, identity, name, peer, now)
+        session.uncollected = Uncollected() if name and self._journal.on else None
+        self.sessions[number] = self._of_identity[identity] = session
+        return session
+
+    def bring_back(self, record: JournalClient) -> None:
+        """A client of which the journal tells."""
+        session = self._new(record.client, record.identity, record.name, self._board.clock.now)
+        session.next_sequence, session.journaled = record.next_sequence, True
+
+    def replay_later(self, record: JournalRecord) -> None:
+        """What the journal has of one is entered when workers are back, which have twice as long where nobody waits for it."""
+        session = self.sessions.get(record.client)
+        if session is not None:
+            if not session.replay:
+                self._put_by(session, 0)
+                session.resume_at = self._board.clock.now + 2 * self._settings.resume_seconds
+            session.replay.append(record)
 
     def _number_for(self, identity: bytes) -> int:
         """Another scheduler gives it the same one: so tasks keep their ids."""
@@ -218,6 +249,16 @@ class Clients:
         """It has waited for long enough; returns what it has said meanwhile."""
         del self.resuming[session.number]
         messages, session.put_by = session.put_by or [], None
+        if session.replay:
+            session.answered = None  # All that the journal has is new here.
+            self._journal.replaying = True
+            replay(self, self._board, session, self._out)
+            self._journal.replaying = False
+            if session.peer is not None:  # It has defined its functions anew, in what it has said since.
+                self._undefine(session.functions.values())
+                session.functions.clear()
+        if session.peer is not None and session.answered is None:
+            session.answered = set()
         return messages
 
     def show(self, output: TaskOutput) -> None:
@@ -230,6 +271,9 @@ class Clients:
         """Its connection is gone; what it asked for goes on until its timeout, unless nobody waits for it any more."""
         session = self._of_peer.pop(peer)
         session.peer, session.heard = None, now
+        if session.replay:
+            self._put_by(session, 0)
+            self._all_offered(session)
         nested = session.orphaned or session.inside is not None
         self._out.log(
             20 if nested or not self._board.has_tasks(session.number) else 30, f"lost {session.label}: {reason}"
@@ -247,9 +291,12 @@ class Clients:
     def judge_silence(self, now: float) -> None:
         """Forget those that were silent or gone for too long."""
         for session in list(self.sessions.values()):
-            silent = now - session.heard > self._settings.client_timeout_seconds
+            silent = now - session.heard > self.recovery.kept_for(session)
+            if silent and session.peer is not None and session.uncollected is not None:
+                self._hang_up(session.peer, "silent for too long")
+                self.lost(session.peer, "silent for too long", now)
             # A task may keep the client inside it from speaking; its worker tells that it lives.
-            if silent and (session.peer is None or not self._nesting.held(session)):
+            elif silent and (session.peer is None or not self._nesting.held(session)):
                 self._forget(session, f"was gone for {now - session.heard:.0f} s and is forgotten")
 
     def _forget(self, session: ClientSession, why: str) -> None:
@@ -260,6 +307,7 @@ class Clients:
         self.resuming.pop(session.number, None)
         self._cancel_all(session)
         self._nesting.leave(session)
+        self._journal.gone(session)
         self._board.lineage.forget_client(session.number)
         self._undefine(session.functions.values())
         del self.sessions[session.number], self._of_identity[session.identity]
@@ -275,40 +323,21 @@ class Clients:
         self._orphan(self._nesting.inside(ids))
 
     def worker_came(self, worker: WorkerSession) -> None:
-        """Warn of versions that no other worker has, where they are not those of a client that is here already."""
-        if not worker.software:
-            return
-        self._worker_software[worker.software] += 1
-        if self._worker_software[worker.software] == 1:
-            for client in self.sessions.values():
-                found = differences(client.software, worker.software)
-                if found:
-                    self._out.log(30, f"{client.label} and {worker.label} differ: {found}; pickles may not fit")
-                    break
+        """Warn of versions that are not those of a client."""
+        self._versions.worker_came(worker, self.sessions.values())
 
     def worker_left(self, worker: WorkerSession) -> None:
         """So did all tasks of this worker."""
-        self._worker_software[worker.software] -= 1
-        if self._worker_software[worker.software] <= 0:
-            del self._worker_software[worker.software]
+        self._versions.worker_left(worker)
         self._orphan(self._nesting.worker_left(worker.identity))
 
     def _orphan(self, sessions: list[ClientSession]) -> None:
         for session in sessions:
             assert session.inside is not None
-            for task in self._since(session, session.inside.first_sequence):
+            for task in self._nesting.since(session.number, session.inside.first_sequence):
                 self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
             self._nesting.leave(session)
             session.orphaned = True
-
-    def _since(self, session: ClientSession, first_sequence: int) -> list[int]:
-        """Its tasks and ranges from this sequence on."""
-        tasks = self._board.of_client(session.number)
-        sequences = [
-            items.sequence if (items := self._board.ranges.get(task)) is not None else sequence_of(id)
-            for task, id in zip(tasks, self._board.slots.ids(tasks), strict=True)
-        ]
-        return [task for task, sequence in zip(tasks, sequences, strict=True) if sequence >= first_sequence]
 
     def check(self) -> None:
         self._nesting.check()
@@ -328,6 +357,11 @@ class Clients:
             if len(function.object) not in (0, OBJECT_ID_BYTES):
                 raise ProtocolError(f"an object id has {OBJECT_ID_BYTES} bytes, not {len(function.object)}")
             session.functions[function.number] = self._board.functions.define(function, session.identity)
+            session.by_name = session.by_name or function.serializer in NEUTRAL
+
+    def _enter_parent(self, session: ClientSession, message: RunningInside) -> None:
+        session.nested, session.uncollected = True, None
+        self._nesting.enter(session, message)
 
     def _forget_functions(self, session: ClientSession, message: ForgetFunctions) -> None:
         self._undefine(session.functions.pop(number) for number in u32(message.numbers) if number in session.functions)
@@ -352,11 +386,14 @@ class Clients:
             message, ids = select_submit(message, range(len(ids) - refused)), ids[: len(ids) - refused]
         if ids:
             self._add(session, message, ids)
+        elif session.held and not more:
+            self._journal.submitted(session, message)
         if not more:
             self._release_held(session)
 
     def _add(self, session: ClientSession, message: Submit, ids: array[int]) -> None:
         tasks = self._enter(session, message, ids)
+        self._journal.submitted(session, message)
         if message.wanted:
             self._board.mark_unwanted(task for task, want in zip(tasks, message.wanted, strict=True) if not want)
         lost = self._connect_dependencies(session, message, tasks) if len(message.dependency_ends) else []
@@ -408,9 +445,13 @@ class Clients:
         wanted = bytearray(message.wanted) or bytearray([1]) * len(known)
         chosen: list[int] = []
         spared: dict[int, int] = {}
+        again: list[int] = []
         for place, (task, sequence, want) in enumerate(zip(known, u64(message.sequences), wanted, strict=True)):
             if task == NONE and (sequence in answered or (whole and not want)):
                 spared[sequence] = place
+            elif task == NONE and session.uncollected and sequence in session.uncollected:
+                spared[sequence] = place
+                again.append(sequence)
             elif task == NONE:
                 chosen.append(place)
             elif want and sequence not in answered:
@@ -419,6 +460,7 @@ class Clients:
                     session.singles.append((sequence, *kept, 1, UNKNOWN, 0))
                 else:
                     self.deliver_ends(self._board.lineage.want(task))
+        self.recovery.tell(session, again)
         for place in needed(message, chosen, spared) if spared else ():
             chosen.append(place)
             wanted[place] = 0
@@ -434,7 +476,7 @@ class Clients:
     def _room(self) -> int:
         """How many tasks more may wait."""
         limit = self._settings.max_waiting_tasks
-        return sys.maxsize if limit < 0 else max(limit - self._board.waiting(), 0)
+        return sys.maxsize if limit < 0 or self._journal.replaying else max(limit - self._board.waiting(), 0)
 
     def _refusal(self) -> bytes:
         limit = self._settings.max_waiting_tasks
@@ -449,7 +491,10 @@ class Clients:
         now = self._board.clock.now
         depth, share = session.depth, session.share
         whole = TaskArray(session.number, first, function, message.items, ends, message.options, depth, now, share)
-        for begin, end in self._new_items(session, first, first + len(ends)):
+        new = self._new_items(session, first, first + len(ends))
+        if new:
+            self._journal.array_submitted(session, message)
+        for begin, end in new:
             if end - begin > self._room():
                 session.singles.append((begin, ResultStatus.rejected, self._refusal(), end - begin, UNKNOWN, 0))
             else:
@@ -462,6 +507,7 @@ class Clients:
         if session.answered is not None:
             self._answer(session)
             known += [(sequence, sequence + 1) for sequence in session.answered or ()]
+            known += self.recovery.known_again(session, begin, end)
         return list(gaps(begin, end, known))
 
     def _enter(self, session: ClientSession, message: Submit, ids: array[int]) -> array[int]:
@@ -470,18 +516,9 @@ class Clients:
         if unknown:
             raise ProtocolError(f"function {min(unknown)} is not defined")
         functions = array("I", [session.functions[number] for number in numbers])
-        groups: list[tuple[TaskOptions, array[int]]] = []
         for options in message.option_sets:
             check_context(options)
-        if message.option_sets:
-            chosen = u32(message.options)
-            if len(chosen) == 1:
-                groups = [(message.option_sets[chosen[0]], array("I", range(len(ids))))]
-            else:
-                places: dict[int, array[int]] = {}
-                for position, number in enumerate(chosen):
-                    places.setdefault(number, array("I")).append(position)
-                groups = [(message.option_sets[number], positions) for number, positions in places.items()]
+        groups = option_groups(message, len(ids))
         return self._board.add(ids, functions, message.payloads, groups, session.depth, session.share)
 
     def _connect_dependencies(self, session: ClientSession, message: Submit, tasks: array[int]) -> list[int]:
@@ -572,27 +609,31 @@ class Clients:
     def deliver_items(self, task: int, items: TaskRange, message: Results) -> None:
         """The next items of a range have ended: ``message`` is of one entry."""
         sequence, retried = array("Q", [items.sequence]), retried_column(self._board.special, array("I", [task]))
-        told = replace(message, tasks=sequence, attempts=b"", retried=retried)
-        self.sessions[items.whole.client].outbox.append(told)
+        told = replace(message, tasks=sequence, attempts=b"", slots=b"", retried=retried)
+        session = self.sessions[items.whole.client]
+        self._journal.succeeded(session, told)
+        session.outbox.append(told)
+        self.recovery.ended(session, told)
 
     def _deliver_to(self, session: ClientSession, tasks: array[int], message: Results) -> None:
+        told = Results(
+            split_ids(message.tasks),
+            b"",
+            message.statuses,
+            message.payloads,
+            message.wall_microseconds,
+            message.cpu_microseconds,
+            message.peak_memory_bytes,
+            retried=retried_column(self._board.special, tasks),
+        )
+        self._journal.succeeded(session, told)
         if self._board.any_unwanted:
             wanted = [i for i, task in enumerate(tasks) if self._board.wanted(task)]
             if len(wanted) < len(tasks):
-                tasks, message = array("I", [tasks[i] for i in wanted]), select_results(message, wanted)
-        if message.payloads:
-            session.outbox.append(
-                Results(
-                    split_ids(message.tasks),
-                    b"",
-                    message.statuses,
-                    message.payloads,
-                    message.wall_microseconds,
-                    message.cpu_microseconds,
-                    message.peak_memory_bytes,
-                    retried=retried_column(self._board.special, tasks),
-                )
-            )
+                told = select_results(told, wanted)
+        if told.payloads:
+            session.outbox.append(told)
+            self.recovery.ended(session, told)
 
     def deliver_ends(self, ends: list[End]) -> None:
         for end in ends:
@@ -600,20 +641,18 @@ class Clients:
             if session is not None:
                 told = sequence_of(end.id), end.status, end.payload, end.count, end.profile, end.retried
                 session.singles.append(told)
+                self._journal.ended(session, told)
 
     def answer_all(self) -> None:
         self._ask_for_objects()
+        self.recovery.answer()
         for session in self.sessions.values():
             if session.peer is not None:
                 self._answer(session)
 
     def _ask_for_objects(self) -> None:
         """Have clients put again what is lost."""
-        asked, self._board.lineage.asked = self._board.lineage.asked, []
-        names: dict[int, bytes] = {}
-        for number, name in asked:
-            names[number] = names.get(number, b"") + name
-        for number, together in names.items():
+        for number, together in self._board.lineage.take_asked().items():
             if number in self.sessions:
                 self.sessions[number].answers.append(Restore(together))
 

@@ -9,7 +9,7 @@ from operator import gt
 from scaler._core.analysis import find_cycle
 from scaler.errors import ProtocolError
 from scaler.ids import MAX_SEQUENCE, Column, u32, u64
-from scaler.messages import Assign, Inputs, Results, Submit, runs
+from scaler.messages import Assign, Inputs, Results, Submit, TaskOptions, runs
 from scaler.scheduler.placement import Placement
 
 
@@ -114,6 +114,19 @@ def select_submit(message: Submit, chosen: Sequence[int]) -> Submit:
         bytes([message.wanted[i] for i in chosen]) if message.wanted else b"",
         message.more,
     )
+
+
+def option_groups(message: Submit, count: int) -> list[tuple[TaskOptions, array[int]]]:
+    """Which options go with which positions; all that a message of ``count`` tasks says of options."""
+    if not message.option_sets:
+        return []
+    chosen = u32(message.options)
+    if len(chosen) == 1:
+        return [(message.option_sets[chosen[0]], array("I", range(count)))]
+    places: dict[int, array[int]] = {}
+    for position, number in enumerate(chosen):
+        places.setdefault(number, array("I")).append(position)
+    return [(message.option_sets[number], positions) for number, positions in places.items()]
 
 
 def needed(message: Submit, chosen: Sequence[int], spared: dict[int, int]) -> list[int]:

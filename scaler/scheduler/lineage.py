@@ -116,6 +116,14 @@ class Lineage:
                 ends += self._lose(task)
         return ends
 
+    def take_asked(self) -> dict[int, bytes]:
+        """By client: the ids of objects to have put again, one after the other, which are not told twice."""
+        asked, self.asked = self.asked, []
+        names: dict[int, bytes] = {}
+        for number, name in asked:
+            names[number] = names.get(number, b"") + name
+        return names
+
     def forget_client(self, client: int) -> None:
         """It is gone, and with it what it was asked for."""
         for key in [key for key in self._parked if key[0] == client]:

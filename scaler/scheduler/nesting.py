@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable
 
 from scaler._core.slots import NONE
+from scaler.ids import sequence_of
 from scaler.messages import RunningInside
 from scaler.scheduler.board import Board
 from scaler.scheduler.sessions import ClientSession
@@ -122,6 +123,15 @@ class Nesting:
                     number = self._board.loads.worker_of(task)
                     wanted.setdefault(number, {})[session.inside.task] = task
         return wanted
+
+    def since(self, client: int, first_sequence: int) -> list[int]:
+        """A client's tasks and ranges from this sequence on."""
+        tasks = self._board.of_client(client)
+        sequences = [
+            items.sequence if (items := self._board.ranges.get(task)) is not None else sequence_of(id)
+            for task, id in zip(tasks, self._board.slots.ids(tasks), strict=True)
+        ]
+        return [task for task, sequence in zip(tasks, sequences, strict=True) if sequence >= first_sequence]
 
     def check(self) -> None:
         assert all(session.inside is not None for session in self._inside.values())

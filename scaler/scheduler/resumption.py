@@ -43,7 +43,7 @@ class Resumption:
 
     def next_deadline(self) -> float | None:
         """When a client has waited for long enough."""
-        waiting = [session for session in self._clients.resuming.values() if session.peer is not None]
+        waiting = [session for session in self._clients.resuming.values() if session.peer is not None or session.replay]
         return min([session.resume_at for session in waiting if session.resume_at is not None], default=None)
 
     def proceed(self, now: float) -> None:
@@ -71,7 +71,7 @@ class Resumption:
             yield from self._with_parents(session, now)
 
     def _with_parents(self, session: ClientSession, now: float) -> Iterator[ClientSession]:
-        if session.put_by is None or session.resume_at is None or session.peer is None:
+        if session.put_by is None or session.resume_at is None or (session.peer is None and not session.replay):
             return
         if now < session.resume_at and not self._workers.are_back(session.slots_before):
             return
@@ -120,8 +120,9 @@ class Resumption:
             return self._board.ranges.take_out(client.number, survivor.sequence, survivor.count, survivor.task)
         if survivor.count > 1 or self._board.life.state(task) not in (TaskState.WAITING, TaskState.READY):
             return None
-        # What only other tasks wanted the scheduler before may have freed.
-        return task if self._board.wanted(task) or not survivor.is_stored else None
+        # What only other tasks wanted the scheduler before may have freed; not with a journal, which does not know of its end.
+        there = self._board.wanted(task) or not survivor.is_stored or self._settings.journal
+        return task if there else None
 
     def _stop(self, survivor: Survivor) -> None:
         """Nobody asks for it. A stored result stays: its client may have heard of it before, and fetch it later."""

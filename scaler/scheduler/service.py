@@ -9,7 +9,7 @@ import os
 import platform
 import signal
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,9 @@ from scaler.machine import Output
 from scaler.messages import Role
 from scaler.net.daemon import Daemon, log
 from scaler.scheduler.dump import dump
+from scaler.scheduler.journal import Append
+from scaler.scheduler.journal_file import JournalFile
+from scaler.scheduler.journal_writer import JournalWriter
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
 from scaler.scheduler.traces import Waited
@@ -34,6 +37,17 @@ LOOKS = 4
 """How often the delay of the event loop is measured in that time."""
 
 
+@dataclass(frozen=True, slots=True)
+class JournalPlace:
+    """Where the journal is, and what becomes of it. Times in seconds."""
+
+    path: Path
+    sync_seconds: float
+    """How long what was written may not have reached the disk."""
+    kept_seconds: float
+    """How long clients with a name that are gone are kept."""
+
+
 class SchedulerService:
     """Carries what a SchedulerState decides."""
 
@@ -44,8 +58,13 @@ class SchedulerService:
         storage: Address,
         monitor: Address | None = None,
         dump_directory: str = "",
+        journal: JournalPlace | None = None,
     ) -> None:
         """``dump_directory``: where SIGUSR2 has the state written."""
+        if journal is not None:
+            settings = replace(settings, journal=True, kept_seconds=journal.kept_seconds)
+        self._journal_place = journal
+        self._journal: JournalWriter | None = None
         self.state = SchedulerState(settings)
         self.address = address
         self.monitor_address = monitor
@@ -59,6 +78,8 @@ class SchedulerService:
     async def start(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self.state.clock.unix_offset = time.time() - time.monotonic()
+        if self._journal_place is not None:
+            await self._open_journal(self._journal_place)
         driver = daemon.driver
         driver.paused = self.state.pause_monitor
         self.address = await driver.listen(self.address, {Role.client, Role.worker, Role.manager})
@@ -74,6 +95,38 @@ class SchedulerService:
         facts.address, facts.host, facts.pid = str(self.address), platform.node(), os.getpid()
         facts.version, facts.started_unix_milliseconds = version(), int(time.time() * 1000)
         self._vitals = asyncio.get_running_loop().create_task(self._measure())
+
+    async def _open_journal(self, place: JournalPlace) -> None:
+        """Go on where the scheduler before has ended. Raises ConfigurationError where the file cannot be used."""
+        name = self._daemon.name
+        file, found = await asyncio.to_thread(JournalFile.open, place.path)
+        for warning in found.warnings:
+            log.warning("%s: %s", name, warning)
+        loop = asyncio.get_running_loop()
+
+        def tell(level: int, text: str) -> None:
+            loop.call_soon_threadsafe(self._tell, level, text)
+
+        self._journal = JournalWriter(file, place.sync_seconds, tell)
+        self.state.restore(found.records, time.monotonic())
+        log.info("%s: the journal %s tells of %d clients", name, place.path, len(self.state.clients.sessions))
+
+    def _tell(self, level: int, text: str) -> None:
+        """Also monitors are told."""
+        self.state.tell(level, text)
+        self._daemon.driver.wake()
+
+    def _write(self, output: Append) -> None:
+        assert self._journal is not None
+        journal, state = self._journal, self.state
+        journal.append(output.records)
+        if journal.dropped:
+            state.journal.rewritten()
+        elif journal.worth_beginning_anew or journal.worth_rewriting:
+            heads = state.journal.heads(state.clients.sessions.values())
+            if heads is not None or journal.worth_rewriting:
+                journal.rewrite(heads)
+                state.journal.rewritten()
 
     def asked_to_end(self, reason: str) -> None:
         self._daemon.stop(reason)
@@ -106,17 +159,24 @@ class SchedulerService:
             self._vitals.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._vitals
+        if self._journal is not None:
+            await asyncio.to_thread(self._journal.close)
         if self._tracer is not None:
             await asyncio.to_thread(self._tracer.flush)
 
     def carry_out(self, output: Output) -> None:
-        """Waited, of traced tasks."""
+        """Append, with a journal, and Waited, of traced tasks."""
+        if isinstance(output, Append):
+            self._write(output)
+            return
         if not isinstance(output, Waited) or self._tracer is None:
             raise TypeError(f"unknown output {output!r}")
         self._tracer.waited(output.context, output.name, output.came, output.assigned, output.attributes)
 
     def health(self) -> str:
-        """It needs the object storage."""
+        """It needs the object storage, and a disk for its journal."""
+        if self._journal is not None and self._journal.failure:
+            return f"the journal cannot be written: {self._journal.failure}"
         return "" if self.state.has_storage else f"not connected to the object storage server at {self._storage}"
 
     def metrics(self) -> list[Metric]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from scaler.ids import SEQUENCE_BITS
 from scaler.messages import (
     Desired,
+    JournalRecord,
     ManagerReport,
     RegisterManager,
     RegisterWorker,
@@ -16,9 +17,12 @@ from scaler.messages import (
     RunningInside,
     WorkerHeartbeat,
 )
+from scaler.scheduler.uncollected import Uncollected
 
 Single = tuple[int, int, bytes, int, tuple[int, int, int], int]
 """(sequence, status, payload, count, profile, retried) of a task, or of items in a row, that ended other than well."""
+NEUTRAL = ("msgpack", "json")
+"""Serializers of calls by name, whose results every client reads alike."""
 UNKNOWN = (0, 0, 0)
 """The profile (wall and processor time in us, peak bytes) of what did not run to its end."""
 
@@ -63,10 +67,37 @@ class ClientSession:
     """How many slots these workers have."""
     resume_at: float | None = None
     """When they are waited for no more; None until it has offered all."""
+    nested: bool = False
+    """Whether it runs, or has run, inside a task."""
+    replay: list[JournalRecord] = field(default_factory=list)
+    """What the journal has of it, until that is entered, before what it has said itself since."""
+    journaled: bool = False
+    """Whether the journal knows of it."""
+    uncollected: Uncollected | None = None
+    """With a journal, of a client with a name."""
+    labels: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """By sequence, of an array by that of its first item: name and serializer, where it has a name or a serializer of its own.
+    Only with ``uncollected``."""
+    by_name: bool = False
+    """Whether it has defined functions with a serializer of their own."""
+    next_sequence: int = 0
+    """Sequences below are used, as far as the journal tells."""
+    claimed_until: float = 0.0
+    """Somebody was told that it is gone, and may come for what it has left."""
 
     @property
     def label(self) -> str:
         return self.name or f"client {self.identity.hex()[:8]}"
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether it is gone, and may come back for what it has."""
+        return self.uncollected is not None and self.peer is None
+
+    def note(self, sequence: int, name: str, serializer: str) -> None:
+        """Remember what a task, or an array by its first item, is called, as far as that cannot be guessed."""
+        if self.uncollected is not None and (name or serializer in NEUTRAL):
+            self.labels[sequence] = name, serializer if serializer in NEUTRAL else ""
 
     @property
     def share(self) -> int:
@@ -81,16 +112,21 @@ class ClientSession:
         """What is to be told, which is forgotten here."""
         told = self.outbox
         if self.singles:
-            sequences, statuses, payloads, counts, profiles, retried = zip(*self.singles, strict=True)
-            wall, cpu, peak = (array("Q", column) for column in zip(*profiles, strict=True))
-            results = Results(array("Q", sequences), b"", bytes(statuses), list(payloads), wall, cpu, peak)
-            if max(counts) > 1:
-                results.counts = array("I", counts)
-            if any(retried):
-                results.retried = array("I", retried)
-            told.append(results)
+            told.append(as_results(self.singles))
         self.outbox, self.singles = [], []
         return told
+
+
+def as_results(singles: list[Single]) -> Results:
+    """One message of these."""
+    sequences, statuses, payloads, counts, profiles, retried = zip(*singles, strict=True)
+    wall, cpu, peak = (array("Q", column) for column in zip(*profiles, strict=True))
+    results = Results(array("Q", sequences), b"", bytes(statuses), list(payloads), wall, cpu, peak)
+    if max(counts) > 1:
+        results.counts = array("I", counts)
+    if any(retried):
+        results.retried = array("I", retried)
+    return results
 
 
 @dataclass(slots=True)

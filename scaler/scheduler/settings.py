@@ -20,6 +20,10 @@ class SchedulerSettings:
     resume_seconds: float = 1.0
     """How long clients of a scheduler before this one wait for its workers to come back."""
     inline_limit_bytes: int = 64 << 10
+    journal: bool = False
+    """Whether what is accepted, and how it ends, is written down."""
+    kept_seconds: float = 7 * 86400.0
+    """With a journal: how long clients with a name that are gone are kept."""
     tracing: bool = False
     """Whether spans are made of how long traced tasks wait."""
     policy: Policy = field(default_factory=Policy)

@@ -6,6 +6,8 @@ storage says so little that its is here.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from scaler.errors import ProtocolError
@@ -14,6 +16,8 @@ from scaler.machine import Output, Peer, Stop
 from scaler.messages import (
     ClusterEnding,
     Explanation,
+    JournalClient,
+    JournalRecord,
     Message,
     Release,
     ReleaseOwner,
@@ -29,6 +33,7 @@ from scaler.scheduler.capacity import Capacity
 from scaler.scheduler.clients import Clients
 from scaler.scheduler.clock import Clock
 from scaler.scheduler.explain import explain
+from scaler.scheduler.journal import Append, Journal
 from scaler.scheduler.life import TaskState
 from scaler.scheduler.monitors import Monitors
 from scaler.scheduler.nesting import Nesting
@@ -45,6 +50,8 @@ from scaler.scheduler.workers import Workers
 from scaler.stuck import Stuck
 
 HOUSEKEEPING_SECONDS = 1.0
+RELEASE_SECONDS = 1.0
+"""With a journal: so much later results are freed that nobody needs."""
 
 
 class SchedulerState:
@@ -58,7 +65,10 @@ class SchedulerState:
         self._out = RememberedOutbox(clock=self.clock)
         samples = Samples(self.clock)
         nesting = Nesting(self.board)
-        self.clients = Clients(settings, self.board, nesting, self._out, self._hang_up, self.shut_down, self.explain)
+        self.journal = Journal(self.board, settings.journal)
+        self.clients = Clients(
+            settings, self.board, nesting, self._out, self._hang_up, self.shut_down, self.explain, self.journal
+        )
         self.survivors = Survivors()
         self.profiles = Profiles(self._out)
         self.workers = Workers(
@@ -86,10 +96,22 @@ class SchedulerState:
         """When tasks are given out again."""
         self._statistics_asked = 0
         self._owed = Owed()
+        self._to_release: deque[tuple[float, bytes, bytes]] = deque()
+        """With a journal: when, (payload, owner) of stored results that nobody will fetch."""
         self._housekeeping_at: float | None = None
         self._stopping = False
 
     # ---- told
+
+    def restore(self, records: Iterable[JournalRecord], now: float) -> None:
+        """What a journal says, before anything else is told."""
+        self.clock.now = now
+        for record in records:
+            if isinstance(record, JournalClient):
+                self.clients.bring_back(record)
+            else:
+                self.clients.replay_later(record)
+        self._housekeeping_at = now + HOUSEKEEPING_SECONDS
 
     def peer_connected(self, peer: int, who: Peer, now: float) -> None:
         self.clock.now = now
@@ -142,12 +164,13 @@ class SchedulerState:
         self.clock.now = now
         if self._housekeeping_at is not None and now >= self._housekeeping_at:
             self._forgive(now - self._housekeeping_at)
-            busy = self._peers or self.clients.sessions
+            busy = self._peers or self.clients.sessions or self._to_release
             self._housekeeping_at = now + HOUSEKEEPING_SECONDS if busy else None
             self.workers.judge_silence(now)
             self.clients.judge_silence(now)
             self.capacity.judge_silence(now)
             self.resumption.expire(now)
+            self._release_later(now)
             self.workers.dismiss()
             self.workers.warn_unrunnable(self.capacity.offered())
             self._suspects.look_if_due(now)
@@ -173,6 +196,7 @@ class SchedulerState:
             self.capacity.load_changed(now)
         if self.capacity.decide_if_due(now):
             self._place(now)
+        self.journal.settle()
         self.clients.answer_all()
         if self.board.functions.doubtful:
             self.workers.collect_functions()
@@ -182,6 +206,8 @@ class SchedulerState:
         deadline = self.monitors.next_deadline()
         if deadline is not None and now >= deadline:
             self._publish(now)
+        if self.journal.on and (records := self.journal.take()):
+            self._out.add(Append(records))
         return self._out.take()
 
     def _place(self, now: float) -> None:
@@ -233,25 +259,40 @@ class SchedulerState:
         self.capacity.shut_down(reason)
         self._out.add(Stop(reason))
 
+    def tell(self, level: int, text: str) -> None:
+        """A line for the log, and for monitors."""
+        self._out.log(level, text)
+
     # ---- the object storage
 
     def _release_objects(self) -> None:
         """Have freed what the board says that nobody will fetch."""
         board = self.board
-        storage = self._storage
-        for payload, owner in board.released_objects:
-            name = payload[:OBJECT_ID_BYTES]
-            if storage is None:
-                self._owed.release(name, owner)
-            else:
-                self._out.send(storage, Release(name, owner))
+        if self.journal.on:
+            # Not before the journal says that nobody needs them: until then they may be needed after a restart.
+            self._to_release += [(self.clock.now + RELEASE_SECONDS, *entry) for entry in board.released_objects]
+        else:
+            for payload, owner in board.released_objects:
+                self._release_object(payload, owner)
         for owner in board.released_owners:
-            if storage is None:
+            if self._storage is None:
                 self._owed.release_owner(owner)
             else:
-                self._out.send(storage, ReleaseOwner(owner))
+                self._out.send(self._storage, ReleaseOwner(owner))
         board.released_objects.clear()
         board.released_owners.clear()
+
+    def _release_object(self, payload: bytes, owner: bytes) -> None:
+        name = payload[:OBJECT_ID_BYTES]
+        if self._storage is None:
+            self._owed.release(name, owner)
+        else:
+            self._out.send(self._storage, Release(name, owner))
+
+    def _release_later(self, now: float) -> None:
+        while self._to_release and self._to_release[0][0] <= now:
+            _, payload, owner = self._to_release.popleft()
+            self._release_object(payload, owner)
 
     def _note_storage(self, identity: bytes) -> None:
         """Another identity is another process: objects may be gone, which shows when somebody asks for them."""

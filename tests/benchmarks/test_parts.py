@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import backlog, growth, makespan, profiling, scaling, scheduler_alone, state_alone
+from benchmarks import backlog, growth, journal, makespan, profiling, scaling, scheduler_alone, state_alone
 
 
 @pytest.mark.integration
@@ -15,6 +15,14 @@ def test_the_scheduler_alone():
 @pytest.mark.integration
 def test_a_backlog_goes_through():
     assert backlog.measure(1_000)["tasks/s"] > 0
+
+
+@pytest.mark.integration
+def test_what_a_journal_costs_is_measured(tmp_path):
+    with journal.cluster("journal", "nightly", tmp_path / "journal") as kind:
+        assert kind.burst(500)["burst, tasks/s"] > 0
+        assert kind.mapped(500)["map, items/s"] > 0
+    assert (tmp_path / "journal").stat().st_size > 500
 
 
 def test_the_state_alone_forgets_what_ended():

@@ -12,6 +12,8 @@ from scaler.machine import Close, Peer
 from scaler.manager.state import ManagerOptions, ManagerState
 from scaler.messages import Function, Role
 from scaler.net.driver import conversation
+from scaler.scheduler.journal import Append
+from scaler.scheduler.journal_format import journal_codec
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
 from scaler.storage.state import StorageState
@@ -65,6 +67,10 @@ SUBJECTS = {
             SchedulerSettings("tcp://storage:1", client_timeout_seconds=5, worker_timeout_seconds=5)
         ),
         (Role.client, Role.worker, Role.manager, Role.monitor),
+    ),
+    "scheduler with a journal": Subject(
+        lambda: SchedulerState(SchedulerSettings("tcp://storage:1", client_timeout_seconds=5, journal=True)),
+        (Role.client, Role.worker),
     ),
     "storage": Subject(StorageState, (Role.storage_user, Role.host_storage), attachments=True),
     "spilling": Subject(
@@ -130,6 +136,9 @@ class Talk:
                 self.peers.pop(output.peer, None)
             elif hasattr(output, "message") and hasattr(output, "peer") and output.peer in self.peers:
                 self.subject.says(self.peers[output.peer]).encode(output.message)
+            elif isinstance(output, Append):
+                for record in output.records:
+                    journal_codec().encode(record)
         self._state.check()
 
 

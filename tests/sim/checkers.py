@@ -162,6 +162,11 @@ class Books:
                 job.dropped = True
                 self._missing -= job.wanted and job.key not in self.outcomes
 
+    def nobody_waits_for(self, job: Job) -> None:
+        """Its client is gone, and it was never accepted, or was cancelled."""
+        job.dropped = True
+        self._missing -= 1
+
     def began(self, worker: str, payload: bytes, inputs: list[bytes | None], function_content: bytes) -> Run:
         """``inputs`` has None where an object was gone; what the task then ends with is judged on delivery."""
         job = self.jobs[payload[:24]]

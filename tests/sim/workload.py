@@ -56,6 +56,13 @@ class User:
         self._made += count
         return self._made - count
 
+    def begin_again(self, client: ClientNode) -> None:
+        """With another client in the place of one that was killed, which knows none of its functions."""
+        self._retired.update(range(self._functions))
+        self._arrays.clear()
+        self.client = client
+        self.define()
+
     # ---- what a user does
 
     def define(self) -> int:

@@ -12,7 +12,19 @@ from scaler import messages
 from scaler.wire import schema
 from scaler.wire.codec import codec, snake
 
-FILES = ("client", "executor", "handshake", "host", "manager", "monitor", "profile", "storage", "task", "worker")
+FILES = (
+    "client",
+    "executor",
+    "handshake",
+    "host",
+    "journal",
+    "manager",
+    "monitor",
+    "profile",
+    "storage",
+    "task",
+    "worker",
+)
 UNIONS = [
     ("client", "ClientToScheduler"),
     ("client", "SchedulerToClient"),
@@ -23,6 +35,7 @@ UNIONS = [
     ("handshake", "Handshake"),
     ("host", "HostToStorage"),
     ("host", "StorageToHost"),
+    ("journal", "JournalRecord"),
     ("manager", "ManagerToScheduler"),
     ("manager", "SchedulerToManager"),
     ("monitor", "MonitorToScheduler"),
@@ -38,6 +51,7 @@ CLASSES = {
 NESTED = {
     "ConnectedWorker",
     "DesiredSet",
+    "RecoveredClient",
     "Piece",
     "Function",
     "TaskOptions",
