@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from scaler import serialization
 from scaler.client import by_name, gathering
 from scaler.client.batch import Batch, Packer, call_payload
+from scaler.client.connecting import service_for
 from scaler.client.future import Outcome, ScalerFuture
 from scaler.client.graph import analysis_engine, plan
 from scaler.client.graph_tasks import FirstFailure, SharedConstants, submit_graph, uncollected
-from scaler.client.nested import nested_service
 from scaler.client.nested_keys import as_graph, flat, nested
 from scaler.client.object_reference import ObjectReference
 from scaler.client.options import ExceptionType, task_options, traced
@@ -26,14 +26,13 @@ from scaler.client.service import ClientService
 from scaler.client.shared_objects import put_content
 from scaler.client.state import Task
 from scaler.client.stream import ItemStream, stream
-from scaler.client.successor import Successor, recover
+from scaler.client.successor import recover
 from scaler.display import html_table, plural
 from scaler.errors import ScalerError
-from scaler.ids import Address
 from scaler.messages import ResultStatus, TaskOptions
 from scaler.nesting import running
-from scaler.security import Security, SecurityConfig
-from scaler.serialization import DefaultSerializer, Serializer
+from scaler.security import SecurityConfig
+from scaler.serialization import Serializer
 from scaler.tracing import Tracer
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ class Client:
             self._cluster = LocalCluster(n_workers, tracing=tracing, security=config)
             chosen = self._cluster.address
         try:
-            self._make = functools.partial(_service, chosen, *self._arguments[:5], stream_output, security)
+            self._make = functools.partial(service_for, chosen, *self._arguments[:5], stream_output, security)
             self._service = self._make()
         except BaseException:
             if self._cluster is not None:
@@ -622,33 +621,6 @@ def _leave_at_exit(reference: weakref.ref[Client]) -> None:
     if client is not None:
         for service in [*client._recovered, client._service]:
             service.close()
-
-
-def _service(
-    address: str,
-    timeout: float,
-    heartbeat: float,
-    serializer: Serializer | None,
-    storage: str | None,
-    name: str | None,
-    stream_output: bool,
-    security: Security,
-    successor: Successor | None = None,
-) -> ClientService:
-    """A connection of its own, or inside a task a share of the one that its process has."""
-    scheduler, serializer = Address.parse(address), serializer or DefaultSerializer()
-    storage_address = Address.parse(storage) if storage else None
-
-    def make() -> ClientService:
-        return ClientService(
-            scheduler, storage_address, serializer, name or "", heartbeat, timeout, stream_output, security, successor
-        )
-
-    if running.task and successor is None:
-        # What tasks inside of a task print goes the same way as what that one prints.
-        stream_output = stream_output or running.streams_output
-        return nested_service(scheduler, storage_address, serializer, stream_output, security, make)
-    return make()
 
 
 def _again(

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import Buffer
 
@@ -41,6 +41,7 @@ from scaler.client.state import (
     Task,
 )
 from scaler.client.tally import Tally
+from scaler.client.waiters import Waiter
 from scaler.errors import ClientClosedError, ConnectionLostError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity, u64
 from scaler.machine import Output, Stop
@@ -67,21 +68,6 @@ T = TypeVar("T")
 
 KNOWN_FUNCTIONS = 1024
 """How many functions are remembered by identity; the one remembered longest ago is forgotten first."""
-
-
-class Waiter(Protocol):
-    """Who wants to know how a task ended: a future, or a batch that has a number for each of its tasks."""
-
-    def finish_task(self, sequence: int, outcome: Outcome | BaseException) -> None: ...
-
-
-class ArrayWaiter(Protocol):
-    """Who wants to know how the items of arrays ended."""
-
-    def finish_items(self, ended: ItemsEnded) -> None: ...
-
-    def give_up(self, outcome: Outcome | BaseException) -> None:
-        """No more items will end."""
 
 
 class _Making:

@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import Any
 
 from scaler._core.slots import NONE
-from scaler._core.table import join_ids, same_high, split_ids
+from scaler._core.table import join_ids
 from scaler.errors import ProtocolError
 from scaler.ids import MAX_CLIENT_NUMBER, OBJECT_ID_BYTES, SEQUENCE_BITS, sequence_of, u32, u64
 from scaler.machine import Outbox, Peer
@@ -34,7 +34,6 @@ from scaler.messages import (
     Recover,
     Restore,
     Restored,
-    Results,
     ResultStatus,
     Resuming,
     RunningInside,
@@ -44,15 +43,14 @@ from scaler.messages import (
     SubmitArray,
     TaskOutput,
 )
-from scaler.scheduler.arrays import TaskArray, TaskRange, checked_array, gaps
+from scaler.scheduler.arrays import TaskArray, checked_array, gaps
 from scaler.scheduler.board import Board
-from scaler.scheduler.columns import checked_submit, cut_results, needed, option_groups, select_results, select_submit
-from scaler.scheduler.ends import End
+from scaler.scheduler.columns import checked_submit, cut_results, needed, option_groups, select_submit
+from scaler.scheduler.delivery import Delivery
 from scaler.scheduler.journal import Journal
 from scaler.scheduler.nesting import Nesting
 from scaler.scheduler.recovery import Recovery
 from scaler.scheduler.replay import replay
-from scaler.scheduler.retries import retried_column
 from scaler.scheduler.sessions import NEUTRAL, UNKNOWN, ClientSession, WorkerSession
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.traces import check_context
@@ -93,7 +91,10 @@ class Clients:
         self._shut_down = shut_down
         self._explain = explain
         self._journal = journal
-        self.recovery = Recovery(settings, board, self.sessions, journal, out, self.deliver_ends)
+        self.delivery = Delivery(board, self.sessions, journal)
+        self.recovery = self.delivery.recovery = Recovery(
+            settings, board, self.sessions, journal, out, self.delivery.ends
+        )
         self._of_peer: dict[int, ClientSession] = {}
         self._of_identity: dict[bytes, ClientSession] = {}
         self._started = 0.0
@@ -170,7 +171,7 @@ class Clients:
 
     def _forget_one(self) -> bool:
         """Returns whether there was one."""
-        gone = (s for s in self.sessions.values() if s.peer is None and not self._board.has_tasks(s.number))
+        gone = (s for s in self.sessions.values() if s.peer is None and not self.recovery.has_work(s))
         session = next(gone, None)
         if session is not None:
             self._forget(session, "is forgotten: there are too many clients")
@@ -335,7 +336,7 @@ class Clients:
         for session in sessions:
             assert session.inside is not None
             for task in self._nesting.since(session.number, session.inside.first_sequence):
-                self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
+                self.delivery.ends(self._board.end(task, ResultStatus.cancelled, b""))
             self._nesting.leave(session)
             session.orphaned = True
 
@@ -405,10 +406,10 @@ class Clients:
             session.held.extend(ids)
         else:
             release = array("I", [task for task in tasks if task not in hopeless]) if lost else tasks
-            self.deliver_ends(self._board.release(release))
+            self.delivery.ends(self._board.release(release))
         for task in lost:
             text = b"a dependency is unknown: it was never submitted, or its result was released already"
-            self.deliver_ends(self._board.end(task, ResultStatus.lost, text))
+            self.delivery.ends(self._board.end(task, ResultStatus.lost, text))
         self._board.changed = True
 
     def _enter_graph(self, session: ClientSession, message: Submit, tasks: array[int]) -> None:
@@ -429,7 +430,7 @@ class Clients:
         if session.held:
             held, session.held = session.held, array("Q")
             tasks = array("I", [task for task in self._board.slots.find(held) if task != NONE])
-            self.deliver_ends(self._board.release(tasks))
+            self.delivery.ends(self._board.release(tasks))
             self._board.changed = True
 
     def _select_new(self, session: ClientSession, message: Submit, known: array[int]) -> Submit:
@@ -459,7 +460,7 @@ class Clients:
                 if kept is not None:
                     session.singles.append((sequence, *kept, 1, UNKNOWN, 0))
                 else:
-                    self.deliver_ends(self._board.lineage.want(task))
+                    self.delivery.ends(self._board.lineage.want(task))
         self.recovery.tell(session, again)
         for place in needed(message, chosen, spared) if spared else ():
             chosen.append(place)
@@ -531,7 +532,7 @@ class Clients:
             dependencies = found[begin:end]
             begin = end
             if NONE not in dependencies:
-                self.deliver_ends(self._board.lineage.revive(dependencies))
+                self.delivery.ends(self._board.lineage.revive(dependencies))
             if NONE in dependencies or self._board.lineage.any_useless(dependencies):
                 lost.append(task)
             elif dependencies:
@@ -544,11 +545,11 @@ class Clients:
             raise ProtocolError("columns of different lengths")
         for task in self._board.slots.find(join_ids(session.number, sequences)):
             if task != NONE:
-                self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
+                self.delivery.ends(self._board.end(task, ResultStatus.cancelled, b""))
         for begin, count in zip(sequences, counts, strict=True) if counts else ():
             for task, items in self._board.ranges.within(session.number, begin, begin + count):
                 if begin <= items.sequence and items.sequence + len(items) <= begin + count:
-                    self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
+                    self.delivery.ends(self._board.end(task, ResultStatus.cancelled, b""))
         self._board.changed = True
 
     def _clear(self, session: ClientSession, message: ClearTasks) -> None:
@@ -557,7 +558,7 @@ class Clients:
     def _cancel_all(self, session: ClientSession) -> None:
         if len(self._board):
             for task in self._board.of_client(session.number):
-                self.deliver_ends(self._board.end(task, ResultStatus.cancelled, b""))
+                self.delivery.ends(self._board.end(task, ResultStatus.cancelled, b""))
         self._board.changed = True
 
     def _restored(self, session: ClientSession, message: Restored) -> None:
@@ -565,7 +566,7 @@ class Clients:
         around = NONE if session.inside is None else session.inside.task >> SEQUENCE_BITS
         parent = around if around != session.number and around in self.sessions else None
         ends = self._board.lineage.restored(session.number, message.objects, message.failures, parent)
-        self.deliver_ends(ends)
+        self.delivery.ends(ends)
         self._board.changed = True
 
     def _heartbeat(self, session: ClientSession, message: ClientHeartbeat) -> None:
@@ -587,61 +588,6 @@ class Clients:
         self._shut_down(f"{session.label} asked for it")
 
     # ---- to clients
-
-    def deliver(self, tasks: array[int], message: Results) -> None:
-        """Results of tasks that ended well: to the clients, and to whoever depends on them."""
-        board = self._board
-        board.measure(
-            tasks, u64(message.wall_microseconds), u64(message.cpu_microseconds), u64(message.peak_memory_bytes)
-        )
-        number = same_high(message.tasks)
-        if number >= 0:
-            self._deliver_to(self.sessions[number], tasks, message)
-        else:
-            places: dict[int, list[int]] = {}
-            for i, id in enumerate(u64(message.tasks)):
-                places.setdefault(id >> SEQUENCE_BITS, []).append(i)
-            for number, chosen in places.items():
-                mine = array("I", [tasks[i] for i in chosen])
-                self._deliver_to(self.sessions[number], mine, select_results(message, chosen))
-        self.deliver_ends(board.succeed(tasks, message.statuses, message.payloads))
-
-    def deliver_items(self, task: int, items: TaskRange, message: Results) -> None:
-        """The next items of a range have ended: ``message`` is of one entry."""
-        sequence, retried = array("Q", [items.sequence]), retried_column(self._board.special, array("I", [task]))
-        told = replace(message, tasks=sequence, attempts=b"", slots=b"", retried=retried)
-        session = self.sessions[items.whole.client]
-        self._journal.succeeded(session, told)
-        session.outbox.append(told)
-        self.recovery.ended(session, told)
-
-    def _deliver_to(self, session: ClientSession, tasks: array[int], message: Results) -> None:
-        told = Results(
-            split_ids(message.tasks),
-            b"",
-            message.statuses,
-            message.payloads,
-            message.wall_microseconds,
-            message.cpu_microseconds,
-            message.peak_memory_bytes,
-            retried=retried_column(self._board.special, tasks),
-        )
-        self._journal.succeeded(session, told)
-        if self._board.any_unwanted:
-            wanted = [i for i, task in enumerate(tasks) if self._board.wanted(task)]
-            if len(wanted) < len(tasks):
-                told = select_results(told, wanted)
-        if told.payloads:
-            session.outbox.append(told)
-            self.recovery.ended(session, told)
-
-    def deliver_ends(self, ends: list[End]) -> None:
-        for end in ends:
-            session = self.sessions.get(end.id >> SEQUENCE_BITS)
-            if session is not None:
-                told = sequence_of(end.id), end.status, end.payload, end.count, end.profile, end.retried
-                session.singles.append(told)
-                self._journal.ended(session, told)
 
     def answer_all(self) -> None:
         self._ask_for_objects()

@@ -186,7 +186,7 @@ class Monitors:
         ends = self._board.end(task, ResultStatus.cancelled, b"")
         if not ends:
             return False, "it has ended; dependents still need its result"
-        self._clients.deliver_ends(ends)
+        self._clients.delivery.ends(ends)
         self._board.changed = True
         text = f"cancelled {sum(end.count for end in ends)} tasks"
         self._out.log(20, f"{by} {text}")

@@ -44,12 +44,12 @@ def replay(clients: Clients, board: Board, session: ClientSession, out: Outbox) 
                 clients.handle(session, DefineFunctions(new))
             elif isinstance(record, JournalSubmit | JournalArray):
                 lost = _without_function(session, record)
-                clients.deliver_ends(lost)
+                clients.delivery.ends(lost)
                 if not lost:
                     clients.handle(session, record.submit)
             elif isinstance(record, JournalResults):
                 _label(session, record)
-                clients.deliver_ends(_recall(board, session, record.results))
+                clients.delivery.ends(_recall(board, session, record.results))
             elif isinstance(record, JournalOver) and session.uncollected is not None:
                 session.uncollected.collect(record.sequences, record.counts)
         except _BROKEN as error:

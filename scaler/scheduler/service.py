@@ -138,11 +138,11 @@ class SchedulerService:
             return
         with self._daemon.driver.lock:
             told = dump(self.state, time.monotonic())
-        task = asyncio.get_running_loop().create_task(self._write(told))
+        task = asyncio.get_running_loop().create_task(self._write_dump(told))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
-    async def _write(self, told: dict[str, object]) -> None:
+    async def _write_dump(self, told: dict[str, object]) -> None:
         name = f"scaler-scheduler-{os.getpid()}-{time.strftime('%Y%m%dT%H%M%S')}.json"
         path = Path(self._dump_directory, name)
         try:

@@ -241,7 +241,7 @@ class Workers:
         self._survivors.worker_left(session)
         self._survivors_to_come -= session.survivors_to_come
         ends = self._board.lose_worker(session.number, f"{session.label}: {story}", session.identity)
-        self._clients.deliver_ends(ends)
+        self._clients.delivery.ends(ends)
         self._clients.worker_left(session)
         self._profiles.worker_left(session)
         level = 20 if story == LEFT and not held else 30
@@ -297,12 +297,12 @@ class Workers:
             self._samples.add(session.identity, self._board.places(tasks), message)
         statuses = message.statuses
         if not statuses.translate(None, _GOOD):
-            self._clients.deliver(tasks, message)
+            self._clients.delivery.results(tasks, message)
             return
         good = [i for i, status in enumerate(statuses) if status in _GOOD]
         bad = [i for i, status in enumerate(statuses) if status not in _GOOD]
         if good:
-            self._clients.deliver(array("I", [tasks[i] for i in good]), select_results(message, good))
+            self._clients.delivery.results(array("I", [tasks[i] for i in good]), select_results(message, good))
         for i in bad:
             self._end_badly(session, tasks[i], select_results(message, [i]))
 
@@ -357,7 +357,7 @@ class Workers:
             return
         if status == ResultStatus.object_lost:
             task = task if len(items) == 1 else board.ranges.first_alone(task)
-            self._clients.deliver_ends(board.lineage.miss(task, message.payloads[0]))
+            self._clients.delivery.ends(board.lineage.miss(task, message.payloads[0]))
             return
         if status in _STOPPED:
             message.payloads[0] = self._stopped(task, message.payloads[0])
@@ -371,7 +371,7 @@ class Workers:
         else:
             board.failures.note(task, status, message.payloads[0], session.identity, profile_of(message))
             board.counters.failed += 1
-        self._clients.deliver_items(task, items, message)
+        self._clients.delivery.items(task, items, message)
         board.ranges.advance(task, count)
 
     def _output(self, session: WorkerSession, message: TaskOutput) -> None:
@@ -403,7 +403,7 @@ class Workers:
         if status == ResultStatus.failed and self._board.retry(task, payload):
             return
         if status == ResultStatus.object_lost:
-            self._clients.deliver_ends(self._board.lineage.miss(task, payload))
+            self._clients.delivery.ends(self._board.lineage.miss(task, payload))
             return
         if status in _STOPPED:
             payload = self._stopped(task, payload)
@@ -413,7 +413,7 @@ class Workers:
         for end in ends:
             if end.task == task:  # not those that needed its result
                 end.profile = profile_of(message)
-        self._clients.deliver_ends(ends)
+        self._clients.delivery.ends(ends)
 
     def _stopped(self, task: int, text: bytes) -> bytes:
         """What was submitted inside it goes too; returns why it was stopped, with its name."""
@@ -441,9 +441,9 @@ class Workers:
                 if single is not None and status in _STOPPED:
                     text = f"{self._board.label(single)} {story}"
                     self._board.failures.note(single, ResultStatus(status), text.encode(), session.identity)
-                    self._clients.deliver_ends(self._board.end(single, ResultStatus(status), text.encode()))
+                    self._clients.delivery.ends(self._board.end(single, ResultStatus(status), text.encode()))
                 elif single is not None:
-                    self._clients.deliver_ends(
+                    self._clients.delivery.ends(
                         self._board.die(single, f"on {session.label}: {story}", session.identity)
                     )
         self._board.changed = True

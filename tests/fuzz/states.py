@@ -68,7 +68,7 @@ SUBJECTS = {
         ),
         (Role.client, Role.worker, Role.manager, Role.monitor),
     ),
-    "scheduler with a journal": Subject(
+    "journalling": Subject(
         lambda: SchedulerState(SchedulerSettings("tcp://storage:1", client_timeout_seconds=5, journal=True)),
         (Role.client, Role.worker),
     ),

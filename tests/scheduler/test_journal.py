@@ -262,17 +262,16 @@ def test_named_clients_are_kept_for_longer_than_others() -> None:
     ann.submit(0)
     for peer in (ann.peer, ben.peer, anonymous):
         rig.lose(peer)
-    gone = of(rig.at(rig.now + 11), ReleaseOwner, storage)
+    gone = of(rig.until(rig.now + 11), ReleaseOwner, storage)
     assert gone == [ReleaseOwner(BEN), ReleaseOwner(b"N" * 16)]  # Ben has a name, and nothing to come back for
-    assert of(rig.at(rig.now + 1000), ReleaseOwner, storage) == [ReleaseOwner(ANN)]
+    assert of(rig.until(rig.now + 1000), ReleaseOwner, storage) == [ReleaseOwner(ANN)]
 
 
 def test_a_named_client_that_is_silent_has_left_something_behind() -> None:
     rig = Journaled(client_timeout_seconds=10.0)
     ann = rig.named()
     ann.submit(0)
-    rig.now += 11
-    assert closed(rig.at(rig.now)) == [ann.peer]
+    assert closed(rig.until(rig.now + 11)) == [ann.peer]
     assert len(rig.left()[1]) == 1
 
 

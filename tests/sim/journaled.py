@@ -63,7 +63,7 @@ class JournalingScheduler(SchedulerNode):
         self._disk = disk
         found = disk.read()
         disk.written = list(map(journal_codec().encode, found))
-        self.state.restore(found, self.clock.now)
+        self.state.restore(found, self.now)
         self.wake()
 
     def carry_out(self, output: Output) -> None:
