@@ -253,7 +253,8 @@ def test_what_is_not_kept_ends_with_an_error_that_says_so(client, cluster):
     assert text.startswith("grown") and "was restarted" in text and "called it 'table'; of what" in text
 
 
-def test_a_result_whose_arguments_are_not_kept(client, cluster):
+def test_a_result_whose_arguments_are_not_kept(client, cluster, monkeypatch):
+    monkeypatch.setattr(storage_client, "read_place", lambda place: None)
     client._service.objects.kept.limit = SIZE // 2
     future = client.submit(grown, np.ones(SIZE), 1)
     wait_for(future.done)
