@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from scaler.client.future import Outcome
 from scaler.client.arrays import ItemsEnded
+from scaler.client.future import Outcome
 
 
 class Waiter(Protocol):
