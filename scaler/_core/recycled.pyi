@@ -1,5 +1,8 @@
-from typing_extensions import Buffer
+from typing import Self
 
+from typing_extensions import Buffer, disjoint_base
+
+@disjoint_base
 class Recycled:
     """Bytes objects that were made here, and whose memory is used again when nobody else refers to them any more.
 
@@ -10,7 +13,7 @@ class Recycled:
     size: int
     """How many bytes are held."""
 
-    def __init__(self, limit: int) -> None: ...
+    def __new__(cls, limit: int) -> Self: ...
     def copy(self, data: Buffer, /) -> bytes:
         """As bytes(data); less than a page is not held. Raises MemoryError."""
 
