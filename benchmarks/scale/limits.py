@@ -95,7 +95,7 @@ def costs(count: int) -> dict[str, float]:
         state.drain(now[0])
 
     def tick() -> None:
-        now[0] += 2.0
+        now[0] += 1.0
         state.tick(now[0])
 
     def decide() -> None:

@@ -77,6 +77,8 @@ class SchedulerService:
 
     async def start(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        # Before anything is said: the signal ends who does not wait for it.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._dump)
         self.state.clock.unix_offset = time.time() - time.monotonic()
         if self._journal_place is not None:
             await self._open_journal(self._journal_place)
@@ -90,7 +92,6 @@ class SchedulerService:
         log.info("%s: connect to object storage server %s", daemon.name, self._storage)
         log.info("%s: listen to scheduler monitor address %s", daemon.name, self.monitor_address)
         driver.dial(self._storage, Role.storage_user, "the object storage server")
-        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._dump)
         facts = self.state.monitors.scheduler
         facts.address, facts.host, facts.pid = str(self.address), platform.node(), os.getpid()
         facts.version, facts.started_unix_milliseconds = version(), int(time.time() * 1000)

@@ -302,8 +302,15 @@ class TestObjects:
         reference = future.as_argument()
         assert client.submit(len, reference).result(20) == 1 << 20  # still there, though it was fetched
         del future
-        with pytest.raises(scaler.ObjectLostError):
-            client.fetch_object(reference)
+
+        def is_gone() -> bool:
+            try:
+                client.fetch_object(reference)
+            except scaler.ObjectLostError:
+                return True
+            return False
+
+        wait_until(is_gone, "that it is freed: releases are gathered for a moment")
 
     def test_a_small_result_is_passed_on_as_it_came(self, client):
         future = client.submit(list, (1, 2))
