@@ -22,7 +22,7 @@ TOP = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-OF_THE_PROJECT = {"all", "bench", "dev"}
+OF_THE_PROJECT = {"all", "bench", "dev", "docs", "fuzz"}
 EXTENSIONS = ("_core", "wire", "storage")
 
 
