@@ -62,3 +62,8 @@ def test_the_same_by_tls(
     built: Path, tls_cluster: SchedulerClusterCombo, secret_file: Path, certificates: Path
 ) -> None:
     tour_by_tls(tls_cluster, secret_file, certificates, built / "tour")
+
+
+def test_who_leaves_does_not_come_back(built: Path, cluster: SchedulerClusterCombo, secret_file: Path) -> None:
+    """The scheduler answers a goodbye by closing; a client that takes this for a lost connection never ends."""
+    assert run(built / "leaving", cluster.get_address(), secret_file) == "all have left\n"

@@ -109,6 +109,7 @@ void Session::connect() {
   if (!message.isSettings()) throw Error("the scheduler did not begin with its settings");
   auto settings = message.getSettings();
   std::lock_guard guard(mutex_);
+  if (leaving_) throw Error("the client has left");
   inline_limit_ = settings.getInlineLimitBytes();
   heartbeat_ = std::chrono::milliseconds(settings.getHeartbeatMilliseconds());
   silence_ = std::chrono::milliseconds(settings.getTimeoutMilliseconds());
@@ -343,12 +344,17 @@ void Session::leave() {
     decltype(unfinished_) tasks;
     decltype(graphs_) graphs;
     std::lock_guard saying(saying_);
+    std::shared_ptr<Connection> connection;
+    {
+      std::lock_guard guard(mutex_);
+      leaving_ = true;  // before the goodbye: the scheduler answers it by closing, which is no reason to connect again
+      connection = connection_;
+    }
     auto message = std::make_shared<capnp::MallocMessageBuilder>();
     message->initRoot<wire::ClientToScheduler>().initGoodbye();
     say(message);
+    if (connection) connection->finish();
     std::lock_guard guard(mutex_);
-    leaving_ = true;
-    if (connection_) connection_->finish();
     unfinished_.swap(tasks);
     graphs_.swap(graphs);
     changed_.notify_all();

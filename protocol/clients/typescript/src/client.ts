@@ -261,7 +261,7 @@ export class Client {
       try {
         return await this.#dial();
       } catch (error) {
-        if (!(error instanceof ConnectionLost) || Date.now() >= until) throw error;
+        if (!(error instanceof ConnectionLost) || this.#over || Date.now() >= until) throw error;
       }
     }
   }
@@ -278,6 +278,11 @@ export class Client {
       };
       connection.listen();
     });
+    if (this.#over) {
+      // close() was called meanwhile.
+      clearInterval(this.#heartbeat);
+      return connection.destroy();
+    }
     connection.onClose = (reason) => this.#lost(reason);
     this.#connection = connection;
     this.#scheduler = connection.listener;
