@@ -28,14 +28,24 @@ class Aws:
         self._faults: dict[str, deque[tuple[int, str, bytes, str]]] = defaultdict(deque)
         self.asked: list[str] = []
         """Names of operations."""
+        self._clients: dict[str, Any] = {}
+        self._image = ""
         self._front = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         threading.Thread(target=self._front.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._front.server_port}"
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service, region_name=REGION, endpoint_url=self.url, aws_access_key_id="x", aws_secret_access_key="y"
-        )
+        if service not in self._clients:  # What one is made of takes long to read.
+            self._clients[service] = boto3.client(
+                service, region_name=REGION, endpoint_url=self.url, aws_access_key_id="x", aws_secret_access_key="y"
+            )
+        return self._clients[service]
+
+    def image(self) -> str:
+        """One that instances can be started from. There are always the same ones, and to name them all takes a second."""
+        if not self._image:
+            self._image = self.client("ec2").describe_images()["Images"][0]["ImageId"]
+        return self._image
 
     def fail(self, operation: str, code: str, message: str = "because", status: int = 400, times: int = 1) -> None:
         """The next requests of this name get an error, in the form of their service."""

@@ -208,7 +208,7 @@ class Metadata(BaseHTTPRequestHandler):
 def test_ec2_instances_work_and_what_is_taken_away_loses_nothing(cluster, aws, tmp_path):
     """The first instance is taken away while it works: what it has begun ends there, another one is started in its place."""
     ec2 = aws.client("ec2")
-    image = ec2.describe_images()["Images"][0]["ImageId"]
+    image = aws.image()
     metadata = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
 
     def pending() -> dict[str, tuple[list[str], dict[str, str]]]:

@@ -25,8 +25,7 @@ ORDERS = [WorkerOrder("ann-1", 4), WorkerOrder("ann-2", 2)]
 
 @pytest.fixture
 def image(aws: Aws) -> str:
-    found: str = aws.client("ec2").describe_images()["Images"][0]["ImageId"]
-    return found
+    return aws.image()
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def test_a_client_that_lives_goes_on_as_without_a_journal() -> None:
 
 
 def test_many_seeds() -> None:
-    for seed in range(60):
+    for seed in range(30):
         simulate(seed)
 
 

@@ -71,7 +71,7 @@ def check(cluster: Cluster, model: Model) -> None:
     assert not model.waiting and model.running() == []
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_monitors_know_in_the_end_what_is_there(seed: int) -> None:
     cluster = Cluster(seed, Quality(0.001, 0.0))
     cluster.network.quality = quality(cluster.clock)

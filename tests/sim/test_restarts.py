@@ -24,7 +24,7 @@ def test_tasks_that_run_go_on_and_others_begin_once() -> None:
 @pytest.mark.parametrize("seconds", [0.000_2, 0.005, 0.05])
 @pytest.mark.parametrize("kind", [Kind.PLAIN, Kind.STORED])
 def test_what_has_ended_is_not_run_again(seconds: float, kind: Kind) -> None:
-    for moment in range(20):
+    for moment in range(10):
         cluster, user = quiet(2, 2)
         jobs = [user.job(kind, seconds) for _ in range(200)]
         user.submit(*jobs)
@@ -36,7 +36,7 @@ def test_what_has_ended_is_not_run_again(seconds: float, kind: Kind) -> None:
 
 
 def test_items_that_run_go_on_and_those_that_have_ended_are_not_run_again() -> None:
-    for moment in range(20):
+    for moment in range(10):
         cluster, user = quiet(2, 2)
         jobs = array_of(user, 2000, 0.000_1) + array_of(user, 10, 0.3)
         wait(cluster, 0.02 + moment * 0.001)

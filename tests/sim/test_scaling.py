@@ -12,7 +12,7 @@ from .cluster import Cluster
 from .network import Quality
 from .workload import Mix, User
 
-SEEDS_IN_CHUNK, CHUNKS = 10, 10
+SEEDS_IN_CHUNK, CHUNKS = 10, 5
 CYCLES = 10
 IDLE_SECONDS = 0.5
 MORE_SECONDS = 2.0

@@ -7,7 +7,7 @@ import pytest
 from .run import simulate
 
 CHUNKS = 10
-SEEDS_IN_CHUNK = 30
+SEEDS_IN_CHUNK = 15
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from scaler import keyring
 from scaler.errors import (
     ClientClosedError,
     ConnectionLostError,
@@ -72,6 +73,7 @@ class Server:
         self._secret = secret
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.address = Address("127.0.0.1", self._listening.getsockname()[1])
+        keyring.forget(self.address)  # of a daemon that was killed
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
