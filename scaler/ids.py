@@ -33,9 +33,19 @@ LONGEST_PATH = 107
 """Of a Unix socket, in bytes, as Linux has it."""
 
 
+_drawn: list[bytes] = []
+os.register_at_fork(after_in_child=_drawn.clear)
+
+
 def new_identity() -> bytes:
-    """16 random bytes that name this process for its life."""
-    return os.urandom(IDENTITY_BYTES)
+    """16 random bytes that name a process for its life, or an object."""
+    while True:
+        try:
+            return _drawn.pop()
+        except IndexError:
+            # Many at once: a system call lets other threads run, and has to wait for them.
+            many = os.urandom(IDENTITY_BYTES * 64)
+            _drawn.extend(many[i : i + IDENTITY_BYTES] for i in range(0, len(many), IDENTITY_BYTES))
 
 
 def content_object_id(*content: Buffer) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import Counter
@@ -17,7 +18,7 @@ from scaler.client.kept_content import KeptContent, each_id
 from scaler.client.lineage import Lineage
 from scaler.client.releases import Releases
 from scaler.client.state import Group
-from scaler.errors import ObjectLostError, ObjectMissingError, ObjectStorageFullError, ScalerError
+from scaler.errors import ObjectLostError, ObjectMissingError, ObjectStorageError, ObjectStorageFullError, ScalerError
 from scaler.ids import Address, content_object_id, new_identity
 from scaler.security import Security
 from scaler.storage.client import StorageClient
@@ -26,6 +27,8 @@ from scaler.storage.segments import Written
 
 if TYPE_CHECKING:
     from scaler.client.service import ClientService
+
+log = logging.getLogger("scaler")
 
 
 @dataclass(slots=True, eq=False)
@@ -73,11 +76,12 @@ class ClientObjects:
 
     # ---- what this client put
 
-    def put(self, content: list[Buffer]) -> bytes:
+    def put(self, content: list[Buffer], wait: bool = True) -> bytes:
         """Put bytes into the object storage, once more counted for this client; returns their id.
 
-        The same bytes are there once. Small objects are named by their bytes; in shared memory naming a large one would cost
-        more than writing it, so it is compared to the one it may be the same as.
+        Without ``wait`` it may come there later: where it can be read from this client's memory meanwhile. The same bytes are
+        there once. Small objects are named by their bytes; in shared memory naming a large one would cost more than writing it,
+        so it is compared to the one it may be the same as.
         """
         if size_of(content) < SHARED_BYTES or not self._client().shares():
             object_id = content_object_id(*content)
@@ -85,7 +89,7 @@ class ClientObjects:
             return object_id
         print_of_it = fingerprint(content)
         object_id = self._same_as(print_of_it, content) or new_identity()
-        self._use_or_put(object_id, content)
+        self._use_or_put(object_id, content, wait)
         self._fingerprints.add(print_of_it, object_id)
         return object_id
 
@@ -95,7 +99,7 @@ class ClientObjects:
         kept = self.kept.get(object_id) if object_id is not None and object_id in self.uses else None
         return object_id if kept is not None and len(kept) == 1 and is_same(content, kept[0]) else None
 
-    def _use_or_put(self, object_id: bytes, content: Sequence[Buffer]) -> None:
+    def _use_or_put(self, object_id: bytes, content: Sequence[Buffer], wait: bool = True) -> None:
         """Count one use more. Who counts the first one puts it, and the others wait for that."""
         while True:
             with self._lock:
@@ -106,7 +110,7 @@ class ClientObjects:
                     self._uploads[object_id] = upload = _Upload()
             if first:
                 assert upload is not None
-                self._put_first(object_id, content, upload)
+                self._put_first(object_id, content, upload, wait)
                 return
             if upload is None:
                 return
@@ -114,9 +118,9 @@ class ClientObjects:
             if not upload.failed:
                 return
 
-    def _put_first(self, object_id: bytes, content: Sequence[Buffer], upload: _Upload) -> None:
+    def _put_first(self, object_id: bytes, content: Sequence[Buffer], upload: _Upload, wait: bool) -> None:
         try:
-            self.put_as(object_id, content)
+            self.put_as(object_id, content, wait)
         except BaseException:
             upload.failed = True
             with self._lock:
@@ -127,22 +131,38 @@ class ClientObjects:
                 del self._uploads[object_id]
             upload.over.set()
 
-    def put_as(self, object_id: bytes, content: Sequence[Buffer]) -> None:
+    def put_as(self, object_id: bytes, content: Sequence[Buffer], wait: bool = True) -> None:
         """Put an object under this id, and keep its content as far as that can be."""
-        shared: list[Written] = []
+        shared = False
+
+        def keep(written: Written) -> None:
+            nonlocal shared
+            shared = True
+            self.kept.keep_shared(object_id, written)
+
+        # One that the user has named may be a host's own, and the center be asked before it hears of the object.
+        tell = None if wait or self._address is not None else self._put_waiting
         self._releases.take_back(object_id)
         try:
-            self._client().put(object_id, content, self._service.identity, shared.append)
+            self._client().put(object_id, content, self._service.identity, keep, tell)
         except ObjectStorageFullError:
             # Arguments of calls that have ended are there only for calls that may come.
             if not self._free(self._service.shared.let_go()):
                 raise
-            self._client().put(object_id, content, self._service.identity, shared.append)
+            self._client().put(object_id, content, self._service.identity, keep)
         self.put_bytes += size_of(content)
-        if shared:
-            self.kept.keep_shared(object_id, shared[0])
-        else:
+        if not shared:
             self.kept.keep(object_id, content)
+
+    def _put_waiting(self, object_id: bytes, error: ObjectStorageError) -> None:
+        """Once more, after a put that was not waited for failed. Where that fails too a task that misses the object has it put
+        again, and is told why that cannot be."""
+        content = self.kept.get(object_id)
+        if content is not None and object_id in self.uses:
+            try:
+                self.put_as(object_id, content)
+            except ScalerError as again:
+                log.debug("object %s is not stored: %s, then %s", object_id.hex(), error, again)
 
     def use(self, object_id: bytes) -> None:
         """One use more of an object this client put, and still uses."""

@@ -61,7 +61,7 @@ class SharedObjects:
         content = serialization.write_parts(self._service.serializer, obj, what)
         if size_of(content) <= self._service.inline_limit:
             return None
-        reference = put_content(self._service, content, type(obj).__name__)
+        reference = put_content(self._service, content, type(obj).__name__, wait=False)
         self._remember(obj, reference)
         return reference
 
@@ -137,9 +137,9 @@ class SharedObjects:
         return entry
 
 
-def put_content(service: ClientService, content: list[Buffer], label: str) -> ObjectReference:
-    """Put what the client's serializer wrote into the object storage."""
+def put_content(service: ClientService, content: list[Buffer], label: str, wait: bool = True) -> ObjectReference:
+    """Put what the client's serializer wrote into the object storage; without ``wait`` it may come there later."""
     tag, content = serialization.tagged(service.serializer, content)
-    object_id = service.objects.put(content)
+    object_id = service.objects.put(content, wait)
     service.objects.names[object_id] = label
     return ObjectReference(object_id, size_of(content), label, tag, service.objects.kept.place(object_id))

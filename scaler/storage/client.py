@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import chain, repeat
 from typing import TypeVar
@@ -27,7 +28,7 @@ from scaler.messages import (
     Statistics,
 )
 from scaler.security import Security, from_environment
-from scaler.storage.link import Link, read_place
+from scaler.storage.link import Link, Tell, read_place
 from scaler.storage.segments import Written
 from scaler.wire.handshake import NONCE_BYTES, Dialer
 
@@ -72,12 +73,17 @@ class StorageClient:
         content: Buffer | Sequence[Buffer],
         owner: bytes,
         kept: Callable[[Written], None] | None = None,
+        tell: Tell | None = None,
     ) -> bool:
         """Store an object for an owner (16 bytes each); returns whether the same id was there already.
 
         ``content`` is one contiguous buffer, or several that follow each other. Where the storage is of this host and
         user, a large object is written into shared memory; ``kept`` is given what was written there, which outlives the
         storage, and has to end it with ``spare_here``.
+
+        With ``tell`` a put through shared memory does not wait for its answer, but for those of earlier ones where there are
+        many (MOST_UNANSWERED). If the object is not stored after all, a later put calls ``tell``; where the connection is lost
+        before the answer, nobody hears of it.
 
         Waits as long as the storage says that it has no room yet. Raises ObjectStorageFullError when it will have none,
         ObjectStorageError when it does not take it for another reason (too large, or the owner was released),
@@ -88,9 +94,13 @@ class StorageClient:
         parts = [view for view in map(_flat, given) if view.nbytes]
         links = self._current()
         with links.writing:
-            return self._attempt(
-                links, links.writers, links.identity, lambda link: link.put(object_id, parts, owner, kept)
+            there = self._attempt(
+                links, links.writers, links.identity, lambda link: link.put(object_id, parts, owner, kept, tell)
             )
+        while links.failures:
+            told, name, error = links.failures.popleft()
+            told(name, error)
+        return there
 
     def get(self, object_id: bytes, existed: bool = False, place: bytes = b"") -> memoryview:
         """The bytes of an object, read-only; waits without limit for one that does not exist yet, unless it ``existed``.
@@ -252,6 +262,8 @@ class Links:
         self.closed = threading.Event()
         self.instances: set[bytes] = set()
         """The identities of the storages that were here: it has another one when it was restarted."""
+        self.failures: deque[tuple[Tell, bytes, ObjectStorageError]] = deque()
+        """Puts that were not waited for, and failed."""
         self.share: bool | None = None
         """Whether the storage and this process can use each other's shared memory; None before that was tried."""
         self._lock = threading.Lock()
@@ -271,8 +283,7 @@ class Links:
                 if not idle:
                     return None
                 link = idle.pop()
-            # Nothing is under way on it, so whatever there is to read is its end.
-            if not link.readable():
+            if link.is_idle():
                 return link
             self.drop(link)
 

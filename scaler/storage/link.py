@@ -51,9 +51,14 @@ CIPHER_BYTES = 256 << 10
 """How much of a TLS connection is received at once."""
 AHEAD_BYTES = 4 << 10
 """Less than that is not received by itself."""
+MOST_UNANSWERED = 16
+UNANSWERED_BYTES = 16 << 20
+"""How many puts are not answered yet when the next one begins, and of how many bytes."""
 MOST_BUFFERS = 512
 """How many one system call takes; the system's limit is 1,024."""
 _Answer = TypeVar("_Answer")
+Tell = Callable[[bytes, ObjectStorageError], None]
+"""Called with the id of an object that was not stored after all, and why."""
 
 log = logging.getLogger("scaler")
 mapped_here = Known()
@@ -70,6 +75,10 @@ _ERRORS: dict[int, type[ObjectStorageError]] = {
     StorageFailureReason.not_shared: NotShared,
     StorageFailureReason.full: ObjectStorageFullError,
 }
+
+
+def _error(failure: StorageFailure) -> ObjectStorageError:
+    return _ERRORS.get(failure.reason, ObjectStorageError)(failure.text)
 
 
 def _mapped(answer: Mapped) -> memoryview:
@@ -127,6 +136,9 @@ class Link:
         self._says = self._hears = handshake_codec()
         self._unread: tuple[Message, int] | None = None
         """An answer that was received, and not asked for yet."""
+        self._unanswered: dict[int, tuple[bytes, int, Tell]] = {}
+        """Puts that nobody waits for, in order: object, its bytes, and who is told when it fails."""
+        self._unanswered_bytes = 0
         self._max_message_bytes = framing.MAX_HANDSHAKE_BYTES
         self._max_attachment_bytes = 0
 
@@ -167,11 +179,12 @@ class Link:
         parts: Sequence[memoryview],
         owner: bytes,
         kept: Callable[[Written], None] | None = None,
+        tell: Tell | None = None,
     ) -> bool:
         total = sum(part.nbytes for part in parts)
         if total >= SHARED_BYTES and self.shares():
             try:
-                return self._put_shared(object_id, parts, owner, total, kept)
+                return self._put_shared(object_id, parts, owner, total, kept, tell)
             except NotShared as error:
                 self._no_more_shared(logging.WARNING, str(error))
         request = next(self._requests)
@@ -249,29 +262,75 @@ class Link:
         owner: bytes,
         total: int,
         kept: Callable[[Written], None] | None,
+        tell: Tell | None,
     ) -> bool:
         """Raises NotShared when it cannot be done this way."""
         failed = ""
         for known in (mapped_here, None):
             try:
-                written = share(parts, spare_here, known)
+                shared = share(parts, spare_here, known)
             except OSError as error:
                 raise NotShared(f"shared memory cannot be written: {error.strerror}") from None
+            written = None
+            with suppress(OSError):  # What was mapped of others may be gone.
+                written = Written(shared, total) if kept is not None else None
             request = next(self._requests)
-            self.send(Put(request, object_id, owner, total, 0, written.pieces))
-            try:
-                there = self._answer(request, Stored).already_there
-                if kept is None:
-                    for segment in written.segments:
-                        spare_here.keep(segment)
-                else:
-                    with suppress(OSError):  # What was mapped of others may be gone.
-                        kept(Written(written, total))
-                return there
-            except NotShared as error:
-                # What it was made of may have been freed: then it is copied.
-                failed = str(error)
+            self.send(Put(request, object_id, owner, total, 0, shared.pieces))
+            if tell is not None and written is not None and total <= UNANSWERED_BYTES:
+                self._leave_unanswered(request, object_id, total, tell)
+                there = False
+            else:
+                try:
+                    there = self._answer(request, Stored).already_there
+                except NotShared as error:
+                    # What it was made of may have been freed: then it is copied.
+                    failed = str(error)
+                    continue
+            if kept is None:
+                for segment in shared.segments:
+                    spare_here.keep(segment)
+            elif written is not None:
+                kept(written)
+            return there
         raise NotShared(failed)
+
+    # ---- puts that nobody waits for
+
+    def _leave_unanswered(self, request: int, object_id: bytes, total: int, tell: Tell) -> None:
+        """Waits only for earlier ones, where there are too many."""
+        self._unanswered[request] = object_id, total, tell
+        self._unanswered_bytes += total
+        while len(self._unanswered) > MOST_UNANSWERED or self._unanswered_bytes > UNANSWERED_BYTES:
+            self._hear_late()
+
+    def _hear_late(self) -> None:
+        """Receive a message, which has to be about one of these."""
+        message, attachment_bytes = self._receive()
+        if not self._is_late(message) or attachment_bytes:
+            raise ProtocolError(f"{type(message).__name__} without a request that it answers")
+
+    def _is_late(self, message: Message) -> bool:
+        """Whether that was about one of these."""
+        request = getattr(message, "request", None)
+        if request not in self._unanswered:
+            return False
+        if isinstance(message, Stored | StorageFailure):
+            object_id, total, tell = self._unanswered.pop(request)
+            self._unanswered_bytes -= total
+            if isinstance(message, StorageFailure):
+                self._links.failures.append((tell, object_id, _error(message)))
+        return isinstance(message, Stored | StorageFailure | PutWaits)
+
+    def is_idle(self) -> bool:
+        """Whether it can be used: nothing is under way but these, so what there is to read besides is its end."""
+        try:
+            while self.readable():
+                if not self._unanswered:
+                    return False
+                self._hear_late()
+        except (OSError, ProtocolError):
+            return False
+        return True
 
     def statistics(self) -> Statistics:
         request = next(self._requests)
@@ -300,13 +359,13 @@ class Link:
     def _answer_and_attachment(self, request: int, kinds: tuple[type[Any], ...]) -> tuple[Any, int]:
         """The next message, which has to answer this request, and how many bytes of attachment follow it."""
         message, attachment_bytes = self._receive()
-        while isinstance(message, PutWaits):
+        while self._is_late(message) or isinstance(message, PutWaits):
             message, attachment_bytes = self._receive()
         if getattr(message, "request", None) != request or not isinstance(message, (*kinds, StorageFailure)):
             expected = " or ".join(kind.__name__ for kind in kinds)
             raise ProtocolError(f"{type(message).__name__} is no answer to request {request}; expected {expected}")
         if isinstance(message, StorageFailure):
-            raise _ERRORS.get(message.reason, ObjectStorageError)(message.text)
+            raise _error(message)
         return message, attachment_bytes
 
     # ---- the connection
@@ -320,7 +379,7 @@ class Link:
         """Whether there is an answer. That the storage has no room yet is none."""
         while self._unread is None and self.readable():
             self._unread = self._receive()
-            if isinstance(self._unread[0], PutWaits):
+            if self._is_late(self._unread[0]) or isinstance(self._unread[0], PutWaits):
                 self._unread = None
         return self._unread is not None
 

@@ -24,7 +24,7 @@ class SharedRoom:
     def write(self, offset: int, part: bytes | bytearray | memoryview) -> None:
         if self._segment is not None:
             try:
-                self._segment.write([(offset, memoryview(part))])
+                self._segment.write([memoryview(part)], offset)
                 return
             except OSError:
                 memory = _ordinary(self._size)

@@ -27,6 +27,8 @@ MAX_PIECES = 1024
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 FOREIGN_BYTES = 64 << 10
 """Smaller parts are copied, also when they are in shared memory already."""
+MOST_BUFFERS = 512
+"""How many one system call writes; the system's limit is 1,024."""
 SPARE_SEGMENTS = 128
 SPARE_BYTES = 256 << 20
 SPARE_SECONDS = 2.0
@@ -119,12 +121,17 @@ class Segment:
         # Who opened it in between found the generation before; who opens it later does not.
         return self.is_alone()
 
-    def write(self, parts: Iterable[tuple[int, memoryview]]) -> None:
-        """Parts at their offsets. Not through a mapping: that costs a fault a page, and zeros before the bytes."""
-        for offset, part in parts:
-            done = 0
-            while done < part.nbytes:
-                done += os.pwrite(self.descriptor, part[done:], offset + done)
+    def write(self, parts: Iterable[memoryview], offset: int = 0) -> None:
+        """Parts, one after the other, from this offset on. Not through a mapping: that costs a fault a page, and zeros before
+        the bytes."""
+        rest = list(parts)
+        while rest:
+            done = os.pwritev(self.descriptor, rest[:MOST_BUFFERS], offset)
+            offset += done
+            while rest and done >= rest[0].nbytes:
+                done -= rest.pop(0).nbytes
+            if done:
+                rest[0] = rest[0][done:]
 
     def piece(self, offset: int, size: int) -> Piece:
         """Part of it, as others can open it."""
@@ -377,14 +384,12 @@ def _foreign(parts: Sequence[memoryview], total: int, known: Known) -> Iterator[
         place = end
 
 
-def _within(parts: Sequence[memoryview], ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, memoryview]]:
-    """(offset, bytes) of what lies in these ranges of the object, as if they followed each other."""
+def _within(parts: Sequence[memoryview], ranges: Sequence[tuple[int, int]]) -> Iterator[memoryview]:
+    """What lies in these ranges of the object."""
     place = 0
     for part in parts:
         end = place + part.nbytes
-        before = 0
         for first, last in ranges:
             if max(first, place) < min(last, end):
-                yield before + max(place - first, 0), part[max(first - place, 0) : last - place]
-            before += last - first
+                yield part[max(first - place, 0) : last - place]
         place = end

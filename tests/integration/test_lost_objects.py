@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from scaler import Client, ObjectReference
-from scaler.errors import ObjectLostError
+from scaler.errors import ObjectLostError, ObjectStorageFullError
 from scaler.storage import client as storage_client
 
 pytestmark = pytest.mark.integration
@@ -251,6 +251,25 @@ def test_what_is_not_kept_ends_with_an_error_that_says_so(client, cluster):
     text = str(caught.value)
     assert reference.object_id.hex() in text
     assert text.startswith("grown") and "was restarted" in text and "called it 'table'; of what" in text
+
+
+def test_an_argument_that_turns_out_not_to_be_stored_is_put_once_more(client, monkeypatch):
+    storage = client._service.objects._client()
+    put, told = storage.put, []
+
+    def not_stored(object_id, content, owner, kept=None, tell=None):
+        there = put(object_id, content, owner, kept)
+        if tell is not None:
+            storage.release([object_id], owner)
+            told.append(object_id)
+            tell(object_id, ObjectStorageFullError("no room"))
+        return there
+
+    monkeypatch.setattr(storage, "put", not_stored)
+    argument = np.ones(SIZE // 8)
+    assert client.submit(grown, argument, 1).result(20)[0] == 2
+    (name,) = told
+    assert len(storage.get(name, existed=True)) > SIZE // 8
 
 
 def test_a_result_whose_arguments_are_not_kept(client, cluster, monkeypatch):

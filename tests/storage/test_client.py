@@ -37,6 +37,7 @@ from scaler.messages import (
     Refused,
     ReleaseOwner,
     Role,
+    Shared,
     StorageFailure,
     StorageFailureReason,
     Stored,
@@ -45,7 +46,9 @@ from scaler.security import Security
 from scaler.storage import client as storage_client
 from scaler.storage import link as storage_link
 from scaler.storage.client import StorageClient
-from scaler.storage.outputs import AnswerProbe, Transmit
+from scaler.storage.outputs import AnswerProbe, Open, Transmit
+from scaler.storage.rooms import shared_content
+from scaler.storage.segments import Segment, Written, open_object
 from scaler.storage.state import StorageState
 from scaler.wire import framing
 from scaler.wire.codec import codec
@@ -62,7 +65,7 @@ SIZES = (0, 1, MIB - 1, MIB, MIB + 1, 5 * MIB)
 class Server:
     """A thread for each connection; one lock around the state and all that it sends."""
 
-    def __init__(self, secret: bytes = b"", max_object_bytes: int = 64 * MIB) -> None:
+    def __init__(self, secret: bytes = b"", max_object_bytes: int = 64 * MIB, shares: bool = False) -> None:
         self.state = StorageState(max_object_bytes)
         self.changed = threading.Condition()
         self.heard: list[Message] = []
@@ -71,6 +74,7 @@ class Server:
         self.sockets: dict[int, socket.socket] = {}
         self.hook: Callable[[Message], None] = lambda message: None
         self._secret = secret
+        self._probe = Segment.make(1) if shares else None
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.address = Address("127.0.0.1", self._listening.getsockname()[1])
         keyring.forget(self.address)  # of a daemon that was killed
@@ -145,8 +149,14 @@ class Server:
                     part = data[offset : offset + framing.MAX_ATTACHMENT_BYTES]
                     self._send(output.peer, Chunk(output.request, size, offset), part)
                 self.state.transmitted(output.peer, output.request)
+            elif isinstance(output, AnswerProbe) and self._probe is not None:
+                self._send(output.peer, Shared(output.request, self._probe.piece(0, 1)))
             elif isinstance(output, AnswerProbe):
                 self._send(output.peer, StorageFailure(output.request, StorageFailureReason.not_shared, "not here"))
+            elif isinstance(output, Open):
+                content = shared_content(open_object(output.pieces, output.total_bytes))
+                self.state.opened(output.peer, output.request, content)
+                self._carry_out()
 
     def _send(self, peer: int, message: Message, attachment: bytes | memoryview = b"") -> None:
         said = codec("storage", "FromStorage").encode(message)
@@ -400,6 +410,82 @@ def test_full_storage_is_an_error_of_its_own(server: Server, client: StorageClie
     server.hook = refuse
     with pytest.raises(ObjectStorageFullError, match="free something"):
         client.put(NAME, b"content", ANN)
+
+
+@pytest.fixture
+def sharing() -> Iterator[tuple[Server, StorageClient]]:
+    """Large objects travel through shared memory."""
+    server = Server(max_object_bytes=4 * MIB, shares=True)
+    client = StorageClient(server.address, new_identity(), timeout_seconds=20)
+    assert client.shares()
+    yield server, client
+    client.close()
+    server.close()
+
+
+def test_a_put_that_is_not_waited_for(sharing: tuple[Server, StorageClient]) -> None:
+    server, client = sharing
+    answering, kept = threading.Event(), list[Written]()
+    server.hook = lambda message: None if answering.wait(5) else pytest.fail("the put waits for its answer")
+    contents = [content_of(MIB + i) for i in range(3)]
+    for number, content in enumerate(contents):
+        client.put(bytes([number]) * 16, content, ANN, kept.append, lambda *told: pytest.fail(str(told)))
+    assert [written.view() for written in kept] == contents
+    answering.set()
+    assert [client.get(bytes([number]) * 16) for number in range(3)] == contents
+    assert client.put(b"\1" * 16, contents[1], ANN) is True
+    client.release([b"\1" * 16], ANN)
+    assert client.statistics().objects == 2
+    assert len(server.identities) == 2, "one connection for all of it, and one for the gets"
+
+
+@pytest.mark.parametrize("limit", ["MOST_UNANSWERED", "UNANSWERED_BYTES"])
+def test_not_too_many_puts_are_unanswered(
+    sharing: tuple[Server, StorageClient], monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    server, client = sharing
+    monkeypatch.setattr(storage_link, limit, 2 if limit == "MOST_UNANSWERED" else 2 * MIB)
+    answering, hear = threading.Event(), storage_link.Link._hear_late
+
+    def heard(link: storage_link.Link) -> None:
+        answering.set()
+        hear(link)
+
+    monkeypatch.setattr(storage_link.Link, "_hear_late", heard)
+    server.hook = lambda message: None if answering.wait(5) else pytest.fail("nobody waits for an answer")
+    for number in range(2):
+        client.put(bytes([number]) * 16, content_of(MIB), ANN, lambda written: None, lambda *told: None)
+        assert not answering.is_set()
+    client.put(b"\2" * 16, content_of(MIB), ANN, lambda written: None, lambda *told: None)
+    assert answering.is_set()
+
+
+def test_a_later_put_tells_what_was_not_stored(sharing: tuple[Server, StorageClient]) -> None:
+    _, client = sharing
+    told: list[tuple[bytes, Exception]] = []
+    client.put(NAME, content_of(5 * MIB), ANN, lambda written: None, lambda *failed: told.append(failed))
+    client.put(BEN, content_of(MIB), ANN)
+    ((name, error),) = told
+    assert name == NAME and type(error) is ObjectStorageError and "takes at most" in str(error)
+    assert client.get(BEN) == content_of(MIB)
+
+
+def test_a_connection_that_ends_before_the_answer_is_replaced(sharing: tuple[Server, StorageClient]) -> None:
+    server, client = sharing
+    returned = threading.Event()
+
+    def hang_up_once(message: Message) -> None:
+        server.hook = lambda message: None
+        returned.wait(5)
+        raise ConnectionResetError
+
+    server.hook = hang_up_once
+    client.put(NAME, content_of(MIB), ANN, lambda written: None, lambda *told: pytest.fail(str(told)))
+    returned.set()
+    server.wait(lambda: not server.sockets)
+    assert client.put(BEN, content_of(MIB), ANN) is False
+    with pytest.raises(ObjectMissingError):
+        client.get(NAME, existed=True)
 
 
 def test_get_that_waited_longer_than_the_timeout_still_reconnects(

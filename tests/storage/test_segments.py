@@ -205,7 +205,8 @@ class TestForeign:
 
 def test_mapping_lays_pieces_one_after_the_other() -> None:
     segment = Segment.make(4 * PAGE)
-    segment.write([(0, memoryview(b"a" * PAGE)), (3 * PAGE, memoryview(b"b" * PAGE))])
+    segment.write([memoryview(b"a" * PAGE)])
+    segment.write([memoryview(b"b" * PAGE)], 3 * PAGE)
     mapping = Mapping([(segment.descriptor, 3 * PAGE, PAGE), (segment.descriptor, 0, 10)])
     assert bytes(mapping.view) == b"b" * PAGE + b"a" * 10 and address_of(mapping.view[3:]) == mapping.address + 3
     assert same(mapping.view[:2], b"bb") and not same(mapping.view, b"bb") and not same(b"ab", b"bb")
