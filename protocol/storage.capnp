@@ -39,6 +39,7 @@ struct ToStorage {
     statistics @6 :StatisticsRequest;
     abandon @7 :Abandon;
     probe @8 :Probe;
+    admitOwner @9 :AdmitOwner;
   }
 }
 
@@ -159,7 +160,13 @@ struct Release {
 }
 
 struct ReleaseOwner {
-  # Release all that this owner has, and refuse its puts from now on. Sent by schedulers when a client is gone.
+  # Release all that this owner has, and refuse its puts from now on, until `admitOwner`. Sent by schedulers when a client is gone.
+  owner @0 :Data;
+}
+
+struct AdmitOwner {
+  # Take puts of this owner again, after a `releaseOwner`. Sent by schedulers when a client is there that they, or a scheduler before
+  # them, have given up.
   owner @0 :Data;
 }
 

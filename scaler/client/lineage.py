@@ -134,7 +134,7 @@ class Lineage:
 
     # ---- for users' threads
 
-    def take_again(self, object_id: bytes, error: ObjectMissingError) -> bytes | memoryview:
+    def take_again(self, object_id: bytes, error: ObjectLostError) -> bytes | memoryview:
         """The content of a lost result, which is made again for it.
 
         Raises ObjectLostError where that cannot be, and what its task raises or ends with now.

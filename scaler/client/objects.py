@@ -204,10 +204,10 @@ class ClientObjects:
         return content
 
     def take(self, object_id: bytes, place: bytes = b"") -> bytes | memoryview:
-        """Fetch a result and free it. One that was lost is made again."""
+        """Fetch a result and free it. One that was lost is made again, or freed because we were silent for too long."""
         try:
             content: bytes | memoryview = self._client().get(object_id, existed=True, place=place)
-        except ObjectMissingError as error:
+        except ObjectLostError as error:
             try:
                 content = self.lineage.take_again(object_id, error)
             except BaseException:

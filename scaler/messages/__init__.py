@@ -124,6 +124,7 @@ from scaler.messages.profile import (
 )
 from scaler.messages.storage import (
     Abandon,
+    AdmitOwner,
     Chunk,
     Get,
     Link,
@@ -179,6 +180,7 @@ Message: TypeAlias = object
 __all__ = [
     "MESSAGE_BYTES",
     "Abandon",
+    "AdmitOwner",
     "AllOffered",
     "Answer",
     "Assign",

@@ -107,6 +107,11 @@ class ReleaseOwner:
 
 
 @dataclass(slots=True)
+class AdmitOwner:
+    owner: bytes
+
+
+@dataclass(slots=True)
 class StorageFailure:
     request: int
     reason: int

@@ -31,6 +31,7 @@ from scaler.scheduler.kept_results import KeptResults
 from scaler.scheduler.life import TaskEvent, TaskState, table
 from scaler.scheduler.lineage import Lineage
 from scaler.scheduler.locality import Locality
+from scaler.scheduler.owed import GivenUp
 from scaler.scheduler.placement import Placement
 from scaler.scheduler.ranges import Ranges
 from scaler.scheduler.ranks import MAX_DEPTH, alike, rank, signed
@@ -70,8 +71,7 @@ class Board:
         self.counters = Counters()
         self.released_objects: list[tuple[bytes, bytes]] = []
         """(payload, owner) of stored results that nobody will fetch."""
-        self.released_owners: list[bytes] = []
-        """Clients that are gone, with all they own."""
+        self.given_up = GivenUp()
         self.changed = False
         """Whether there is something for a placement pass to see."""
         self.any_unwanted = False

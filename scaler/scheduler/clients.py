@@ -133,6 +133,7 @@ class Clients:
                 self._hang_up(peer, f"there are {MOST_CLIENTS} clients already")
                 return
             session = self._new(self._number_for(who.identity), who.identity, who.name, now, peer)
+            self._board.given_up.came(who.identity)
             self._out.log(20, f"{session.label} connected")
         else:
             if session.peer is not None:
@@ -237,6 +238,7 @@ class Clients:
         return self._board.slots.find(array("Q", [task]))[0] != NONE
 
     def _resuming(self, session: ClientSession, message: Resuming) -> None:
+        self._board.given_up.came_from_another(session.identity)
         self._put_by(session, message.slots)
 
     def _put_by(self, session: ClientSession, slots: int) -> None:
@@ -312,7 +314,7 @@ class Clients:
         self._board.lineage.forget_client(session.number)
         self._undefine(session.functions.values())
         del self.sessions[session.number], self._of_identity[session.identity]
-        self._board.released_owners.append(session.identity)
+        self._board.given_up.add(session.identity)
         self._out.log(20, f"{session.label} {why}")
 
     def parent_came(self, id: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaler.ids import OBJECT_ID_BYTES
-from scaler.messages import Message, Release, ReleaseOwner
+from scaler.messages import AdmitOwner, Message, Release, ReleaseOwner
 
 MOST_BYTES = 64 << 20
 """Of ids of objects: what more there is stays until its owner goes, which frees it too."""
@@ -12,13 +12,42 @@ MOST_OWNERS = 65_536
 _AT_ONCE = (1 << 20) // OBJECT_ID_BYTES * OBJECT_ID_BYTES
 
 
+class GivenUp:
+    """Clients that are gone, with all they own, and those of them that are there again."""
+
+    def __init__(self) -> None:
+        self.gone: list[bytes] = []
+        self.returned: list[bytes] = []
+        """Both, since this was last told."""
+        self._known: dict[bytes, None] = {}
+
+    def add(self, client: bytes) -> None:
+        """It will not be back."""
+        self.gone.append(client)
+        self.returned = [other for other in self.returned if other != client]
+        self._known[client] = None
+        if len(self._known) > MOST_OWNERS:
+            del self._known[next(iter(self._known))]
+
+    def came(self, client: bytes) -> None:
+        """It is there."""
+        if client in self._known:
+            self.came_from_another(client)
+
+    def came_from_another(self, client: bytes) -> None:
+        """It is there, and was at another scheduler, which may have given it up."""
+        self._known.pop(client, None)
+        self.returned.append(client)
+
+
 class Owed:
-    """Objects that are not needed, and owners that are gone, while no storage is there to be told."""
+    """What the object storage is to be told, while it is not there: objects that are not needed, owners that are gone or back."""
 
     def __init__(self) -> None:
         self._objects: dict[bytes, bytearray] = {}
         """Ids of objects, by their owner."""
         self._owners: dict[bytes, None] = {}
+        self._returned: dict[bytes, None] = {}
         self.bytes = 0
         """Of ids of objects."""
 
@@ -31,9 +60,17 @@ class Owed:
     def release_owner(self, owner: bytes) -> None:
         """It is gone, with all that it has."""
         self.bytes -= len(self._objects.pop(owner, b""))
+        self._returned.pop(owner, None)
         self._owners[owner] = None
         if len(self._owners) > MOST_OWNERS:
             del self._owners[next(iter(self._owners))]
+
+    def admit_owner(self, owner: bytes) -> None:
+        """It is back."""
+        self._owners.pop(owner, None)
+        self._returned[owner] = None
+        if len(self._returned) > MOST_OWNERS:
+            del self._returned[next(iter(self._returned))]
 
     def take(self) -> list[Message]:
         """All of it as messages, which is forgotten here."""
@@ -43,5 +80,6 @@ class Owed:
             for begin in range(0, len(names), _AT_ONCE)
         ]
         told += [ReleaseOwner(owner) for owner in self._owners]
-        self._objects, self._owners, self.bytes = {}, {}, 0
+        told += [AdmitOwner(owner) for owner in self._returned]
+        self._objects, self._owners, self._returned, self.bytes = {}, {}, {}, 0
         return told

@@ -61,7 +61,7 @@ class Resumption:
             for survivor in self._survivors.take(owner):
                 self._stop(survivor)
             if self._clients.of_identity(owner) is None:
-                self._board.released_owners.append(owner)
+                self._board.given_up.add(owner)
 
     # ---- clients
 

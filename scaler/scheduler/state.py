@@ -14,6 +14,7 @@ from scaler.errors import ProtocolError
 from scaler.ids import OBJECT_ID_BYTES
 from scaler.machine import Output, Peer, Stop
 from scaler.messages import (
+    AdmitOwner,
     ClusterEnding,
     Explanation,
     JournalClient,
@@ -274,13 +275,20 @@ class SchedulerState:
         else:
             for payload, owner in board.released_objects:
                 self._release_object(payload, owner)
-        for owner in board.released_owners:
+        given_up = board.given_up
+        for owner in given_up.gone:
             if self._storage is None:
                 self._owed.release_owner(owner)
             else:
                 self._out.send(self._storage, ReleaseOwner(owner))
+        for owner in given_up.returned:
+            if self._storage is None:
+                self._owed.admit_owner(owner)
+            else:
+                self._out.send(self._storage, AdmitOwner(owner))
         board.released_objects.clear()
-        board.released_owners.clear()
+        given_up.gone.clear()
+        given_up.returned.clear()
 
     def _release_object(self, payload: bytes, owner: bytes) -> None:
         name = payload[:OBJECT_ID_BYTES]

@@ -14,6 +14,7 @@ from scaler.ids import IDENTITY_BYTES, OBJECT_ID_BYTES
 from scaler.machine import Outbox, Output, Peer
 from scaler.messages import (
     Abandon,
+    AdmitOwner,
     Get,
     Link,
     Message,
@@ -100,6 +101,7 @@ class StorageState:
             Link: self._link,
             Release: self._release,
             ReleaseOwner: self._release_owner,
+            AdmitOwner: self._admit_owner,
             StatisticsRequest: self._statistics,
             Probe: self._probe,
         }
@@ -283,6 +285,10 @@ class StorageState:
         check_id("owner", message.owner, IDENTITY_BYTES)
         self._objects.release_owner(message.owner)
         self._puts.refuse_owner(message.owner)
+
+    def _admit_owner(self, peer: int, user: User, message: AdmitOwner) -> None:
+        check_id("owner", message.owner, IDENTITY_BYTES)
+        self._objects.owners.gone.discard(message.owner)
 
     def _probe(self, peer: int, user: User, message: Probe) -> None:
         user.check_unused(message.request)

@@ -12,6 +12,8 @@ import pytest
 
 from scaler import Client, ObjectReference
 from scaler.errors import ObjectLostError, ObjectStorageFullError
+from scaler.ids import new_identity
+from scaler.messages import AdmitOwner, ReleaseOwner
 from scaler.storage import client as storage_client
 
 pytestmark = pytest.mark.integration
@@ -270,6 +272,17 @@ def test_an_argument_that_turns_out_not_to_be_stored_is_put_once_more(client, mo
     assert client.submit(grown, argument, 1).result(20)[0] == 2
     (name,) = told
     assert len(storage.get(name, existed=True)) > SIZE // 8
+
+
+def test_a_result_that_was_freed_as_its_client_was_given_up_is_made_again(client, monkeypatch):
+    monkeypatch.setattr(storage_client, "read_place", lambda place: None)
+    service = client._service
+    future = client.submit(np.ones, SIZE)
+    wait_for(future.done)
+    storage = service.objects._client()
+    for message in (ReleaseOwner(service.identity), AdmitOwner(service.identity)):
+        storage._attempt(storage._links, storage._links.writers, new_identity(), lambda link: link.send(message))  # noqa: B023
+    assert future.result(20)[0] == 1
 
 
 def test_a_result_whose_arguments_are_not_kept(client, cluster, monkeypatch):

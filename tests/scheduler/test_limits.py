@@ -12,7 +12,7 @@ from scaler.messages import Cancel, DefineFunctions, Function, Release, ReleaseO
 from scaler.scheduler import clients as clients_module
 from scaler.scheduler import monitors as monitors_module
 from scaler.scheduler import owed as owed_module
-from scaler.scheduler.owed import Owed
+from scaler.scheduler.owed import GivenUp, Owed
 
 from .builders import ANN, Rig, of
 
@@ -80,6 +80,18 @@ def test_what_the_storage_is_owed_is_kept_small(monkeypatch: pytest.MonkeyPatch)
     for owner in (b"a", b"b", b"c"):
         owed.release_owner(owner)
     assert owed.take() == [ReleaseOwner(b"b"), ReleaseOwner(b"c")]
+
+
+def test_clients_that_were_given_up_are_a_limited_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scaler.scheduler.owed.MOST_OWNERS", 2)
+    given_up = GivenUp()
+    for client in (b"a", b"b", b"c"):
+        given_up.add(client)
+    for client in (b"a", b"b", b"c"):
+        given_up.came(client)
+    assert given_up.returned == [b"b", b"c"], "of the first one that is forgotten"
+    given_up.add(b"c")
+    assert given_up.returned == [b"b"]
 
 
 def test_many_releases_are_cut_into_messages(monkeypatch: pytest.MonkeyPatch) -> None:

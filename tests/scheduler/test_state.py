@@ -10,6 +10,7 @@ import pytest
 from scaler.ids import sequence_of, u64
 from scaler.machine import Log, Output, Stop
 from scaler.messages import (
+    AdmitOwner,
     Assign,
     Cancel,
     ClearTasks,
@@ -676,6 +677,29 @@ def test_a_client_that_stays_away_is_forgotten_with_all_it_had() -> None:
     assert cancelled(outputs, worker.peer) == [(ann.id(2), 1), (ann.id(3), 1)]
     assert len(of(outputs, ForgetForWorker)) == 1
     assert len(rig.state.board) == 0 and rig.state.snapshot()["clients"] == 0 and len(rig.state.board.functions) == 0
+
+
+def test_the_storage_takes_objects_of_a_client_that_is_back_after_it_was_forgotten() -> None:
+    rig = Rig(client_timeout_seconds=5)
+    storage, _ = rig.connect(Role.storage_user, b"S" * 16)
+    ann = rig.client()
+    rig.lose(ann.peer)
+    assert of(rig.until(106), ReleaseOwner, storage) == [ReleaseOwner(ANN)]
+    peer, outputs = rig.connect(Role.client, ANN)
+    assert of(outputs, AdmitOwner, storage) == [AdmitOwner(ANN)]
+    rig.lose(peer)
+    _, outputs = rig.connect(Role.client, ANN)
+    assert of(outputs, AdmitOwner) == [], "it was there all the time"
+
+
+def test_a_storage_that_was_away_hears_of_clients_that_are_back() -> None:
+    rig = Rig(client_timeout_seconds=5)
+    ann = rig.client()
+    rig.lose(ann.peer)
+    rig.until(106)
+    rig.connect(Role.client, ANN)
+    storage, outputs = rig.connect(Role.storage_user, b"S" * 16)
+    assert sent(outputs) == [(storage, AdmitOwner(ANN))]
 
 
 def test_a_connected_but_silent_client_is_forgotten_too() -> None:

@@ -251,8 +251,6 @@ class Books:
         self._must(explained, job, f"ended as {status.name}, and nothing explains it: {value!r}")
 
     def _failed(self, job: Job) -> bool:
-        if job.kind is Kind.STORED and job.client in self.silenced:
-            return True
         may_fail = job.kind in (Kind.FAILS, Kind.FLAKY)
         return may_fail and sum(run.status == ResultStatus.failed for run in self.runs[job.key]) > job.retries
 

@@ -260,6 +260,25 @@ def test_a_silent_worker_is_given_up_and_comes_back() -> None:
     assert cluster.scheduler.state.snapshot()["workers"] == 2
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_large_results_of_a_client_that_was_forgotten_and_is_back(restarted: bool) -> None:
+    cluster, user = quiet(2)
+    before = [user.job(Kind.STORED, 0.5) for _ in range(10)]
+    user.submit(*before)
+    wait(cluster, 0.1)
+    cluster.books.disturbances += 1
+    cluster.books.silenced.add(user.client.identity)
+    cluster.network.link_of(user.client).freeze(3 * TIMEOUT_SECONDS)
+    wait(cluster, 2 * TIMEOUT_SECONDS)
+    assert cluster.storage.state.snapshot()["objects"] == 0
+    if restarted:
+        cluster.restart_scheduler()
+    after = [user.job(Kind.STORED, 0.01) for _ in range(10)]
+    user.submit(*after)
+    cluster.finish(4 * TIMEOUT_SECONDS)
+    assert outcomes(cluster, [*before, *after]) == {ResultStatus.stored}
+
+
 def test_a_client_that_vanishes_leaves_nothing_behind() -> None:
     cluster, user = quiet(2)
     gone = cluster.add_user()

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from scaler.machine import Close, Log, Output, Peer, Send
 from scaler.messages import (
     Abandon,
+    AdmitOwner,
     Get,
     Hello,
     Link,
@@ -231,6 +232,7 @@ def test_two_puts_at_once_the_first_complete_one_wins() -> None:
         (Release(X + b"y", ANN), b"", "multiple"),
         (Release(X, b""), b"", "owner"),
         (ReleaseOwner(b""), b"", "owner"),
+        (AdmitOwner(b"short"), b"", "owner"),
         (Hello(1, 1, 1, 5, ANN), b"", "Hello"),
     ],
 )
@@ -306,6 +308,15 @@ def test_released_owner_loses_all_and_can_own_nothing() -> None:
     assert failure(rig.put(1, 5, b"abc")) == (1, 5, gone)
     assert failure(rig.say(1, Link(6, Y, ANN))) == (1, 6, gone)
     assert rig.put(2, 1, b"abc", owner=BEN) == [Send(2, Stored(1, False))]
+
+
+def test_an_owner_that_is_back_can_own_again() -> None:
+    rig = Rig()
+    rig.put(1, 1, b"abc")
+    rig.say(2, ReleaseOwner(ANN))
+    assert failure(rig.put(1, 2, b"abc", Y))[2] == StorageFailureReason.owner_gone
+    assert rig.say(2, AdmitOwner(ANN)) == [] and rig.counts()[0] == 0
+    assert rig.put(1, 3, b"abc", Y) == [Send(1, Stored(3))]
 
 
 def test_memory_of_gone_owners_and_freed_objects_is_bounded() -> None:
@@ -547,6 +558,11 @@ class Oracle(RuleBasedStateMachine):
     def release(self, peer: int, some: list[bytes], owner: bytes) -> None:
         assert self.rig.say(peer, Release(b"".join(some), owner)) == []
         self.owns -= {(owner, name) for name in some}
+
+    @rule(peer=peers, owner=owners)
+    def admit_owner(self, peer: int, owner: bytes) -> None:
+        assert self.rig.say(peer, AdmitOwner(owner)) == []
+        self.gone.discard(owner)
 
     @rule(peer=peers, owner=owners)
     def release_owner(self, peer: int, owner: bytes) -> None:
