@@ -1,7 +1,8 @@
 """Workers as processes of this machine.
 
 A fixed manager starts its one worker as a process of its own. A dynamic one has a nursery (scaler.worker.nursery) that forks
-workers: from nothing to eight of them takes a third of a second, where as many new processes would take two seconds.
+workers: from nothing to eight of them takes a third of a second, where as many new processes would take two seconds. So has a
+fixed one whose worker died, which another one may do, too.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class NativeWorkers:
         self._stopped: set[str] = set()
         self._watchers: set[asyncio.Task[None]] = set()
         self._nursery: _Nursery | None = None
+        self._bereft = False
+        """Whether a worker has died."""
 
     @property
     def worker_slots(self) -> int:
@@ -89,7 +92,7 @@ class NativeWorkers:
 
     async def start(self, orders: Sequence[WorkerOrder]) -> list[Sighting]:
         """See Backend."""
-        if self._fixed:
+        if self._fixed and not self._bereft:
             return [await self._start_process(order) for order in orders]
         nursery = self._nursery or await self._open_nursery()
         return [await self._fork(nursery, order) for order in orders]
@@ -169,8 +172,8 @@ class NativeWorkers:
     def _exited(self, name: str, code: int) -> None:
         pid = self._pids.pop(name, 0)
         self._stopped.discard(name)
-        if not self._fixed:
-            records.remove(self._template.manager, name)
+        records.remove(self._template.manager, name)
+        self._bereft |= code != 0
         story = f"worker {pid or name} {manner(code)}"
         self._ended.append(Sighting(name, Phase.ENDED, story=story, orderly=code == 0, unfit=code == UNFIT))
         self.changed()

@@ -98,7 +98,11 @@ class Cluster:
 
     def workers(self) -> list[psutil.Process]:
         """Those that live."""
-        return [child for manager in self.managers for child in _children(manager.pid)]
+        children = [child for manager in self.managers for child in _children(manager.pid)]
+        nurseries = [child for child in children if "scaler.worker.nursery" in _command(child)]
+        return [child for child in children if child not in nurseries] + [
+            worker for nursery in nurseries for worker in _children(nursery.pid)
+        ]
 
     def executors(self) -> list[psutil.Process]:
         """Those that live."""
@@ -124,6 +128,13 @@ def cluster(directory: Path, workers: int = 4, slots: int = 1, *options: str) ->
         yield made
     finally:
         made.end()
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _children(pid: int) -> list[psutil.Process]:

@@ -76,6 +76,25 @@ def test_workers_start_and_stop(template, fixed):
     asyncio.run(run())
 
 
+def test_who_has_lost_a_worker_can_soon_replace_others(template):
+    async def run() -> None:
+        backend = NativeWorkers(template, 1, fixed=True)
+        await backend.prepare()
+        parents = []
+        for number in range(3):
+            (started,) = await backend.start(orders(f"ann-{number}"))
+            worker = psutil.Process(pid_of(started))
+            parents.append(worker.ppid())
+            worker.kill()
+            seen = await until(backend, lambda seen: f"ann-{number}" in ended(seen))  # noqa: B023
+            assert ended(seen)[f"ann-{number}"].story == f"worker {worker.pid} was killed by SIGKILL"
+        assert parents[0] == os.getpid() and parents[1] == parents[2] != os.getpid()
+        assert records.living("ann") == []
+        await backend.close()
+
+    asyncio.run(run())
+
+
 def test_a_later_manager_finds_them(template):
     async def run() -> None:
         first = NativeWorkers(template, 4, fixed=False)

@@ -9,8 +9,9 @@ import pytest
 
 from scaler.machine import Close, Log, Output, Peer, Send, Stop
 from scaler.manager.backend import Phase, Sighting, WorkerOrder
-from scaler.manager.state import BACK_OFF_SECONDS, ManagerOptions, ManagerState, StartWorkers, StopWorkers
+from scaler.manager.state import _ANY, BACK_OFF_SECONDS, ManagerOptions, ManagerState, StartWorkers, StopWorkers
 from scaler.messages import (
+    ConnectedWorker,
     Desired,
     HeartbeatEcho,
     ManagerLeaving,
@@ -139,6 +140,22 @@ def test_a_worker_that_lived_for_a_while_makes_the_pause_short_again(rig):
     rig.tick(1.5)
     rig.started(2, 1.6)
     assert rig.exited(2, "no", 3.6)[0] == Log(30, "no; another one starts in 0.1 s")
+
+
+def test_who_was_able_to_work_is_soon_replaced_however_often_it_is_killed(rig):
+    """Otherwise one that is killed each second would be waited for, and those that are left be killed the sooner."""
+    rig.connect(0.0)
+    now, pauses = 0.1, []
+    for number in range(5):
+        rig.started(number, now)
+        rig.say(Desired(_ANY, [], [ConnectedWorker(f"ann-{number}", 4, False)]), now)
+        rig.say(Desired(_ANY, [], []), now + 0.1)
+        rig.exited(number, "killed", now + 0.1)
+        again = rig.state.next_deadline()
+        pauses.append(again - now - 0.1)
+        now = again
+        assert starts(number + 1) in rig.tick(now)
+    assert pauses == pytest.approx([0.1, 0.5, 0.5, 0.5, 0.5])
 
 
 def test_what_is_said_of_other_workers_changes_nothing(rig):
