@@ -49,6 +49,8 @@ class Sighting:
     """Of one that has ended: whether by itself and without an error, as one that was drained."""
     unfit: bool = False
     """Of one that has ended: whether it found that no worker can work here, so that another one would do no better."""
+    killed: bool = False
+    """Of one that has ended: whether something outside ended it, so that another one may do better."""
     leaving: bool = False
     """Its machine will be taken away soon: it is to get no more tasks, and another worker its place."""
 

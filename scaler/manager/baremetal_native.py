@@ -175,7 +175,9 @@ class NativeWorkers:
         records.remove(self._template.manager, name)
         self._bereft |= code != 0
         story = f"worker {pid or name} {manner(code)}"
-        self._ended.append(Sighting(name, Phase.ENDED, story=story, orderly=code == 0, unfit=code == UNFIT))
+        self._ended.append(
+            Sighting(name, Phase.ENDED, story=story, orderly=code == 0, unfit=code == UNFIT, killed=code < 0)
+        )
         self.changed()
 
     def _watch(self, work: Coroutine[Any, Any, None]) -> None:

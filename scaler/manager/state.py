@@ -83,8 +83,6 @@ class _Worker:
     """Whether the backend has not answered yet whether it could be started."""
     connected: bool = False
     """Whether the scheduler has it."""
-    able: bool = False
-    """Whether the scheduler has had it."""
     waits_since: float = 0.0
     """Since when it runs without being connected."""
     draining: bool = False
@@ -192,8 +190,8 @@ class ManagerState:
         enough = LIVED_HERE_SECONDS if self.options.fixed else LIVED_SECONDS
         if worker.phase == Phase.RUNNING and now - worker.began >= enough:
             self._early_ends = 0
-        elif worker.able:
-            # Something killed it, which is no reason to wait as for one that cannot start.
+        elif sighting.killed:
+            # That is no reason to wait as for one that cannot start.
             self._early_ends = min(self._early_ends, 1)
         return True
 
@@ -260,7 +258,7 @@ class ManagerState:
             if worker is None:
                 worker = self._workers[name] = _Worker(name, seen.slots, now, Phase.RUNNING, asked=False)
                 self._out.log(20, f"the scheduler has {name}, with {seen.slots} slots")
-            worker.connected, worker.able, worker.draining = True, True, seen.draining
+            worker.connected, worker.draining = True, seen.draining
             worker.phase = Phase.RUNNING
         for worker in self._workers.values():
             if worker.connected and worker.name not in connected:

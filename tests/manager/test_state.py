@@ -9,9 +9,8 @@ import pytest
 
 from scaler.machine import Close, Log, Output, Peer, Send, Stop
 from scaler.manager.backend import Phase, Sighting, WorkerOrder
-from scaler.manager.state import _ANY, BACK_OFF_SECONDS, ManagerOptions, ManagerState, StartWorkers, StopWorkers
+from scaler.manager.state import BACK_OFF_SECONDS, ManagerOptions, ManagerState, StartWorkers, StopWorkers
 from scaler.messages import (
-    ConnectedWorker,
     Desired,
     HeartbeatEcho,
     ManagerLeaving,
@@ -142,15 +141,14 @@ def test_a_worker_that_lived_for_a_while_makes_the_pause_short_again(rig):
     assert rig.exited(2, "no", 3.6)[0] == Log(30, "no; another one starts in 0.1 s")
 
 
-def test_who_was_able_to_work_is_soon_replaced_however_often_it_is_killed(rig):
+def test_who_is_killed_is_soon_replaced_however_often_that_happens():
     """Otherwise one that is killed each second would be waited for, and those that are left be killed the sooner."""
+    rig = Rig(heartbeat_seconds=100.0)
     rig.connect(0.0)
     now, pauses = 0.1, []
     for number in range(5):
         rig.started(number, now)
-        rig.say(Desired(_ANY, [], [ConnectedWorker(f"ann-{number}", 4, False)]), now)
-        rig.say(Desired(_ANY, [], []), now + 0.1)
-        rig.exited(number, "killed", now + 0.1)
+        rig.exited(number, "killed", now + 0.1, killed=True)
         again = rig.state.next_deadline()
         pauses.append(again - now - 0.1)
         now = again
