@@ -120,10 +120,10 @@ class Capacity:
             self._left_behind[session.name] = now + outlived
             self._plan(now + outlived)
 
-    def forgive(self, seconds: float) -> None:
+    def forgive(self, seconds: float, now: float) -> None:
         """Nobody could be heard for so long."""
         for session in self.sessions.values():
-            session.heard += seconds
+            session.heard = min(session.heard + seconds, now)
 
     def judge_silence(self, now: float) -> None:
         """Take those that were silent for too long for dead."""

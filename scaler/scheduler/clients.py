@@ -286,10 +286,10 @@ class Clients:
             # Not forgotten yet: its process may live, if the task had just ended when it was stopped.
             self._cancel_all(session)
 
-    def forgive(self, seconds: float) -> None:
+    def forgive(self, seconds: float, now: float) -> None:
         """Nobody could be heard for so long."""
         for session in self.sessions.values():
-            session.heard += seconds
+            session.heard = min(session.heard + seconds, now)
 
     def judge_silence(self, now: float) -> None:
         """Forget those that were silent or gone for too long."""

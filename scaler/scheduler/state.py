@@ -164,7 +164,7 @@ class SchedulerState:
     def tick(self, now: float) -> None:
         self.clock.now = now
         if self._housekeeping_at is not None and now >= self._housekeeping_at:
-            self._forgive(now - self._housekeeping_at)
+            self._forgive(now - self._housekeeping_at, now)
             busy = self._peers or self.clients.sessions or self._to_release
             self._housekeeping_at = now + HOUSEKEEPING_SECONDS if busy else None
             self.workers.judge_silence(now)
@@ -177,12 +177,12 @@ class SchedulerState:
             self._suspects.look_if_due(now)
         self.workers.retract_if_due(now)
 
-    def _forgive(self, late: float) -> None:
+    def _forgive(self, late: float, now: float) -> None:
         """Where this process was stopped, or the machine slept: what peers said meanwhile is still to be read."""
         if late > HOUSEKEEPING_SECONDS:
             self._out.log(30, f"this process did nothing for {late:.1f} s; nobody is taken for silent in that time")
             for part in (self.clients, self.workers, self.capacity):
-                part.forgive(late)
+                part.forgive(late, now)
 
     def pause_monitor(self, peer: int, paused: bool) -> None:
         """A peer stopped reading, or reads again."""

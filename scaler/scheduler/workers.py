@@ -222,10 +222,10 @@ class Workers:
         """The connected workers that a manager started."""
         return [session for session in self.sessions.values() if session.facts.manager_name == name]
 
-    def forgive(self, seconds: float) -> None:
+    def forgive(self, seconds: float, now: float) -> None:
         """Nobody could be heard for so long."""
         for session in self.sessions.values():
-            session.heard += seconds
+            session.heard = min(session.heard + seconds, now)
 
     def judge_silence(self, now: float) -> None:
         """Take those that were silent for too long for dead."""

@@ -679,6 +679,17 @@ def test_a_client_that_stays_away_is_forgotten_with_all_it_had() -> None:
     assert len(rig.state.board) == 0 and rig.state.snapshot()["clients"] == 0 and len(rig.state.board.functions) == 0
 
 
+def test_after_a_sleep_peers_have_their_time_again_and_no_more() -> None:
+    rig = Rig(client_timeout_seconds=5)
+    ann = rig.client()
+    rig.client(BEN)
+    rig.now += 60
+    rig.state.peer_lost(ann.peer, "reset", rig.now)  # It ended while the scheduler slept.
+    assert of(rig.at(rig.now), ReleaseOwner) == [] and closed(rig.until(rig.now + 4)) == []
+    rig.until(rig.now + 2)
+    assert rig.state.snapshot()["clients"] == 0
+
+
 def test_the_storage_takes_objects_of_a_client_that_is_back_after_it_was_forgotten() -> None:
     rig = Rig(client_timeout_seconds=5)
     storage, _ = rig.connect(Role.storage_user, b"S" * 16)
