@@ -66,7 +66,7 @@ def test_the_memory_of_what_is_dropped_is_written_again_when_nobody_reads_it() -
     assert spare_here.take(16).name.encode() not in place, "it is still read"
     del reader
     again = spare_here.take(16)
-    again.write([(0, memoryview(b"something else!!"))])
+    again.write([memoryview(b"something else!!")])
     assert read_place(place) is None, "it is another object's now"
 
 
