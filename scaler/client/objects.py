@@ -141,7 +141,7 @@ class ClientObjects:
             self.kept.keep_shared(object_id, written)
 
         # One that the user has named may be a host's own, and the center be asked before it hears of the object.
-        tell = None if wait or self._address is not None else self._put_waiting
+        tell = None if wait or self._address is not None else self._put_once_more
         self._releases.take_back(object_id)
         try:
             self._client().put(object_id, content, self._service.identity, keep, tell)
@@ -154,9 +154,9 @@ class ClientObjects:
         if not shared:
             self.kept.keep(object_id, content)
 
-    def _put_waiting(self, object_id: bytes, error: ObjectStorageError) -> None:
-        """Once more, after a put that was not waited for failed. Where that fails too a task that misses the object has it put
-        again, and is told why that cannot be."""
+    def _put_once_more(self, object_id: bytes, error: ObjectStorageError) -> None:
+        """After a put that was not waited for failed. Where this one fails too, a task that misses the object has it put again,
+        and is told why that cannot be."""
         content = self.kept.get(object_id)
         if content is not None and object_id in self.uses:
             try:
@@ -204,7 +204,7 @@ class ClientObjects:
         return content
 
     def take(self, object_id: bytes, place: bytes = b"") -> bytes | memoryview:
-        """Fetch a result and free it. One that was lost is made again, or freed because we were silent for too long."""
+        """Fetch a result and free it. One that was lost, or freed because we were silent for too long, is made again."""
         try:
             content: bytes | memoryview = self._client().get(object_id, existed=True, place=place)
         except ObjectLostError as error:

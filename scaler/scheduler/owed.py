@@ -18,8 +18,9 @@ class GivenUp:
     def __init__(self) -> None:
         self.gone: list[bytes] = []
         self.returned: list[bytes] = []
-        """Both, since this was last told."""
+        """Both: whoever tells the object storage clears them."""
         self._known: dict[bytes, None] = {}
+        """Those that are gone, as many as an object storage knows by name."""
 
     def add(self, client: bytes) -> None:
         """It will not be back."""

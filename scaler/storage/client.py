@@ -6,7 +6,6 @@ import os
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import chain, repeat
 from typing import TypeVar
@@ -82,8 +81,8 @@ class StorageClient:
         storage, and has to end it with ``spare_here``.
 
         With ``tell`` a put through shared memory does not wait for its answer, but for those of earlier ones where there are
-        many (MOST_UNANSWERED). If the object is not stored after all, a later put calls ``tell``; where the connection is lost
-        before the answer, nobody hears of it.
+        many (MOST_UNANSWERED), and returns False. If the object is not stored after all, a later put calls ``tell``; where the
+        connection is lost before the answer, nobody hears of it.
 
         Waits as long as the storage says that it has no room yet. Raises ObjectStorageFullError when it will have none,
         ObjectStorageError when it does not take it for another reason (too large, or the owner was released),
@@ -97,8 +96,8 @@ class StorageClient:
             there = self._attempt(
                 links, links.writers, links.identity, lambda link: link.put(object_id, parts, owner, kept, tell)
             )
-        while links.failures:
-            told, name, error = links.failures.popleft()
+            failures, links.failures = links.failures, []
+        for told, name, error in failures:
             told(name, error)
         return there
 
@@ -262,8 +261,8 @@ class Links:
         self.closed = threading.Event()
         self.instances: set[bytes] = set()
         """The identities of the storages that were here: it has another one when it was restarted."""
-        self.failures: deque[tuple[Tell, bytes, ObjectStorageError]] = deque()
-        """Puts that were not waited for, and failed."""
+        self.failures: list[tuple[Tell, bytes, ObjectStorageError]] = []
+        """Puts that were not waited for, and failed. Used under ``writing``."""
         self.share: bool | None = None
         """Whether the storage and this process can use each other's shared memory; None before that was tried."""
         self._lock = threading.Lock()

@@ -36,7 +36,7 @@ from scaler.messages import (
     Stored,
 )
 from scaler.storage.content import SHARED_BYTES
-from scaler.storage.segments import Known, Segment, Spare, Written, open_object, share
+from scaler.storage.segments import Known, Segment, Spare, Written, open_object, share, write_all
 from scaler.tls import TlsSession
 from scaler.wire import framing
 from scaler.wire.codec import codec, struct_codec
@@ -54,8 +54,6 @@ AHEAD_BYTES = 4 << 10
 MOST_UNANSWERED = 16
 UNANSWERED_BYTES = 16 << 20
 """How many puts are not answered yet when the next one begins, and of how many bytes."""
-MOST_BUFFERS = 512
-"""How many one system call takes; the system's limit is 1,024."""
 _Answer = TypeVar("_Answer")
 Tell = Callable[[bytes, ObjectStorageError], None]
 """Called with the id of an object that was not stored after all, and why."""
@@ -306,11 +304,11 @@ class Link:
     def _hear_late(self) -> None:
         """Receive a message, which has to be about one of these."""
         message, attachment_bytes = self._receive()
-        if not self._is_late(message) or attachment_bytes:
+        if not self._settle(message) or attachment_bytes:
             raise ProtocolError(f"{type(message).__name__} without a request that it answers")
 
-    def _is_late(self, message: Message) -> bool:
-        """Whether that was about one of these."""
+    def _settle(self, message: Message) -> bool:
+        """Note what it says of one of these; whether it is about one."""
         request = getattr(message, "request", None)
         if request not in self._unanswered:
             return False
@@ -359,7 +357,7 @@ class Link:
     def _answer_and_attachment(self, request: int, kinds: tuple[type[Any], ...]) -> tuple[Any, int]:
         """The next message, which has to answer this request, and how many bytes of attachment follow it."""
         message, attachment_bytes = self._receive()
-        while self._is_late(message) or isinstance(message, PutWaits):
+        while self._settle(message) or isinstance(message, PutWaits):
             message, attachment_bytes = self._receive()
         if getattr(message, "request", None) != request or not isinstance(message, (*kinds, StorageFailure)):
             expected = " or ".join(kind.__name__ for kind in kinds)
@@ -379,7 +377,7 @@ class Link:
         """Whether there is an answer. That the storage has no room yet is none."""
         while self._unread is None and self.readable():
             self._unread = self._receive()
-            if self._is_late(self._unread[0]) or isinstance(self._unread[0], PutWaits):
+            if self._settle(self._unread[0]) or isinstance(self._unread[0], PutWaits):
                 self._unread = None
         return self._unread is not None
 
@@ -394,18 +392,10 @@ class Link:
         frame = self._says.frame(message, sum(part.nbytes for part in attachment))
         rest = [memoryview(frame), *attachment]
         if self._tls is None:
-            self._send_all(rest)
+            write_all(rest, self._send_some)
         else:
             for sealed in self._tls.seal(rest):
-                self._send_all([memoryview(sealed)])
-
-    def _send_all(self, rest: list[memoryview]) -> None:
-        while rest:
-            sent = self._send_some(rest[:MOST_BUFFERS])
-            while rest and sent >= len(rest[0]):
-                sent -= len(rest.pop(0))
-            if sent:
-                rest[0] = rest[0][sent:]
+                write_all([memoryview(sealed)], self._send_some)
 
     def _send_some(self, parts: list[memoryview]) -> int:
         """Waits for a storage that has no room, as long as it says so. Returns how many bytes were sent."""

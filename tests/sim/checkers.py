@@ -137,7 +137,8 @@ class Books:
         self.deaths = 0
         """How many executors died."""
         self.hidden_deaths = 0
-        """Executors that had died when their workers killed them for a task: it looks as if only that ended them."""
+        """Executors that had died when their workers killed them for a task (it looks as if only that ended them), and runs of
+        poison that such a kill ended, which nobody counts as a death."""
         self.emptied = 0
         """How often the object storage was restarted, and lost all it had."""
         self.silenced: set[bytes] = set()
