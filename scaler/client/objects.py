@@ -306,8 +306,11 @@ class ClientObjects:
     def label(self, object_id: bytes) -> str:
         """For people, with the client's name."""
         name = self.names.get(object_id)
-        mine = f"client {self._name or self._service.identity.hex()[:8]}"
-        return f"{mine} called it {name!r}" if name else f"{mine} was asked for it"
+        return f"{self._label} called it {name!r}" if name else f"{self._label} was asked for it"
+
+    @property
+    def _label(self) -> str:
+        return f"client {self._name or self._service.identity.hex()[:8]}"
 
     @property
     def storages(self) -> int:
@@ -321,6 +324,7 @@ class ClientObjects:
                 settings = self._service.settings
                 assert settings is not None
                 address = self._address or Address.parse(settings.object_storage_address)
-                name = f"client {self._name}"
-                self._storage = StorageClient(address, new_identity(), name, self._security, self._timeout_seconds)
+                self._storage = StorageClient(
+                    address, new_identity(), self._label, self._security, self._timeout_seconds
+                )
             return self._storage

@@ -199,7 +199,7 @@ class ClientService:
             self._outputs.append,
             self._security,
         )
-        self._driver.software = software()
+        self._driver.software, self._driver.hello_name = software(), self._name
         self._driver.after_turn = self._carry_out_all
         self._driver.dial(self.address, Role.client, "the scheduler", self._timeout_seconds)
         outcome = await self._driver.stopped

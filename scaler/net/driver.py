@@ -80,6 +80,8 @@ class Driver:
         self.state = state
         self.identity = identity
         self.name = name
+        self.hello_name = name
+        """What peers are told. A client's is what its user calls it, which may be nothing."""
         self.connections: dict[int, Connection] = {}
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         self.lock = threading.Lock()
@@ -200,7 +202,7 @@ class Driver:
         Raises OSError when nobody answers within ``patience`` seconds, RefusedError or ProtocolError when the handshake fails.
         """
         secret, tls = self._security.secret_for(address), self._security.dialing(address)
-        side = Dialer(role, self.identity, self.name, secret, os.urandom(NONCE_BYTES), self.software)
+        side = Dialer(role, self.identity, self.hello_name, secret, os.urandom(NONCE_BYTES), self.software)
         says, hears = conversation(role)
         opened: asyncio.Future[None] = self._loop.create_future()
         gone: asyncio.Future[str] = self._loop.create_future()

@@ -87,7 +87,7 @@ class ClientSession:
 
     @property
     def label(self) -> str:
-        return self.name or f"client {self.identity.hex()[:8]}"
+        return f"client {self.name or self.identity.hex()[:8]}"
 
     @property
     def is_left_behind(self) -> bool:

@@ -13,6 +13,8 @@ import pytest
 
 from scaler import Client, ScalerFuture
 from scaler.errors import ScalerError
+from scaler.messages import JournalClient, JournalOver, JournalResults
+from scaler.scheduler.journal_format import decoded, scan
 
 from .conftest import Command, wait_until
 
@@ -118,6 +120,25 @@ def test_what_was_read_is_not_kept_and_items_are_futures_too(
         assert found.pop("unread").result(20) == 1
         assert [future.result(20) for future in found.values()] == [None] * 20
         assert list(found) == sorted(found, key=int)
+
+
+def test_of_a_client_without_a_name_no_result_is_kept(
+    start: Callable[..., Command], free_addresses: tuple[str, str], tmp_path: Path
+) -> None:
+    address, storage = free_addresses
+    journal = tmp_path / "journal"
+    start("scaler_object_storage_server", storage)
+    scheduler = start("scaler_scheduler", address, "-osa", storage, "--journal", str(journal))
+    start("scaler_cluster", "-n", "1", address)
+    with Client(address, timeout_seconds=20) as client:
+        assert client.map(abs, range(-100, 0)) == list(range(100, 0, -1))
+        scheduler.interrupt()  # What the journal is to say is written then.
+        scheduler.wait()
+        data = journal.read_bytes()
+        records = list(decoded(data, scan(data).records))
+    assert {record.name for record in records if isinstance(record, JournalClient)} == {""}
+    assert any(isinstance(record, JournalOver) for record in records)
+    assert not any(isinstance(record, JournalResults) for record in records)
 
 
 def test_without_a_name_or_a_journal_nothing_is_kept(client: Client) -> None:

@@ -96,7 +96,7 @@ def test_the_rest_of_a_graph_that_does_not_come() -> None:
     ann = rig.client()
     ann.submit(1, 2, more=True)
     (line,) = stuck_lines(rig, 50)
-    assert line.startswith("stuck: A has sent a part of a graph, 2 tasks, and the rest does not come for 3")
+    assert line.startswith("stuck: client A has sent a part of a graph, 2 tasks, and the rest does not come for 3")
 
 
 def test_a_graph_that_comes_slowly_is_not_stuck() -> None:
@@ -112,7 +112,7 @@ def test_an_object_that_its_client_does_not_put_again() -> None:
     worker.ends((ann.id(1), 1), status=ResultStatus.object_lost, payload=LOST_OBJECT.pack(NO_INPUT, b"x" * 16))
     (line,) = stuck_lines(rig, 50, lambda: worker.say(heartbeat()))
     assert line.startswith(
-        f"stuck: 1 tasks wait for A to put object {(b'x' * 16).hex()} again, which it was asked for, for 3"
+        f"stuck: 1 tasks wait for client A to put object {(b'x' * 16).hex()} again, which it was asked for, for 3"
     )
 
 
