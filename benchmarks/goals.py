@@ -125,4 +125,5 @@ GOALS = [
     Goal("cost a task, 1,000,000 waiting / 1,000 waiting", 1.5, "x", _growth("waiting tasks"), False),
     Goal("cost a task, 10,000 workers / 1 worker", 1.5, "x", _growth("workers"), False),
     Goal("cost a task, 1,000 requirement classes / 1", 1.5, "x", _growth("requirement classes"), False),
+    Goal("cost a task, 10,000 clients / 1", 1.5, "x", _growth("clients"), False),
 ]

@@ -1,14 +1,17 @@
-"""What does a task cost the scheduler's state, as more tasks wait, more workers are there, more requirement classes are used?"""
+"""What does a task cost the scheduler's state, as more tasks wait, workers or clients are there, requirement classes are used?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from benchmarks.state_alone import TASKS_A_WORKER, StateAlone, cost
+from scaler.machine import Peer
+from scaler.messages import Role
 
 WAITING = (1_000, 10_000, 100_000, 1_000_000)
 WORKERS = (1, 10, 100, 1_000, 10_000)
 CLASSES = (1, 10, 100, 1_000)
+CLIENTS = (1, 100, 10_000)
 TASKS = 100_000
 WARM_UP = 20_000
 CLASS_FRAME = 20
@@ -36,6 +39,15 @@ def by_classes(count: int, tasks: int = TASKS) -> float:
     return _steady(alone, 1_000, tasks, CLASS_FRAME)
 
 
+def by_clients(count: int, tasks: int = TASKS) -> float:
+    """Microseconds a task with so many clients, of which one has tasks, and one worker, so that the state decides often."""
+    alone = StateAlone(1)
+    for number in range(1, count):
+        alone.state.peer_connected(1_000_000 + number, Peer(Role.client, number.to_bytes(16, "little")), 0.0)
+    alone.submit(TASKS_A_WORKER + 10_000)
+    return _steady(alone, 1, tasks)
+
+
 def _steady(alone: StateAlone, workers: int, tasks: int, frame: int = 1000) -> float:
     alone.settle()
     # Until a function's time is known every worker is given two tasks and no more: let that pass.
@@ -47,6 +59,7 @@ CURVES: dict[str, tuple[Callable[[int, int], float], Sequence[int]]] = {
     "waiting tasks": (by_waiting, WAITING),
     "workers": (by_workers, WORKERS),
     "requirement classes": (by_classes, CLASSES),
+    "clients": (by_clients, CLIENTS),
 }
 
 

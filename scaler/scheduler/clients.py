@@ -96,6 +96,7 @@ class Clients:
             settings, board, self.sessions, journal, out, self.delivery.ends
         )
         self._of_peer: dict[int, ClientSession] = {}
+        self._untold: dict[int, ClientSession] = {}
         self._of_identity: dict[bytes, ClientSession] = {}
         self._started = 0.0
         self.resuming: dict[int, ClientSession] = {}
@@ -150,9 +151,10 @@ class Clients:
             session.claimed_until = 0.0
             outstanding = self._board.lineage.outstanding(session.number)
             if outstanding:
-                session.answers.append(Restore(outstanding))
+                session.answer(Restore(outstanding))
             self._out.log(20, f"{session.label} is back")
         self._of_peer[peer] = session
+        self._untold[session.number] = session  # of what ended while it was not there
         session.software = who.software
         settings = self._settings
         self._out.send(
@@ -179,7 +181,7 @@ class Clients:
         return session is not None
 
     def _new(self, number: int, identity: bytes, name: str, now: float, peer: int | None = None) -> ClientSession:
-        session = ClientSession(number, identity, name, peer, now)
+        session = ClientSession(number, identity, name, peer, now, self._untold)
         session.uncollected = Uncollected() if name and self._journal.on else None
         self.sessions[number] = self._of_identity[identity] = session
         return session
@@ -309,6 +311,7 @@ class Clients:
             self._hang_up(session.peer, why)
         self.resuming.pop(session.number, None)
         self._cancel_all(session)
+        self._untold.pop(session.number, None)
         self._nesting.leave(session)
         self._journal.gone(session)
         self._board.lineage.forget_client(session.number)
@@ -348,6 +351,8 @@ class Clients:
         assert list(self._of_identity.values()) == list(self.sessions.values())
         assert all(self._of_peer[s.peer] is s for s in self.sessions.values() if s.peer is not None)
         assert self.resuming == {s.number: s for s in self.sessions.values() if s.put_by is not None}
+        told = [s for s in self.sessions.values() if s.peer is not None and (s.outbox or s.singles or s.answers)]
+        assert all(self._untold.get(s.number) is s for s in told)
 
     # ---- from clients
 
@@ -384,7 +389,7 @@ class Clients:
         refused = self._refused(session, message, len(ids))
         session.refusing = more and (session.refusing or refused > 0)
         for id in ids[len(ids) - refused :]:
-            session.singles.append((sequence_of(id), ResultStatus.rejected, self._refusal(), 1, UNKNOWN, 0))
+            session.deliver_single((sequence_of(id), ResultStatus.rejected, self._refusal(), 1, UNKNOWN, 0))
         if refused:
             message, ids = select_submit(message, range(len(ids) - refused)), ids[: len(ids) - refused]
         if ids:
@@ -460,7 +465,7 @@ class Clients:
             elif want and sequence not in answered:
                 kept = self._board.results.get(task)
                 if kept is not None:
-                    session.singles.append((sequence, *kept, 1, UNKNOWN, 0))
+                    session.deliver_single((sequence, *kept, 1, UNKNOWN, 0))
                 else:
                     self.delivery.ends(self._board.lineage.want(task))
         self.recovery.tell(session, again)
@@ -499,7 +504,7 @@ class Clients:
             self._journal.array_submitted(session, message)
         for begin, end in new:
             if end - begin > self._room():
-                session.singles.append((begin, ResultStatus.rejected, self._refusal(), end - begin, UNKNOWN, 0))
+                session.deliver_single((begin, ResultStatus.rejected, self._refusal(), end - begin, UNKNOWN, 0))
             else:
                 self._board.ranges.add(whole, begin - first, end - first)
         self._board.changed = True
@@ -573,19 +578,19 @@ class Clients:
 
     def _heartbeat(self, session: ClientSession, message: ClientHeartbeat) -> None:
         session.answered = None
-        session.answers.append(HeartbeatEcho(message.sent_microseconds, self._board.loads.total_slots))
+        session.answer(HeartbeatEcho(message.sent_microseconds, self._board.loads.total_slots))
 
     def _tell_why(self, session: ClientSession, message: ExplainTask) -> None:
         if message.task >> SEQUENCE_BITS != session.number:
             raise ProtocolError("a task of another client")
-        session.answers.append(self._explain(message.task, message.request))
+        session.answer(self._explain(message.task, message.request))
 
     def _goodbye(self, session: ClientSession, message: ClientGoodbye) -> None:
         self._forget(session, "left")
 
     def _shutdown(self, session: ClientSession, message: ShutdownCluster) -> None:
         if self._settings.protected:
-            session.answers.append(ShutdownRefused("the scheduler is protected; stop it where it was started"))
+            session.answer(ShutdownRefused("the scheduler is protected; stop it where it was started"))
             return
         self._shut_down(f"{session.label} asked for it")
 
@@ -594,15 +599,16 @@ class Clients:
     def answer_all(self) -> None:
         self._ask_for_objects()
         self.recovery.answer()
-        for session in self.sessions.values():
+        for session in self._untold.values():
             if session.peer is not None:
                 self._answer(session)
+        self._untold.clear()
 
     def _ask_for_objects(self) -> None:
         """Have clients put again what is lost."""
         for number, together in self._board.lineage.take_asked().items():
             if number in self.sessions:
-                self.sessions[number].answers.append(Restore(together))
+                self.sessions[number].answer(Restore(together))
 
     def _answer(self, session: ClientSession) -> None:
         """Send what is to be told to a connected client."""

@@ -53,7 +53,7 @@ class Delivery:
         told = replace(message, tasks=sequence, attempts=b"", slots=b"", retried=retried)
         session = self._sessions[items.whole.client]
         self._journal.succeeded(session, told)
-        session.outbox.append(told)
+        session.deliver(told)
         self.recovery.ended(session, told)
 
     def _tell(self, session: ClientSession, tasks: array[int], message: Results) -> None:
@@ -73,7 +73,7 @@ class Delivery:
             if len(wanted) < len(tasks):
                 told = select_results(told, wanted)
         if told.payloads:
-            session.outbox.append(told)
+            session.deliver(told)
             self.recovery.ended(session, told)
 
     def ends(self, ends: list[End]) -> None:
@@ -82,5 +82,5 @@ class Delivery:
             session = self._sessions.get(end.id >> SEQUENCE_BITS)
             if session is not None:
                 told = sequence_of(end.id), end.status, end.payload, end.count, end.profile, end.retried
-                session.singles.append(told)
+                session.deliver_single(told)
                 self._journal.ended(session, told)

@@ -75,7 +75,8 @@ class Recovery:
     def tell(self, session: ClientSession, sequences: list[int]) -> None:
         """These, which are not collected, are told again."""
         if session.uncollected is not None and sequences:
-            session.outbox += session.uncollected.told(sequences)
+            for told in session.uncollected.told(sequences):
+                session.deliver(told)
 
     # ---- from clients
 
@@ -102,7 +103,7 @@ class Recovery:
                 sequence < end for _, end in open_items[: bisect_right(open_items, (sequence, sys.maxsize))][-1:]
             ):
                 text = b"the scheduler does not know this task: its result was collected, or its journal was damaged"
-                session.singles.append((sequence, ResultStatus.lost, text, 1, UNKNOWN, 0))
+                session.deliver_single((sequence, ResultStatus.lost, text, 1, UNKNOWN, 0))
         self.tell(session, again)
 
     def _items(self, session: ClientSession, sequences: array[int]) -> list[tuple[int, int]]:
@@ -139,7 +140,8 @@ class Recovery:
             if any(session.replay for session in left):
                 self._asking.append(number)
                 continue
-            asker.answers += self._recovered([session for session in left if session is not asker])
+            for piece in self._recovered([session for session in left if session is not asker]):
+                asker.answer(piece)
 
     def _recovered(self, left: list[ClientSession]) -> Iterator[Recovered]:
         now = self._board.clock.now

@@ -37,6 +37,8 @@ class ClientSession:
     peer: int | None
     heard: float
     """When it last said something, or was lost."""
+    untold: dict[int, ClientSession] = field(repr=False)
+    """By number, the same for all: clients that are to be told something."""
     functions: dict[int, int] = field(default_factory=dict)
     """Its function numbers to the scheduler's."""
     outbox: list[Results] = field(default_factory=list)
@@ -107,6 +109,21 @@ class ClientSession:
     @property
     def first_id(self) -> int:
         return self.number << SEQUENCE_BITS
+
+    def deliver(self, told: Results) -> None:
+        """Have it told of results."""
+        self.outbox.append(told)
+        self.untold[self.number] = self
+
+    def deliver_single(self, told: Single) -> None:
+        """The same of one that ended other than well."""
+        self.singles.append(told)
+        self.untold[self.number] = self
+
+    def answer(self, message: object) -> None:
+        """Have it told this, after results."""
+        self.answers.append(message)
+        self.untold[self.number] = self
 
     def collect_results(self) -> list[Results]:
         """What is to be told, which is forgotten here."""

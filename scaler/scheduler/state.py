@@ -253,7 +253,7 @@ class SchedulerState:
             return
         self._stopping = True
         for client in self.clients.sessions.values():
-            client.answers.append(ClusterEnding(reason))
+            client.answer(ClusterEnding(reason))
         self.clients.answer_all()
         for worker in self.workers.sessions.values():
             self._out.send(worker.peer, ShutdownWorker(reason))

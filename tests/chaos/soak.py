@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+import gc
+import operator
+import statistics
 import time
+from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import psutil
@@ -13,69 +17,89 @@ from scaler import Client
 from .cluster import cluster
 from .load import Tally
 
-SAMPLE_SECONDS = 5.0
 ROUND = 100_000
-WARM = 0.25
+GRAPH = 10_000
+LARGE = 50
+LARGE_BYTES = 1 << 20
+WARM = 0.3
 """The first part of the time, in which memory may still grow, is left out of the slopes."""
+
+Sample = tuple[float, int, int]
+"""Seconds, bytes that are a process's own, descriptors."""
 
 
 def soak(directory: Path, tasks: int) -> Tally:
-    """One row; its notes tell the steepest slopes."""
+    """One row; its notes tell the steepest slopes. Samples are taken when all of a round has ended, so all at the same phase."""
     tally = Tally(f"{tasks:,} tasks")
     began = time.monotonic()
     with cluster(directory, 2) as made, Client(made.address, timeout_seconds=60) as client:
         client.submit(abs, -1).result(60)
-        samples: dict[str, list[tuple[float, int, int]]] = {}
-        over = threading.Event()
         processes = {**made.daemons(), "client": psutil.Process()}
-
-        def sample() -> None:
-            while not over.wait(SAMPLE_SECONDS):
-                for name, process in processes.items():
-                    entry = time.monotonic() - began, process.memory_info().rss, process.num_fds()
-                    samples.setdefault(name, []).append(entry)
-
-        sampler = threading.Thread(target=sample)
-        sampler.start()
-        try:
-            while tally.submitted < tasks:
-                count = min(ROUND, tasks - tally.submitted)
-                if tally.submitted // ROUND % 2:
-                    results = client.map(abs, range(-count, 0))
-                else:
-                    results = client.gather([client.submit(abs, number) for number in range(-count, 0)])
-                tally.right += sum(
-                    result == expected for result, expected in zip(results, range(count, 0, -1), strict=True)
-                )
-                tally.submitted += count
-        finally:
-            over.set()
-            sampler.join()
+        processes |= {f"executor{number}": executor for number, executor in enumerate(made.executors())}
+        samples: dict[str, list[Sample]] = {name: [] for name in processes}
+        while tally.submitted < tasks:
+            for part in (_lone, _mapped, _graph, _large):
+                part(client, tally)
+            gc.collect()
+            for name, process in processes.items():
+                own = process.memory_full_info().uss
+                samples[name].append((time.monotonic() - began, own, process.num_fds()))
     tally.seconds = time.monotonic() - began
     tally.wrong = tally.submitted - tally.right
-    tally.notes = f"{tally.seconds:.0f} s; " + _steepest(samples)
+    tally.notes = f"{tally.seconds:.0f} s; " + told(samples)
     return tally
 
 
-def _steepest(samples: dict[str, list[tuple[float, int, int]]]) -> str:
-    memory = {name: _slope([(at, rss) for at, rss, _ in warm]) for name, warm in _warm(samples).items()}
-    descriptors = {name: _slope([(at, count) for at, _, count in warm]) for name, warm in _warm(samples).items()}
-    if not memory:
-        return "too short for slopes"
-    most, open_ones = max(memory, key=memory.__getitem__), max(descriptors, key=descriptors.__getitem__)
-    return (
-        f"memory grows most in {most}: {memory[most] * 3600 / 1e6:+.1f} MB an hour; "
-        f"descriptors in {open_ones}: {descriptors[open_ones] * 3600:+.1f} an hour"
+def _lone(client: Client, tally: Tally) -> None:
+    results = client.gather([client.submit(abs, number) for number in range(-ROUND, 0)])
+    _judge(tally, ROUND, sum(map(operator.eq, results, range(ROUND, 0, -1))))
+
+
+def _mapped(client: Client, tally: Tally) -> None:
+    results = client.map(abs, range(-ROUND, 0))
+    _judge(tally, ROUND, sum(map(operator.eq, results, range(ROUND, 0, -1))))
+
+
+def _graph(client: Client, tally: Tally) -> None:
+    """A chain with a neighbour to each link."""
+    graph: dict[str, object] = {"0": 0}
+    for number in range(1, GRAPH // 2):
+        graph[f"{number}"] = (operator.add, f"{number - 1}", 1)
+        graph[f"{number}'"] = (operator.neg, f"{number}")
+    last = GRAPH // 2 - 1
+    results = client.get(graph, [f"{last}", f"{last}'"])
+    _judge(tally, len(graph) - 1, (len(graph) - 1) * (results == {f"{last}": last, f"{last}'": -last}))
+
+
+def _large(client: Client, tally: Tally) -> None:
+    contents = [bytes([number]) * LARGE_BYTES for number in range(LARGE)]
+    futures = [client.submit(bytes.upper, content) for content in contents]
+    _judge(
+        tally, LARGE, sum(future.result() == content.upper() for future, content in zip(futures, contents, strict=True))
     )
 
 
-def _warm(samples: dict[str, list[tuple[float, int, int]]]) -> dict[str, list[tuple[float, int, int]]]:
+def _judge(tally: Tally, submitted: int, right: int) -> None:
+    tally.submitted += submitted
+    tally.right += right
+
+
+def told(samples: dict[str, list[Sample]]) -> str:
+    """The steepest slopes, for people."""
     warm = {name: entries[int(len(entries) * WARM) :] for name, entries in samples.items()}
-    return {name: entries for name, entries in warm.items() if len(entries) > 2}
+    if any(len(entries) < 3 for entries in warm.values()):
+        return "too short for slopes"
+    memory = _steepest(warm, lambda entry: entry[1] / 1e6)
+    descriptors = _steepest(warm, lambda entry: entry[2])
+    return f"memory grows most in {memory} MB an hour; descriptors in {descriptors} an hour"
 
 
-def _slope(points: list[tuple[float, int]]) -> float:
-    """Of the line that fits best, by least squares."""
-    mean_x, mean_y = (sum(column) / len(points) for column in zip(*points, strict=True))
-    variance = sum((x - mean_x) ** 2 for x, _ in points)
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / variance
+def _steepest(samples: dict[str, list[Sample]], value: Callable[[Sample], float]) -> str:
+    slopes = {name: slope([(entry[0] / 3600, value(entry)) for entry in entries]) for name, entries in samples.items()}
+    name = max(slopes, key=slopes.__getitem__)
+    return f"{name}: {slopes[name]:+.1f}"
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """The median of the slopes between any two: some that lie far off do not tilt it (Theil and Sen)."""
+    return statistics.median((y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(points, 2))
