@@ -13,7 +13,8 @@ from pathlib import Path
 from scaler.errors import ConfigurationError, ProtocolError
 from scaler.messages import JournalRecord
 from scaler.scheduler.journal_digest import Digest
-from scaler.scheduler.journal_format import Scan, decoded, framed, journal_codec, scan
+from scaler.scheduler.journal_format import Scan, decoded, header, journal_codec, scan
+from scaler.writing import write_at
 
 WRITE_BYTES = 1 << 20
 
@@ -106,15 +107,12 @@ class JournalFile:
 
     def append(self, messages: Iterable[bytes]) -> None:
         """Encoded records, after those that are there."""
-        number, pieces = self._number, []
+        number = self._number
+        parts: list[memoryview] = []
         for message in messages:
-            pieces.append(framed(number, message))
+            parts += [memoryview(header(number, message)), memoryview(message)]
             number += 1
-        data = memoryview(b"".join(pieces))
-        place = self.size
-        while place - self.size < len(data):
-            place += os.pwrite(self._file, data[place - self.size :], place)
-        self.size, self._number = place, number
+        self.size, self._number = write_at(self._file, parts, self.size), number
 
     def sync(self) -> None:
         """What was appended outlives the machine."""

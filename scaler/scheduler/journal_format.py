@@ -32,11 +32,11 @@ def journal_codec() -> UnionCodec:
     return codec("journal", "JournalRecord")
 
 
-def framed(number: int, message: bytes) -> bytes:
-    """A record as it stands in the file."""
+def header(number: int, message: bytes) -> bytes:
+    """What stands before the message in the file."""
     head = _HEADER.pack(MAGIC, len(message), number, 0, 0)[:_CHECKED]
     checksum = zlib.crc32(message, zlib.crc32(head))
-    return b"".join((_HEADER.pack(MAGIC, len(message), number, checksum, 0), message))
+    return _HEADER.pack(MAGIC, len(message), number, checksum, 0)
 
 
 @dataclass(slots=True)

@@ -36,11 +36,12 @@ from scaler.messages import (
     Stored,
 )
 from scaler.storage.content import SHARED_BYTES
-from scaler.storage.segments import Known, Segment, Spare, Written, open_object, share, write_all
+from scaler.storage.segments import Known, Segment, Spare, Written, open_object, share
 from scaler.tls import TlsSession
 from scaler.wire import framing
 from scaler.wire.codec import codec, struct_codec
 from scaler.wire.handshake import Dialer, handshake_codec
+from scaler.writing import write_all
 
 if TYPE_CHECKING:
     from scaler.storage.client import Links

@@ -22,13 +22,12 @@ from operator import itemgetter
 
 from scaler.messages import Piece
 from scaler.storage.mapping import PAGE, Mapping, address_of
+from scaler.writing import write_at
 
 MAX_PIECES = 1024
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 FOREIGN_BYTES = 64 << 10
 """Smaller parts are copied, also when they are in shared memory already."""
-MOST_BUFFERS = 512
-"""How many one system call takes; the system's limit is 1,024."""
 SPARE_SEGMENTS = 128
 SPARE_BYTES = 256 << 20
 SPARE_SECONDS = 2.0
@@ -124,14 +123,7 @@ class Segment:
     def write(self, parts: Iterable[memoryview], offset: int = 0) -> None:
         """Parts, one after the other, from this offset on. Not through a mapping: that costs a fault a page, and zeros before
         the bytes."""
-
-        def write(some: list[memoryview]) -> int:
-            nonlocal offset
-            done = os.pwritev(self.descriptor, some, offset)
-            offset += done
-            return done
-
-        write_all(parts, write)
+        write_at(self.descriptor, parts, offset)
 
     def piece(self, offset: int, size: int) -> Piece:
         """Part of it, as others can open it."""
@@ -141,17 +133,6 @@ class Segment:
 def _check_name(path: str, name: str) -> None:
     if os.readlink(path) != f"/memfd:{name} (deleted)":  # noqa: PTH115
         raise OSError(errno.ESTALE, "the descriptor is another file's")
-
-
-def write_all(parts: Iterable[memoryview], write: Callable[[list[memoryview]], int]) -> None:
-    """Have all bytes of these buffers written; ``write`` is given some and returns how many bytes it has taken."""
-    rest = list(parts)
-    while rest:
-        done = write(rest[:MOST_BUFFERS])
-        while rest and done >= rest[0].nbytes:
-            done -= rest.pop(0).nbytes
-        if done:
-            rest[0] = rest[0][done:]
 
 
 class Spare:

@@ -27,7 +27,7 @@ from scaler.messages import (
     SubmitArray,
 )
 from scaler.scheduler.journal_file import JournalFile, encoded
-from scaler.scheduler.journal_format import decoded, framed, scan
+from scaler.scheduler.journal_format import decoded, header, scan
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.scheduler.state import SchedulerState
 
@@ -76,7 +76,7 @@ def _record(chance: random.Random, client: int, next_sequence: dict[int, int]) -
 
 def damaged(chance: random.Random, messages: list[bytes]) -> tuple[bytes, list[bytes]]:
     """A file of these records, with some damage; and the records that it has not touched."""
-    pieces = [framed(number, message) for number, message in enumerate(messages)]
+    pieces = [header(number, message) + message for number, message in enumerate(messages)]
     data = bytearray(b"".join(pieces))
     ends = [sum(map(len, pieces[: i + 1])) for i in range(len(pieces))]
     begins = [0, *ends[:-1]]
