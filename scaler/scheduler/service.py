@@ -18,7 +18,7 @@ import psutil
 from scaler.config import version
 from scaler.ids import Address
 from scaler.machine import Output
-from scaler.messages import Role
+from scaler.messages import JournalRecord, Role
 from scaler.net.daemon import Daemon, log
 from scaler.scheduler.dump import dump
 from scaler.scheduler.journal import Append
@@ -65,6 +65,8 @@ class SchedulerService:
             settings = replace(settings, journal=True, kept_seconds=journal.kept_seconds)
         self._journal_place = journal
         self._journal: JournalWriter | None = None
+        self._records: list[JournalRecord] = []
+        """Those of this turn."""
         self.state = SchedulerState(settings)
         self.address = address
         self.monitor_address = monitor
@@ -82,6 +84,7 @@ class SchedulerService:
         self.state.clock.unix_offset = time.time() - time.monotonic()
         if self._journal_place is not None:
             await self._open_journal(self._journal_place)
+            daemon.driver.after_turn = self._write  # Peers need not wait for what a thread writes later anyway.
         driver = daemon.driver
         driver.paused = self.state.pause_monitor
         self.address = await driver.listen(self.address, {Role.client, Role.worker, Role.manager})
@@ -117,10 +120,12 @@ class SchedulerService:
         self.state.tell(level, text)
         self._daemon.driver.wake()
 
-    def _write(self, output: Append) -> None:
-        assert self._journal is not None
+    def _write(self) -> None:
+        if self._journal is None or not self._records:
+            return
         journal, state = self._journal, self.state
-        journal.append(output.records)
+        journal.append(self._records)
+        self._records = []
         if journal.dropped:
             state.journal.rewritten()
         elif journal.worth_beginning_anew or journal.worth_rewriting:
@@ -161,6 +166,7 @@ class SchedulerService:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._vitals
         if self._journal is not None:
+            self._write()
             await asyncio.to_thread(self._journal.close)
         if self._tracer is not None:
             await asyncio.to_thread(self._tracer.flush)
@@ -168,7 +174,7 @@ class SchedulerService:
     def carry_out(self, output: Output) -> None:
         """Append, with a journal, and Waited, of traced tasks."""
         if isinstance(output, Append):
-            self._write(output)
+            self._records += output.records
             return
         if not isinstance(output, Waited) or self._tracer is None:
             raise TypeError(f"unknown output {output!r}")
