@@ -166,7 +166,7 @@ struct ReleaseOwner {
 
 struct AdmitOwner {
   # Take puts of this owner again, after a `releaseOwner`. Sent by schedulers when a client is there that they, or a scheduler before
-  # them, have given up.
+  # them, have given up. What was freed by that `releaseOwner` counts as lost from here on, so that the owner is asked to put it again.
   owner @0 :Data;
 }
 

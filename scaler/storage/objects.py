@@ -127,11 +127,11 @@ class Objects:
         elif self.owners.add(name, owner):
             self._mark(name, owner, True)
 
-    def disown(self, name: bytes, owner: bytes) -> None:
-        """Free the object with its last owner."""
+    def disown(self, name: bytes, owner: bytes, gone: bool = False) -> None:
+        """Free the object with its last owner; ``gone``: since that one is."""
         if self.owners.remove(name, owner):
             self.freed_count += 1
-            self.freed.add(name)
+            self.freed.add(name, owner if gone else b"")
             self._remove(name)
             self.places.forget(name, freed=True)
         elif name in self._held:
@@ -153,6 +153,7 @@ class Objects:
         assert self.upstream is not None
         self.upstream.dropped(name)
         self.disown(name, NOBODY)
+        self.freed.discard(name)  # The center remembers it, and may forget it before we do.
 
     def lose(self, name: bytes) -> None:
         """No host has it any more. If it is not here either, it is lost."""
@@ -173,7 +174,13 @@ class Objects:
         """Take everything from an owner, who can own nothing any more."""
         self.owners.gone.add(owner)
         for name in self.owners.of(owner):
-            self.disown(name, owner)
+            self.disown(name, owner, gone=True)
+
+    def admit_owner(self, owner: bytes) -> None:
+        """One that was gone is back. What was freed with it is lost: it may put that again, if it is asked to."""
+        if owner in self.owners.gone:
+            self.owners.gone.discard(owner)
+            self.freed.discard_of(owner)
 
     def unpin(self, held: Held) -> None:
         """A transmission of it is over."""

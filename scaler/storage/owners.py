@@ -6,20 +6,25 @@ from collections import OrderedDict
 
 
 class Remembered:
-    """The ids that were added last, a limited number of them."""
+    """The ids that were added last, a limited number of them; each may be ``on_behalf`` of another."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._ids: OrderedDict[bytes, None] = OrderedDict()
+        self._ids: OrderedDict[bytes, bytes] = OrderedDict()
 
-    def add(self, name: bytes) -> None:
-        self._ids[name] = None
+    def add(self, name: bytes, on_behalf: bytes = b"") -> None:
+        self._ids[name] = on_behalf
         self._ids.move_to_end(name)
         if len(self._ids) > self._limit:
             self._ids.popitem(last=False)
 
     def discard(self, name: bytes) -> None:
         self._ids.pop(name, None)
+
+    def discard_of(self, other: bytes) -> None:
+        """All that are on behalf of that one."""
+        for name in [name for name, on_behalf in self._ids.items() if on_behalf == other]:
+            del self._ids[name]
 
     def __contains__(self, name: bytes) -> bool:
         return name in self._ids

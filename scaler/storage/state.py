@@ -288,7 +288,7 @@ class StorageState:
 
     def _admit_owner(self, peer: int, user: User, message: AdmitOwner) -> None:
         check_id("owner", message.owner, IDENTITY_BYTES)
-        self._objects.owners.gone.discard(message.owner)
+        self._objects.admit_owner(message.owner)
 
     def _probe(self, peer: int, user: User, message: Probe) -> None:
         user.check_unused(message.request)

@@ -279,10 +279,22 @@ def test_a_result_that_was_freed_as_its_client_was_given_up_is_made_again(client
     service = client._service
     future = client.submit(np.ones, SIZE)
     wait_for(future.done)
+    give_up_and_admit(service)
+    assert future.result(20)[0] == 1
+
+
+def test_what_was_freed_as_its_client_was_given_up_is_put_again(client):
+    reference = client.send_object(np.ones(SIZE), name="table")
+    give_up_and_admit(client._service)
+    assert client.submit(grown, reference, 1).result(20)[0] == 2
+    assert client.fetch_object(reference)[0] == 1
+
+
+def give_up_and_admit(service):
+    """Tell the storage what a scheduler does of a client that was silent for too long and is back."""
     storage = service.objects._client()
     for message in (ReleaseOwner(service.identity), AdmitOwner(service.identity)):
         storage._attempt(storage._links, storage._links.writers, new_identity(), lambda link: link.send(message))  # noqa: B023
-    assert future.result(20)[0] == 1
 
 
 def test_a_result_whose_arguments_are_not_kept(client, cluster, monkeypatch):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scaler.ids import OBJECT_ID_BYTES
 from scaler.machine import Close, Peer, Send, Stop
 from scaler.messages import (
+    AdmitOwner,
     Get,
     GiveUp,
     Hold,
@@ -269,6 +270,23 @@ def test_what_is_on_its_way_from_a_lost_host_is_lost_if_it_does_not_come(fails: 
         assert reason(net.answers[getting]) == reason(net.answers[waiting]) == StorageFailureReason.lost
     else:
         assert net.answers[getting] == net.answers[waiting] == b"content"
+
+
+def test_what_was_freed_with_its_owner_is_lost_everywhere_when_that_one_is_back() -> None:
+    net = Net(2)
+    net.put(1, X)
+    net.say(CENTER, ReleaseOwner(ANN))
+    for host in (1, 2):
+        net.get(host, X)
+        assert reason(net.answers[net.last]) == StorageFailureReason.freed
+    net.say(CENTER, AdmitOwner(ANN))
+    for host in (1, 2):
+        net.get(host, X)
+        assert reason(net.answers[net.last]) == StorageFailureReason.lost
+    net.put(1, X)
+    net.get(2, X)
+    net.fetch_all()
+    assert net.answers[net.last] == b"content"
 
 
 def test_a_host_that_comes_back_says_what_it_has() -> None:

@@ -280,6 +280,19 @@ def test_a_get_of_what_existed_does_not_wait() -> None:
     assert failure(rig.say(1, Get(4, X, existed=True))) == (1, 4, StorageFailureReason.freed)
 
 
+def test_what_was_freed_with_its_owner_is_lost_when_that_one_is_back() -> None:
+    rig = Rig()
+    rig.connect(1)
+    rig.put(1, 1, b"abc", X)
+    rig.put(1, 2, b"abc", Y)
+    rig.say(1, Release(Y, ANN))
+    rig.say(1, ReleaseOwner(ANN))
+    assert failure(rig.say(1, Get(3, X, existed=True))) == (1, 3, StorageFailureReason.freed)
+    rig.say(1, AdmitOwner(ANN))
+    assert failure(rig.say(1, Get(4, X, existed=True))) == (1, 4, StorageFailureReason.lost)
+    assert failure(rig.say(1, Get(5, Y, existed=True))) == (1, 5, StorageFailureReason.freed), "it freed that itself"
+
+
 def test_freed_object_can_be_put_again() -> None:
     rig = Rig()
     rig.put(1, 1, b"abc")
@@ -460,6 +473,8 @@ class Oracle(RuleBasedStateMachine):
         self.request = 0
         self.owns: set[tuple[bytes, bytes]] = set()
         self.ever: set[bytes] = set()
+        self.went_with: dict[bytes, bytes] = {}
+        """What was freed as its last owner went, and that one."""
         self.gone: set[bytes] = set()
         self.waits: list[tuple[int, int, bytes]] = []
         self.halves: list[tuple[int, int, bytes, bytes]] = []
@@ -475,6 +490,7 @@ class Oracle(RuleBasedStateMachine):
     def here(self, peer: int, request: int, name: bytes, owner: bytes) -> list[Output]:
         """What follows when all bytes of an object are here."""
         self.ever.add(name)
+        self.went_with.pop(name, None)
         self.owns.add((owner, name))
         outputs: list[Output] = [Send(peer, Stored(request, False))]
         for half in [half for half in self.halves if half[2] == name]:
@@ -562,13 +578,19 @@ class Oracle(RuleBasedStateMachine):
     @rule(peer=peers, owner=owners)
     def admit_owner(self, peer: int, owner: bytes) -> None:
         assert self.rig.say(peer, AdmitOwner(owner)) == []
-        self.gone.discard(owner)
+        if owner in self.gone:
+            self.gone.remove(owner)
+            back = {name for name, other in self.went_with.items() if other == owner}
+            self.ever -= back
+            self.went_with = {name: other for name, other in self.went_with.items() if name not in back}
 
     @rule(peer=peers, owner=owners)
     def release_owner(self, peer: int, owner: bytes) -> None:
         outputs = self.rig.say(peer, ReleaseOwner(owner))
         self.gone.add(owner)
+        before = self.held()
         self.owns = {fact for fact in self.owns if fact[0] != owner}
+        self.went_with.update(dict.fromkeys(before - self.held(), owner))
         refused = [half for half in self.halves if half[3] == owner]
         self.halves = [half for half in self.halves if half[3] != owner]
         self.rests += refused
