@@ -2,7 +2,7 @@
 
 The clusters run side by side and take turns, so what disturbs one round disturbs all of them.
 
-python -m benchmarks.journal [--rounds 10] [--tasks 20000]
+python -m benchmarks.journal [--rounds 40] [--tasks 4000]
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def race(kinds: list[Kind], rounds: int, measure: Callable[[Kind], dict[str, flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--tasks", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--tasks", type=int, default=4000)
     asked = parser.parse_args()
     with contextlib.ExitStack() as stack:
         where = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -127,7 +127,7 @@ def main() -> None:
         print(f"{'':<36}" + "".join(f"{kind.name:>23}" for kind in kinds))
         race(kinds, asked.rounds, lambda kind: kind.burst(asked.tasks))
         race(kinds, asked.rounds, lambda kind: kind.mapped(10 * asked.tasks))
-        race(kinds, asked.rounds, lambda kind: kind.lone(1000))
+        race(kinds, asked.rounds, lambda kind: kind.lone(300))
 
 
 if __name__ == "__main__":

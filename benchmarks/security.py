@@ -3,7 +3,7 @@
 The clusters run side by side and take turns, so what disturbs one round disturbs all of them. The object goes over the
 connection, as between hosts; on one host it would go through shared memory, with TLS as without.
 
-python -m benchmarks.security [--rounds 10] [--tasks 20000] [--megabytes 100]
+python -m benchmarks.security [--rounds 40] [--tasks 4000] [--megabytes 100]
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def race(kinds: list[Kind], rounds: int, measure: Callable[[Kind], float]) -> di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--tasks", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--tasks", type=int, default=4000)
     parser.add_argument("--megabytes", type=int, default=100)
     asked = parser.parse_args()
     content = os.urandom(1_000_000) * asked.megabytes
@@ -128,7 +128,7 @@ def main() -> None:
         ]
         measures: list[tuple[str, Callable[[Kind], float]]] = [
             (f"burst of {asked.tasks:,}, tasks/s", lambda kind: kind.burst(asked.tasks)),
-            ("lone round trips/s", lambda kind: kind.lone(1000)),
+            ("lone round trips/s", lambda kind: kind.lone(300)),
             (f"object of {asked.megabytes} MB, MB/s", lambda kind: kind.object(content)),
         ]
         print(f"{'':<28}" + "".join(f"{kind.name:>20}" for kind in kinds))

@@ -265,7 +265,7 @@ class Books:
 
     def _object_lost(self, job: Job) -> bool:
         """It could not be made again: its function was forgotten, or it was lost again and again."""
-        return self.emptied > 0
+        return self.emptied > 0 or job.client in self.silenced
 
     def _cancelled(self, job: Job) -> bool:
         """By its user; or because the task inside of which it was submitted was stopped, or was running on a lost worker."""
