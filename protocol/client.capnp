@@ -125,6 +125,8 @@ struct RunningInside {
   worker @2 :Data;
   # Identity of the worker that runs the parent. When it does not hold that task, at this scheduler, the message says that the
   # client is inside no task from now on.
+  attempt @3 :UInt32;
+  # Of the parent. When another one runs, the message says the same. 0: not known.
 }
 
 struct Resuming {

@@ -120,6 +120,8 @@ struct RunTasks {
   # u64 column of task ids, for clients that run inside these tasks.
   traceContexts @6 :List(Text);
   # As in the worker's Assign.
+  attempts @7 :Data;
+  # u32 column, for the same clients. Empty: 1 for all.
 }
 
 struct Tidy {

@@ -18,6 +18,8 @@ class Running:
 
     task: int = 0
     """Its task id, 0 when nothing runs; of an item that of its range."""
+    attempt: int = 0
+    """Which attempt of it."""
     run: int = 0
     """Counts the tasks that have begun in this process."""
     worker: bytes = b""
@@ -27,9 +29,9 @@ class Running:
     streams_output: bool = False
     """Whether its client wants to see what it prints."""
 
-    def begin(self, task: int) -> None:
+    def begin(self, task: int, attempt: int) -> None:
         """A task begins."""
-        self.task = task
+        self.task, self.attempt = task, attempt
         self.run += 1
 
     def end(self) -> None:

@@ -377,7 +377,7 @@ class ClientService:
             first = self._next_sequence
             if running.task and running.run != self._told_run:
                 self._told_run = running.run
-                inside = RunningInside(running.task, first, running.worker)
+                inside = RunningInside(running.task, first, running.worker, running.attempt)
                 self._inbox.append(lambda: self._state.run_inside(inside))
             self._next_sequence += count
         return range(first, first + count)

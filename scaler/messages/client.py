@@ -45,6 +45,7 @@ class RunningInside:
     task: int
     first_sequence: int
     worker: bytes
+    attempt: int = 0
 
 
 @dataclass(slots=True)

@@ -62,6 +62,7 @@ class RunTasks:
     item_ends: list[bytes] = field(default_factory=list)
     tasks: Column = b""
     trace_contexts: list[str] = field(default_factory=list)
+    attempts: Column = b""
 
 
 @dataclass(slots=True)

@@ -79,12 +79,15 @@ class Nesting:
         return self._parent(session) != NONE
 
     def _parent(self, session: ClientSession) -> int:
-        """The index of its parent, NONE if there is none, or it is not with the worker where it was."""
-        if session.inside is None:
+        """The index of its parent, NONE if there is none, or it is not with the worker where it was, or is so again."""
+        inside, board = session.inside, self._board
+        if inside is None:
             return NONE
-        (task,) = self._board.slots.find(array("Q", [session.inside.task]))
-        worker = self._workers.get(session.inside.worker, NONE)
-        return task if task != NONE and worker != NONE and self._board.loads.worker_of(task) == worker else NONE
+        (task,) = board.slots.find(array("Q", [inside.task]))
+        worker = self._workers.get(inside.worker, NONE)
+        if task == NONE or worker == NONE or board.loads.worker_of(task) != worker:
+            return NONE
+        return task if inside.attempt in (0, board.life.attempt(task)) else NONE
 
     def awaited(self, worker: bytes) -> bool:
         """Whether something that was submitted inside this worker, maybe by a task that has ended, is still to run."""

@@ -196,7 +196,7 @@ class Executor:
         if len(functions) == 1:
             functions = functions * len(message.payloads)
         ends = u32(message.inputs.ends)
-        item_ends, contexts = message.item_ends, message.trace_contexts
+        item_ends, contexts, attempts = message.item_ends, message.trace_contexts, u32(message.attempts)
         begin = 0
         for i, (function, payload) in enumerate(zip(functions, message.payloads, strict=True)):
             inputs: list[tuple[int, bytes]] = []
@@ -208,7 +208,7 @@ class Executor:
             if self._claims.take(message.first_position + i, started_ns // 1000):
                 if started_ns - self._flushed_ns > FLUSH_NS:
                     self._flush()
-                running.begin(ids[i])
+                running.begin(ids[i], attempts[i] if attempts else 1)
                 if contexts and contexts[i]:
                     self._begin_span(contexts[i], function, ids[i], len(item_ends[i]) // 4 if item_ends else 0)
                 if self._streaming:

@@ -403,7 +403,9 @@ class Executors:
         item_ends = [task.item_ends for task in tasks] if any(task.count > 1 for task in tasks) else []
         ids = array("Q", [task.id for task in tasks])
         contexts = [task.trace_context for task in tasks] if any(task.trace_context for task in tasks) else []
-        run = RunTasks(executor.next_position, functions, payloads, inputs_of(tasks), item_ends, ids, contexts)
+        attempts = array("I", [task.attempt for task in tasks])
+        again = attempts if attempts.count(1) < len(attempts) else b""
+        run = RunTasks(executor.next_position, functions, payloads, inputs_of(tasks), item_ends, ids, contexts, again)
         self._out.add(Tell(executor.number, run))
         executor.next_position += len(tasks)
 

@@ -12,6 +12,8 @@ with atheris.instrument_imports(include=["scaler"], enable_loader_override=False
 
 def main() -> None:
     target, *arguments = sys.argv[1:]
+    # libFuzzer has the shell start it by this name when it merges.
+    name = f"{sys.executable} -P -m tests.fuzz.child {target}"
     mutate = MUTATORS.get(target)
 
     def mutated(data: bytes, most: int, seed: int) -> bytes:
@@ -20,9 +22,9 @@ def main() -> None:
         return mutate(data, seed)[:most]
 
     if mutate is None:
-        atheris.Setup(["fuzz", *arguments], TARGETS[target])
+        atheris.Setup([name, *arguments], TARGETS[target])
     else:
-        atheris.Setup(["fuzz", *arguments], TARGETS[target], custom_mutator=mutated)
+        atheris.Setup([name, *arguments], TARGETS[target], custom_mutator=mutated)
     atheris.Fuzz()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ VECTORS = Path(__file__).parents[2] / "protocol" / "vectors"
 _LENGTH = struct.Struct("<H")
 LARGEST_BYTES = 8192
 """Larger inputs are not kept."""
+MOST_BYTES = 24 << 10
+"""Of a target; the smallest inputs are kept."""
 
 
 def kept(target: str) -> list[bytes]:
@@ -38,8 +41,11 @@ def kept(target: str) -> list[bytes]:
 def keep(target: str, inputs: Iterable[bytes]) -> None:
     """Have these in the tree instead of those that are."""
     small = sorted({one for one in inputs if len(one) <= LARGEST_BYTES}, key=lambda one: (len(one), one))
+    ends = accumulate(_LENGTH.size + len(one) for one in small)
     DIRECTORY.mkdir(exist_ok=True)
-    (DIRECTORY / target).write_bytes(b"".join(_LENGTH.pack(len(one)) + one for one in small))
+    (DIRECTORY / target).write_bytes(
+        b"".join(_LENGTH.pack(len(one)) + one for one, end in zip(small, ends, strict=True) if end <= MOST_BYTES)
+    )
 
 
 def seeds(target: str) -> list[bytes]:

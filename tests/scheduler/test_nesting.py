@@ -57,6 +57,14 @@ def test_a_task_with_unfinished_children_lends_its_slot() -> None:
     assert family.rig.state.board.loads.idle_slots == 0
 
 
+def test_a_client_inside_an_attempt_that_is_over_is_not_inside_the_next_one() -> None:
+    family = Family()
+    assert tasks(family.worker.death(family.parent, family.attempt)) == [(family.parent, family.attempt + 1)]
+    family.ben.say(RunningInside(family.parent, 0, WILL, family.attempt))
+    assert lent(family.ben.submit(0)) == []
+    assert lent(family.ben.say(RunningInside(family.parent, 1, WILL, family.attempt + 1))) == [[family.parent]]
+
+
 def test_clients_inside_tasks_take_no_turn_of_their_own() -> None:
     family = Family()
     dee = family.rig.client(DEE)

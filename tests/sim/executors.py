@@ -130,7 +130,7 @@ class Executor:
         self.user: User | None = None
         """The client inside its tasks, from the first that needs one on."""
         self._children: list[Job] = []
-        self._task = 0
+        self._task = self._attempt = 0
         self._settings = ExecutorSettings("", "", 0)
         self._page = bytearray(PAGE_BYTES)
         self._claims = Claims(self._page)
@@ -251,13 +251,13 @@ class Executor:
             if not isinstance(entry, _Entry):
                 self._define(entry)
             elif self._claims.take(entry.position, now_us):
+                self._task, self._attempt = entry.task, entry.attempt
                 if self.clock.now - self._flushed_at > FLUSH_SECONDS:
                     self._flush()
                 if len(entry.items) > 1:
-                    self._range, self._item, self._task = entry, 0, entry.task
+                    self._range, self._item = entry, 0
                     self._claims.open_range(entry.position, len(entry.items))
                 else:
-                    self._task = entry.task
                     self._begin(entry.position, entry.function, entry.items[0], entry.inputs)
                     return
         self._flush()
@@ -325,7 +325,7 @@ class Executor:
             client = ClientNode(node.network, node.books, node.storage, f"inside {self}", node._check_every)
             self.user = User(client, node.books, CHILDREN)
         self.worker.books.became_parent(run)
-        children = self._children = self.user.run_inside(run.job, self._task, self._settings.worker)
+        children = self._children = self.user.run_inside(run.job, self._task, self._settings.worker, self._attempt)
         self.user.client.heard = lambda: self._child_ended(children, run, position, function)
 
     def _child_ended(self, children: list[Job], run: Run, position: int, function: Function) -> None:
@@ -425,6 +425,7 @@ class _Entry:
     items: list[bytes]
     inputs: list[tuple[int, bytes]]
     task: int
+    attempt: int
 
 
 def _tasks(message: RunTasks) -> list[_Entry]:
@@ -441,6 +442,7 @@ def _tasks(message: RunTasks) -> list[_Entry]:
             _items(payload, message.item_ends[i] if message.item_ends else b""),
             pairs[begins[i] : ends[i]],
             u64(message.tasks)[i],
+            u32(message.attempts)[i] if message.attempts else 1,
         )
         for i, (function, payload) in enumerate(zip(functions, message.payloads, strict=True))
     ]

@@ -127,9 +127,9 @@ class User:
             job.wanted = job not in used or self.clock.chance(0.2)
         return self._submit(jobs, Group(sum(job.wanted for job in jobs), [job.sequence for job in jobs]))
 
-    def run_inside(self, parent: Job, task: int, worker: bytes) -> list[Job]:
+    def run_inside(self, parent: Job, task: int, worker: bytes, attempt: int) -> list[Job]:
         """What a task submits while it runs: it has this id at this worker. Returns the new tasks."""
-        self.client.state.run_inside(RunningInside(task, self._made, worker))
+        self.client.state.run_inside(RunningInside(task, self._made, worker, attempt))
         jobs = []
         for _ in range(parent.children):
             deeper = parent.levels > 0 and self.clock.chance(0.5)

@@ -84,6 +84,12 @@ def test_a_task_waits_for_an_executor_and_is_run_after_its_function() -> None:
     assert rig.started(0)[1:] == [Tell(0, DefineForExecutor([function])), Tell(0, run)]
 
 
+def test_executors_are_told_which_attempts_they_run_where_it_is_not_the_first() -> None:
+    rig = Rig(2)
+    assert [run.attempts for run in told(rig.assign(1), RunTasks)] == [b""]
+    assert [run.attempts for run in told(rig.assign(2, attempt=2), RunTasks)] == [i(2)]
+
+
 def test_a_function_is_defined_once_for_each_executor() -> None:
     rig = Rig(2)
     assert len(told(rig.assign(1, 2), DefineForExecutor)) == 2
