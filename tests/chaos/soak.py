@@ -61,7 +61,10 @@ def soak(directory: Path, tasks: int) -> Tally:
     tally = Tally(f"{tasks:,} tasks")
     began = time.monotonic()
     with cluster(directory, 2) as made, Client(made.address, timeout_seconds=60) as client:
-        client.submit(abs, -1).result(60)
+        # The scheduler's columns are as long as most tasks that there were at a time: let that be known before it is measured.
+        slow = [client.submit(time.sleep, 4.0) for _ in range(4)]
+        _lone(client, tally)
+        client.gather(slow)
         processes = {**made.daemons(), "client": psutil.Process()}
         processes |= {f"executor{number}": executor for number, executor in enumerate(made.executors())}
         samples: dict[str, list[Sample]] = {name: [] for name in processes}

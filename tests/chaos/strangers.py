@@ -76,7 +76,7 @@ def nonsense(directory: Path, seconds: float) -> Tally:
         scheduler = psutil.Process(made.scheduler.pid)
         calls = Calls(client)
         calls.below(1)
-        calm = calls.below(seconds / 4)
+        calm = calls.below(min(60, seconds / 4))
         host, port = made.address.removeprefix("tcp://").split(":")
         command = [sys.executable, "-m", "tests.chaos.nonsense", host, port, str(seconds), str(FRAMES // TALKERS)]
         talkers = [subprocess.Popen(command, stdout=PIPE, text=True) for _ in range(TALKERS)]
