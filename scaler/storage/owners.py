@@ -11,19 +11,27 @@ class Remembered:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._ids: OrderedDict[bytes, bytes] = OrderedDict()
+        self._of: dict[bytes, dict[bytes, None]] = {}
+        """Those that are on behalf of others, by these."""
 
     def add(self, name: bytes, on_behalf: bytes = b"") -> None:
+        self.discard(name)
         self._ids[name] = on_behalf
-        self._ids.move_to_end(name)
+        if on_behalf:
+            self._of.setdefault(on_behalf, {})[name] = None
         if len(self._ids) > self._limit:
-            self._ids.popitem(last=False)
+            self.discard(next(iter(self._ids)))
 
     def discard(self, name: bytes) -> None:
-        self._ids.pop(name, None)
+        on_behalf = self._ids.pop(name, b"")
+        if on_behalf:
+            del self._of[on_behalf][name]
+            if not self._of[on_behalf]:
+                del self._of[on_behalf]
 
     def discard_of(self, other: bytes) -> None:
         """All that are on behalf of that one."""
-        for name in [name for name, on_behalf in self._ids.items() if on_behalf == other]:
+        for name in self._of.pop(other, ()):
             del self._ids[name]
 
     def __contains__(self, name: bytes) -> bool:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ctypes
 import gc
 import operator
+import os
+import re
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from itertools import combinations
@@ -26,8 +29,6 @@ LARGE_BYTES = 1 << 20
 WARM = 0.3
 """The first part of the time, in which memory may still grow, is left out of the slopes."""
 
-BLOCK_BYTES = 512
-"""The interpreter's own blocks are no larger."""
 Sample = tuple[float, int, int]
 """Seconds, bytes, descriptors."""
 
@@ -116,11 +117,22 @@ def _judge(tally: Tally, submitted: int, right: int) -> None:
 
 
 def in_use() -> int:
-    """Bytes that this process has allocated and not freed; of the interpreter's blocks not fewer than that."""
+    """Bytes that this process has allocated and not freed, from the system and in the interpreter's own blocks."""
     mallinfo = ctypes.CDLL(None).mallinfo2
     mallinfo.restype = _Malloc
     found = mallinfo()
-    return int(found.uordblks + found.hblkhd + sys.getallocatedblocks() * BLOCK_BYTES)
+    with tempfile.TemporaryFile() as file:
+        errors = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            sys._debugmallocstats()
+        finally:
+            os.dup2(errors, 2)
+            os.close(errors)
+        file.seek(0)
+        blocks = re.search(rb"# bytes in allocated blocks += +([0-9,]+)", file.read())
+    assert blocks is not None
+    return int(found.uordblks + found.hblkhd) + int(blocks[1].replace(b",", b""))
 
 
 def told(samples: dict[str, list[Sample]]) -> str:
