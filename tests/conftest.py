@@ -1,10 +1,14 @@
 """What all tests have."""
 
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# A shell has what it starts in the background ignore SIGINT; processes that tests interrupt are not to inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
