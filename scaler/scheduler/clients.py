@@ -61,6 +61,8 @@ _AT_ONCE = (Resuming, AllOffered, ClientHeartbeat, ClientGoodbye, ExplainTask, S
 """What is not put by while a client waits for workers."""
 NO_SLOTS = -1
 """Of a client that was at no other scheduler, and waits for its parent only."""
+ALL_SLOTS = 1 << 62
+"""Of a client that does not say when it has offered all: it waits for as long as clients do at most."""
 MOST_CLIENTS = 65_536
 """For a further one somebody is forgotten who is gone and has no tasks; where there is none it is turned away."""
 MOST_FUNCTIONS = 100_000
@@ -242,6 +244,11 @@ class Clients:
     def _resuming(self, session: ClientSession, message: Resuming) -> None:
         self._board.given_up.came_from_another(session.identity)
         self._put_by(session, message.slots)
+
+    def wait_for_offers(self, session: ClientSession) -> None:
+        """It was forgotten, comes to the same scheduler as before, and offers its tasks again."""
+        self._put_by(session, ALL_SLOTS)
+        self._all_offered(session)
 
     def _put_by(self, session: ClientSession, slots: int) -> None:
         session.put_by, session.slots_before, session.resume_at = [], slots, None

@@ -46,6 +46,12 @@ class Resumption:
         waiting = [session for session in self._clients.resuming.values() if session.peer is not None or session.replay]
         return min([session.resume_at for session in waiting if session.resume_at is not None], default=None)
 
+    def client_came(self, identity: bytes) -> None:
+        """One that was forgotten: workers that were cut off, too, may have come before it with what they have of its tasks."""
+        client = self._clients.of_identity(identity)
+        if client is not None and client.put_by is None and identity in self._survivors:
+            self._clients.wait_for_offers(client)
+
     def proceed(self, now: float) -> None:
         """Enter what clients have offered that need not wait any more, and give tasks that survived to those that are here."""
         for session in self._in_order(now):

@@ -120,6 +120,7 @@ class SchedulerState:
         self._housekeeping_at = self._housekeeping_at or now + HOUSEKEEPING_SECONDS
         if who.role == Role.client:
             self.clients.connected(peer, who, now)
+            self.resumption.client_came(who.identity)
         elif who.role == Role.storage_user:
             self._storage = peer
             self._note_storage(who.identity)

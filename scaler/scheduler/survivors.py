@@ -54,6 +54,9 @@ class Survivors:
     def __bool__(self) -> bool:
         return bool(self._of_owner)
 
+    def __contains__(self, owner: bytes) -> bool:
+        return owner in self._of_owner
+
     def add(self, worker: WorkerSession, message: Survived, now: float) -> list[bytes]:
         """Returns the identities of the clients. Raises ProtocolError for columns that do not fit together."""
         results, owner_of, sequences = checked_results(message.results), u32(message.owner_of), u64(message.sequences)

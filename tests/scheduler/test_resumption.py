@@ -93,6 +93,16 @@ def test_a_task_that_runs_goes_on_under_its_id_and_attempt() -> None:
     assert results(worker.ends((client.id(5), 1), payload=b"five")) == [(5, OK, b"five")]
 
 
+def test_one_that_was_forgotten_finds_what_workers_have_of_it_though_it_was_at_no_other_scheduler() -> None:
+    rig = Rig(resume_seconds=1.0)
+    worker = back(rig, entry(task_id(ANNS, 4)), sequences=[4])
+    client = rig.client()
+    assert tasks(client.submit(4)) == []
+    outputs = rig.at(rig.now + 1.0)
+    assert tasks(outputs) == cancelled(outputs) == []
+    assert results(worker.ends((client.id(4), 3), payload=b"four")) == [(4, OK, b"four")]
+
+
 def test_a_result_is_passed_on_and_its_task_not_run() -> None:
     rig = Rig()
     back(rig, entry(task_id(ANNS, 4), OK, payload=b"four"), sequences=[4])
