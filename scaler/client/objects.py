@@ -43,7 +43,7 @@ class ClientObjects:
     """Puts, counts, fetches and frees them. Safe for use from several threads."""
 
     def __init__(
-        self, service: ClientService, address: Address | None, name: str, timeout_seconds: float, security: Security
+        self, service: ClientService, address: Address | None, timeout_seconds: float, security: Security
     ) -> None:
         self.uses: Counter[bytes] = Counter()
         """How often each object is used that this client put."""
@@ -59,7 +59,6 @@ class ClientObjects:
         self._service = service
         self._lock = service.lock
         self._address = address
-        self._name = name
         self._timeout_seconds = timeout_seconds
         self._security = security
         self._process = os.getpid()
@@ -306,11 +305,8 @@ class ClientObjects:
     def label(self, object_id: bytes) -> str:
         """For people, with the client's name."""
         name = self.names.get(object_id)
-        return f"{self._label} called it {name!r}" if name else f"{self._label} was asked for it"
-
-    @property
-    def _label(self) -> str:
-        return f"client {self._name or self._service.identity.hex()[:8]}"
+        mine = self._service.label
+        return f"{mine} called it {name!r}" if name else f"{mine} was asked for it"
 
     @property
     def storages(self) -> int:
@@ -325,6 +321,6 @@ class ClientObjects:
                 assert settings is not None
                 address = self._address or Address.parse(settings.object_storage_address)
                 self._storage = StorageClient(
-                    address, new_identity(), self._label, self._security, self._timeout_seconds
+                    address, new_identity(), self._service.label, self._security, self._timeout_seconds
                 )
             return self._storage

@@ -116,6 +116,8 @@ class ClientService:
         self.began = time.monotonic()
         self.began_unix = time.time()
         self._name = name
+        self.label = f"client {name or self.identity.hex()[:8]}"
+        """What it is called where people read."""
         self._timeout_seconds = timeout_seconds
         self._state = ClientState(heartbeat_seconds, timeout_seconds, name)
         self.collections = self._state.collections
@@ -149,7 +151,7 @@ class ClientService:
         self._function_numbers = itertools.count()
         self._security = security or from_environment()
         set_copy(large_bytes_here.copy)
-        self.objects = ClientObjects(self, storage_address, name, timeout_seconds, self._security)
+        self.objects = ClientObjects(self, storage_address, timeout_seconds, self._security)
         self.sent_objects: list[bytes] = []
         """What send_object() put."""
         self._connected = threading.Event()
@@ -195,7 +197,7 @@ class ClientService:
         self._driver = Driver(
             self._state,
             self.identity,
-            f"client {self._name or self.identity.hex()[:8]}",
+            self.label,
             self._outputs.append,
             self._security,
         )

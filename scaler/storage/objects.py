@@ -153,7 +153,7 @@ class Objects:
         assert self.upstream is not None
         self.upstream.dropped(name)
         self.disown(name, NOBODY)
-        self.freed.discard(name)  # The center remembers it, and may forget it before we do.
+        self.freed.discard(name)  # The center remembers that, until the owner it was freed with is back.
 
     def lose(self, name: bytes) -> None:
         """No host has it any more. If it is not here either, it is lost."""
