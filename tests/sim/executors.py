@@ -75,10 +75,10 @@ class WorkerNode(Node):
                 executor.tell(output.message)
         elif isinstance(output, KillExecutor):
             executor = self.executors.get(output.executor)
+            # Or it ran something else already than what the worker meant.
+            poisoned = executor is not None and executor.run is not None and executor.run.job.kind is Kind.POISON
+            self.books.hidden_deaths += executor is None or not executor.alive or poisoned
             if executor is not None:
-                # Or it ran something else already than what the worker meant.
-                poisoned = executor.run is not None and executor.run.job.kind is Kind.POISON
-                self.books.hidden_deaths += not executor.alive or poisoned
                 # Its task had just ended: nobody hears of the result any more.
                 self.books.deaths += executor.has_just_answered
                 executor.die("killed by its worker")
