@@ -23,7 +23,7 @@ from scaler.scheduler.board import Board
 
 FORMAT = 1
 NAMES = {"client", "identity", "object", "objects", "owner", "worker"}
-NAMES |= {"gone", "returned", "_of_owner", "_owners_of_survivors", "_storage_identity"}
+NAMES |= {"gone", "returned", "_of_owner", "_owners_of_survivors", "_identity", "_objects"}
 """Attributes with bytes that are identities or ids of objects."""
 COLUMNS = {
     "attempts",

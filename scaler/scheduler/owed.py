@@ -1,4 +1,4 @@
-"""What the object storage is to be told when it is there again."""
+"""What the object storage is to be told of objects and their owners."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GivenUp:
 
 
 class Owed:
-    """What the object storage is to be told, while it is not there: objects that are not needed, owners that are gone or back."""
+    """What the object storage is to be told: objects that are not needed, owners that are gone or back."""
 
     def __init__(self) -> None:
         self._objects: dict[bytes, bytearray] = {}
@@ -52,11 +52,11 @@ class Owed:
         self.bytes = 0
         """Of ids of objects."""
 
-    def release(self, name: bytes, owner: bytes) -> None:
-        """Nobody will fetch this object."""
+    def release(self, names: bytes | bytearray, owner: bytes) -> None:
+        """Nobody will fetch these objects, whose ids follow each other."""
         if owner not in self._owners and self.bytes < MOST_BYTES:
-            self._objects.setdefault(owner, bytearray()).extend(name)
-            self.bytes += len(name)
+            self._objects.setdefault(owner, bytearray()).extend(names)
+            self.bytes += len(names)
 
     def release_owner(self, owner: bytes) -> None:
         """It is gone, with all that it has."""
@@ -73,8 +73,17 @@ class Owed:
         if len(self._returned) > MOST_OWNERS:
             del self._returned[next(iter(self._returned))]
 
-    def take(self) -> list[Message]:
-        """All of it as messages, which is forgotten here."""
+    def extend(self, later: Owed) -> None:
+        """What came after this."""
+        for owner in later._returned:
+            self.admit_owner(owner)
+        for owner, names in later._objects.items():
+            self.release(names, owner)
+        for owner in later._owners:
+            self.release_owner(owner)
+
+    def messages(self) -> list[Message]:
+        """All of it."""
         told: list[Message] = [
             Release(bytes(names[begin : begin + _AT_ONCE]), owner)
             for owner, names in self._objects.items()
@@ -82,5 +91,7 @@ class Owed:
         ]
         told += [ReleaseOwner(owner) for owner in self._owners]
         told += [AdmitOwner(owner) for owner in self._returned]
-        self._objects, self._owners, self._returned, self.bytes = {}, {}, {}, 0
         return told
+
+    def __bool__(self) -> bool:
+        return bool(self._objects or self._owners or self._returned)

@@ -184,7 +184,7 @@ class SchedulerService:
         """It needs the object storage, and a disk for its journal."""
         if self._journal is not None and self._journal.failure:
             return f"the journal cannot be written: {self._journal.failure}"
-        return "" if self.state.has_storage else f"not connected to the object storage server at {self._storage}"
+        return "" if self.state.storage.is_there else f"not connected to the object storage server at {self._storage}"
 
     def metrics(self) -> list[Metric]:
         """Of the whole cluster, as monitors are told."""

@@ -1,31 +1,24 @@
 """The scheduler's decisions: it passes on what peers say, and asks its parts what follows.
 
-Tasks live on the board. ``clients``, ``workers`` and ``capacity`` (of worker managers) each know one conversation; the object
-storage says so little that its is here.
+Tasks live on the board. ``clients``, ``workers``, ``capacity`` (of worker managers) and ``storage`` each know one conversation.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
 from scaler.errors import ProtocolError
-from scaler.ids import OBJECT_ID_BYTES
 from scaler.machine import Output, Peer, Stop
 from scaler.messages import (
-    AdmitOwner,
     ClusterEnding,
     Explanation,
     JournalClient,
     JournalRecord,
     Message,
-    Release,
-    ReleaseOwner,
     Role,
     ShutdownWorker,
     Statistics,
-    StatisticsRequest,
     TaskCounts,
     Update,
 )
@@ -38,7 +31,7 @@ from scaler.scheduler.journal import Append, Journal
 from scaler.scheduler.life import TaskState
 from scaler.scheduler.monitors import Monitors
 from scaler.scheduler.nesting import Nesting
-from scaler.scheduler.owed import Owed
+from scaler.scheduler.object_storage import ObjectStorage
 from scaler.scheduler.profiles import Profiles
 from scaler.scheduler.recent import RememberedOutbox
 from scaler.scheduler.resumption import Resumption
@@ -51,8 +44,6 @@ from scaler.scheduler.workers import Workers
 from scaler.stuck import Stuck
 
 HOUSEKEEPING_SECONDS = 1.0
-RELEASE_SECONDS = 1.0
-"""With a journal: so much later results are freed that nobody needs."""
 
 
 class SchedulerState:
@@ -86,19 +77,14 @@ class SchedulerState:
         self.resumption = Resumption(
             settings, self.board, self.clients, self.workers, self.survivors, self._expel_client
         )
+        self.storage = ObjectStorage(settings.object_storage_address, self.board, self._out, journaled=self.journal.on)
         self.capacity = Capacity(settings, self.board, self.workers, self._out, self._hang_up)
         parts = self.clients, self.workers, self.capacity
         self.monitors = Monitors(settings, self.board, *parts, samples, self.profiles, self._out)
         self._suspects = Suspects(self.board, self.clients, self.workers, Stuck(self._out.log))
         self._peers: dict[int, Peer] = {}
-        self._storage: int | None = None
-        self._storage_identity = b""
         self._hold_until: float | None = None
         """When tasks are given out again."""
-        self._statistics_asked = 0
-        self._owed = Owed()
-        self._to_release: deque[tuple[float, bytes, bytes]] = deque()
-        """With a journal: when, (payload, owner) of stored results that nobody will fetch."""
         self._housekeeping_at: float | None = None
         self._stopping = False
 
@@ -122,10 +108,7 @@ class SchedulerState:
             self.clients.connected(peer, who, now)
             self.resumption.client_came(who.identity)
         elif who.role == Role.storage_user:
-            self._storage = peer
-            self._note_storage(who.identity)
-            for message in self._owed.take():
-                self._out.send(peer, message)
+            self.storage.connected(peer, who.identity)
 
     def receive(self, peer: int, message: Message, now: float, attachment: bytes | bytearray = b"") -> None:
         self.clock.now = now
@@ -139,7 +122,8 @@ class SchedulerState:
                 self.workers.receive(peer, who, message, now)
             elif who.role == Role.manager:
                 self.capacity.receive(peer, who, message, now)
-            elif peer == self._storage and isinstance(message, Statistics):
+            elif self.storage.is_peer(peer) and isinstance(message, Statistics):
+                self.storage.heard(message)
                 self.monitors.objects = message
             elif who.role == Role.monitor:
                 self.monitors.receive(peer, who, message, now)
@@ -151,8 +135,8 @@ class SchedulerState:
         who = self._peers.pop(peer, None)
         if who is None:
             return
-        if peer == self._storage:
-            self._storage = None
+        if self.storage.is_peer(peer):
+            self.storage.lost()
         elif who.role == Role.client:
             self.clients.lost(peer, reason, now)
         elif who.role == Role.worker:
@@ -166,13 +150,13 @@ class SchedulerState:
         self.clock.now = now
         if self._housekeeping_at is not None and now >= self._housekeeping_at:
             self._forgive(now - self._housekeeping_at, now)
-            busy = self._peers or self.clients.sessions or self._to_release
+            busy = self._peers or self.clients.sessions or self.storage.busy
             self._housekeeping_at = now + HOUSEKEEPING_SECONDS if busy else None
             self.workers.judge_silence(now)
             self.clients.judge_silence(now)
             self.capacity.judge_silence(now)
             self.resumption.expire(now)
-            self._release_later(now)
+            self.storage.keep_house(now)
             self.workers.dismiss()
             self.workers.warn_unrunnable(self.capacity.offered())
             self._suspects.look_if_due(now)
@@ -202,7 +186,7 @@ class SchedulerState:
         self.clients.answer_all()
         if self.board.functions.doubtful:
             self.workers.collect_functions()
-        self._release_objects()
+        self.storage.tell(now)
         if self.profiles:
             self.profiles.end_if_done(now)
         deadline = self.monitors.next_deadline()
@@ -265,58 +249,11 @@ class SchedulerState:
         """A line for the log, and for monitors."""
         self._out.log(level, text)
 
-    # ---- the object storage
-
-    def _release_objects(self) -> None:
-        """Have freed what the board says that nobody will fetch."""
-        board = self.board
-        if self.journal.on:
-            # Not before the journal says that nobody needs them: until then they may be needed after a restart.
-            self._to_release += [(self.clock.now + RELEASE_SECONDS, *entry) for entry in board.released_objects]
-        else:
-            for payload, owner in board.released_objects:
-                self._release_object(payload, owner)
-        given_up = board.given_up
-        for owner in given_up.gone:
-            if self._storage is None:
-                self._owed.release_owner(owner)
-            else:
-                self._out.send(self._storage, ReleaseOwner(owner))
-        for owner in given_up.returned:
-            if self._storage is None:
-                self._owed.admit_owner(owner)
-            else:
-                self._out.send(self._storage, AdmitOwner(owner))
-        board.released_objects.clear()
-        given_up.gone.clear()
-        given_up.returned.clear()
-
-    def _release_object(self, payload: bytes, owner: bytes) -> None:
-        name = payload[:OBJECT_ID_BYTES]
-        if self._storage is None:
-            self._owed.release(name, owner)
-        else:
-            self._out.send(self._storage, Release(name, owner))
-
-    def _release_later(self, now: float) -> None:
-        while self._to_release and self._to_release[0][0] <= now:
-            _, payload, owner = self._to_release.popleft()
-            self._release_object(payload, owner)
-
-    def _note_storage(self, identity: bytes) -> None:
-        """Another identity is another process: objects may be gone, which shows when somebody asks for them."""
-        address = self.settings.object_storage_address
-        if self._storage_identity and identity != self._storage_identity:
-            self.board.lineage.cause = f"the object storage at {address} was restarted"
-            self._out.log(30, f"the object storage at {address} was restarted; what is missed is made again")
-        self._storage_identity = identity
-
     # ---- asked
 
     def _publish(self, now: float) -> None:
-        if self.monitors.publish_if_due(now, self.task_counts()) and self._storage is not None:
-            self._statistics_asked += 1
-            self._out.send(self._storage, StatisticsRequest(self._statistics_asked))
+        if self.monitors.publish_if_due(now, self.task_counts()):
+            self.storage.ask()
 
     def task_counts(self) -> TaskCounts:
         """How many tasks are in each state, and how many ended how."""
@@ -331,11 +268,6 @@ class SchedulerState:
             ended.cancelled,
             ended.stale,
         )
-
-    @property
-    def has_storage(self) -> bool:
-        """Whether the object storage is connected."""
-        return self._storage is not None
 
     def overview(self) -> Update:
         """What a monitor that knows nothing is told, without single tasks, graphs and the log."""

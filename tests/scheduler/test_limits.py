@@ -75,11 +75,11 @@ def test_what_the_storage_is_owed_is_kept_small(monkeypatch: pytest.MonkeyPatch)
     assert owed.bytes == 48
     owed.release_owner(b"ben")
     owed.release(names[4], b"ben")
-    assert owed.take() == [Release(names[0], b"ann"), ReleaseOwner(b"ben")]
-    assert owed.take() == [] and owed.bytes == 0
+    assert owed.messages() == [Release(names[0], b"ann"), ReleaseOwner(b"ben")]
+    owed = Owed()
     for owner in (b"a", b"b", b"c"):
         owed.release_owner(owner)
-    assert owed.take() == [ReleaseOwner(b"b"), ReleaseOwner(b"c")]
+    assert owed.messages() == [ReleaseOwner(b"b"), ReleaseOwner(b"c")]
 
 
 def test_clients_that_were_given_up_are_a_limited_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,5 +99,5 @@ def test_many_releases_are_cut_into_messages(monkeypatch: pytest.MonkeyPatch) ->
     owed = Owed()
     for n in range(3):
         owed.release(bytes([n]) * 16, ANN)
-    told: list[Any] = owed.take()
+    told: list[Any] = owed.messages()
     assert [len(message.objects) for message in told] == [32, 16]

@@ -7,7 +7,6 @@ from typing import Any
 
 from scaler.manager.backend import WorkerOrder
 from scaler.manager.state import ManagerOptions
-from scaler.messages import Role
 from scaler.scheduler.policy import Policy
 from scaler.scheduler.settings import SchedulerSettings
 from scaler.worker.executors import SPARE_SECONDS
@@ -18,7 +17,7 @@ from .checkers import Books, Violation
 from .clock import Clock
 from .executors import Executor, WorkerNode
 from .network import Link, Network, Quality, host_of
-from .nodes import SCHEDULER, STORAGE, ClientNode, Node, SchedulerNode, StorageNode
+from .nodes import SCHEDULER, ClientNode, Node, SchedulerNode, StorageNode
 from .workload import Mix, User, script
 
 PATIENCE_SECONDS = 200.0
@@ -109,10 +108,7 @@ class Cluster:
     # ---- what may happen to them
 
     def lose_link(self, longest: float = 0.5) -> None:
-        """A connection of a client or worker breaks.
-
-        The scheduler's to the storage stays: releases that are lost on it are not said again, and objects would be kept.
-        """
+        """A connection breaks."""
         link = self._some_link()
         if link is not None:
             self.clock.tell(f"fault: {link} breaks")
@@ -130,7 +126,7 @@ class Cluster:
 
     def freeze_link(self) -> None:
         """Nothing arrives for a while, on one side or both."""
-        link = self._some_link(but_storage=False)
+        link = self._some_link()
         if link is not None:
             seconds, ways = self._some_while(), self._ways()
             self.clock.tell(f"fault: {link} is frozen for {seconds} s, {ways}")
@@ -139,7 +135,7 @@ class Cluster:
 
     def partition(self) -> None:
         """Some hosts do not reach the others, or are not reached by them, or both."""
-        nodes: list[Node] = [worker for worker in self.workers if worker.alive]
+        nodes: list[Node] = [self.storage, *(worker for worker in self.workers if worker.alive)]
         nodes += [user.client for user in self.users if not user.client.left]
         nodes += [manager for manager in self.managers if manager.alive]
         cut = self.clock.random.sample(nodes, self.clock.random.randint(1, len(nodes))) if nodes else []
@@ -177,12 +173,8 @@ class Cluster:
         for i in range(times):
             self.clock.after(i * pause * 1.1, lambda: node.sleep(pause))
 
-    def _some_link(self, but_storage: bool = True) -> Link | None:
-        links = [
-            link
-            for link in self.network.links()
-            if not (but_storage and link.ends[0].dialed == (STORAGE, Role.storage_user))
-        ]
+    def _some_link(self) -> Link | None:
+        links = self.network.links()
         return self.clock.random.choice(links) if links else None
 
     def _some_node(self) -> Node:
