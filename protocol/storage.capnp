@@ -153,7 +153,8 @@ struct Link {
 }
 
 struct Release {
-  # `owner` needs these objects no longer. One without owners is freed. Not answered; unknown ones are passed over.
+  # `owner` needs these objects no longer. One without owners is freed. Unknown ones are passed over. Not answered, but what a dialer
+  # says is read in order: the answer to a later request on this connection shows that it was heard.
   objects @0 :Data;
   # 16-byte ids, one after the other.
   owner @1 :Data;

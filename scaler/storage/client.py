@@ -81,8 +81,8 @@ class StorageClient:
         storage, and has to end it with ``spare_here``.
 
         With ``tell`` a put through shared memory does not wait for its answer, but for those of earlier ones where there are
-        many (MOST_UNANSWERED), and returns False. If the object is not stored after all, a later put calls ``tell``; where the
-        connection is lost before the answer, nobody hears of it.
+        many (MOST_UNANSWERED), and returns False; its id has to be a new one. If the object is not stored after all, a later
+        put calls ``tell``; where the connection is lost before the answer, nobody hears of it.
 
         Waits as long as the storage says that it has no room yet. Raises ObjectStorageFullError when it will have none,
         ObjectStorageError when it does not take it for another reason (too large, or the owner was released),
@@ -135,7 +135,8 @@ class StorageClient:
         return len(self._current().instances)
 
     def release(self, object_ids: list[bytes], owner: bytes) -> None:
-        """Say that an owner needs these objects no longer. Not answered: a loss of the connection may lose it too.
+        """Say that an owner needs these objects no longer. Not answered: what a lost connection may have lost is said again
+        before the next put, release or question for statistics.
 
         Raises ConnectionLostError, and ValueError for ids that have not 16 bytes.
         """
@@ -143,7 +144,7 @@ class StorageClient:
         message = Release(b"".join(object_ids), owner)
         links = self._current()
         with links.writing:
-            self._attempt(links, links.writers, links.identity, lambda link: link.send(message))
+            self._attempt(links, links.writers, links.identity, lambda link: link.release(message))
 
     def statistics(self) -> Statistics:
         """What the storage holds and did. Raises ConnectionLostError."""
@@ -237,6 +238,8 @@ def _connected(address: Address, patience: float) -> socket.socket:
 
 def _use(links: Links, idle: list[Link], link: Link, act: Callable[[Link], _Answer]) -> _Answer:
     try:
+        if idle is links.writers:
+            link.release_again()
         answer = act(link)
     except ObjectStorageError:
         # The storage answered: the connection is as good as before.
@@ -263,6 +266,8 @@ class Links:
         """The identities of the storages that were here: it has another one when it was restarted."""
         self.failures: list[tuple[Tell, bytes, ObjectStorageError]] = []
         """Puts that were not waited for, and failed. Used under ``writing``."""
+        self.unheard: list[Release] = []
+        """Releases that may be lost with the connection on which they were said. Used under ``writing``."""
         self.share: bool | None = None
         """Whether the storage and this process can use each other's shared memory; None before that was tried."""
         self._lock = threading.Lock()
@@ -302,6 +307,7 @@ class Links:
     def drop(self, link: Link) -> None:
         with self._lock:
             self._all.discard(link)
+        self.unheard += link.take_unheard()
         link.shut()
         link.sock.close()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import select
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaler.errors import (
@@ -28,6 +28,7 @@ from scaler.messages import (
     PutWaits,
     RefusalReason,
     Refused,
+    Release,
     Shared,
     Statistics,
     StatisticsRequest,
@@ -55,6 +56,8 @@ AHEAD_BYTES = 4 << 10
 MOST_UNANSWERED = 16
 UNANSWERED_BYTES = 16 << 20
 """How many puts are not answered yet when the next one begins, and of how many bytes."""
+MOST_UNHEARD = 256
+"""How many releases are said before it is asked whether they were heard."""
 _Answer = TypeVar("_Answer")
 Tell = Callable[[bytes, ObjectStorageError], None]
 """Called with the id of an object that was not stored after all, and why."""
@@ -126,7 +129,9 @@ class Link:
         self._tls = tls
         self._sealed = bytearray(CIPHER_BYTES if tls is not None else 0)
         self._links = links
-        self._requests = count(1)
+        self._requests = 0
+        self._unheard: deque[tuple[int, Release]] = deque()
+        """What was released, as far as no answer shows that the storage has read so far; after how many requests each."""
         self._ahead = bytearray(AHEAD_BYTES)
         self._begin = self._end = 0
         """Where in it lies what was received with something before it, and is not read yet."""
@@ -186,7 +191,7 @@ class Link:
                 return self._put_shared(object_id, parts, owner, total, kept, tell)
             except NotShared as error:
                 self._no_more_shared(logging.WARNING, str(error))
-        request = next(self._requests)
+        request = self._new_request()
         for offset, pieces in _chunks(parts):
             # An answer before the last part says that the rest is not needed, or not wanted.
             if offset and self._answered():
@@ -205,7 +210,7 @@ class Link:
 
     def _asked(self, object_id: bytes, shared: bool, existed: bool) -> tuple[Any, int]:
         """The first answer to a get."""
-        request = next(self._requests)
+        request = self._new_request()
         self.send(Get(request, object_id, shared, existed))
         patience = self.sock.gettimeout()
         # The object may be long in coming; that the peer is alive is left to TCP.
@@ -237,7 +242,7 @@ class Link:
             segment = Segment.make(1)
         except OSError as error:
             return self._no_more_shared(logging.WARNING, f"memory cannot be shared here: {error.strerror}")
-        request = next(self._requests)
+        request = self._new_request()
         self.send(Probe(request, segment.piece(0, 1)))
         try:
             theirs = self._answer(request, Shared).piece
@@ -273,7 +278,7 @@ class Link:
             written = None
             with suppress(OSError):  # What was mapped of others may be gone.
                 written = Written(shared, total) if kept is not None else None
-            request = next(self._requests)
+            request = self._new_request()
             self.send(Put(request, object_id, owner, total, 0, shared.pieces))
             if tell is not None and written is not None and total <= UNANSWERED_BYTES:
                 self._leave_unanswered(request, object_id, total, tell)
@@ -332,9 +337,34 @@ class Link:
         return True
 
     def statistics(self) -> Statistics:
-        request = next(self._requests)
+        request = self._new_request()
         self.send(StatisticsRequest(request))
         return self._answer(request, Statistics)
+
+    # ---- what is not answered
+
+    def _new_request(self) -> int:
+        self._requests += 1
+        return self._requests
+
+    def release(self, message: Release) -> None:
+        """Say it. The storage reads in order: an answer to a later request shows that it was heard."""
+        self.send(message)
+        self._unheard.append((self._requests, message))
+        if len(self._unheard) > MOST_UNHEARD:
+            self.statistics()
+
+    def release_again(self) -> None:
+        """What may have been lost with an earlier connection. Before anything is put, since it may be the same object."""
+        while self._links.unheard:
+            self.release(self._links.unheard[-1])
+            self._links.unheard.pop()
+
+    def take_unheard(self) -> list[Release]:
+        """The connection is lost."""
+        unheard = [message for _, message in self._unheard]
+        self._unheard.clear()
+        return unheard
 
     def _receive_part(self, chunk: Chunk, attachment_bytes: int, content: bytearray, done: int, total: int) -> int:
         """Receive the bytes of a chunk straight to their place; returns how many bytes of the object are here then."""
@@ -423,7 +453,10 @@ class Link:
             raise ProtocolError(f"a frame of {message_bytes} + {attachment_bytes} bytes is none of Scaler's protocol")
         data = bytearray(message_bytes)
         self._fill(memoryview(data))
-        return self._hears.decode(bytes(data)), attachment_bytes
+        message = self._hears.decode(bytes(data))
+        while self._unheard and self._unheard[0][0] < getattr(message, "request", 0):
+            self._unheard.popleft()
+        return message, attachment_bytes
 
     def _fill(self, view: memoryview) -> None:
         done = min(len(view), self._end - self._begin)

@@ -35,9 +35,11 @@ from scaler.messages import (
     PutWaits,
     RefusalReason,
     Refused,
+    Release,
     ReleaseOwner,
     Role,
     Shared,
+    StatisticsRequest,
     StorageFailure,
     StorageFailureReason,
     Stored,
@@ -238,6 +240,45 @@ def test_same_content_twice_stops_sending(
     monkeypatch.undo()
     assert client.get(NAME) == content
     assert client.put(b"y" * 16, b"small", ANN) is False, "the connection is as good as before"
+
+
+def test_what_was_lost_with_a_connection_is_released_again(server: Server, client: StorageClient) -> None:
+    client.put(NAME, b"1", ANN)
+    lost: list[Message] = []
+
+    def lose(message: Message) -> None:
+        if isinstance(message, Release) and not lost:
+            lost.append(message)
+            raise ConnectionResetError
+
+    server.hook = lose
+    client.release([NAME], ANN)
+    server.wait(lambda: bool(lost) and not server.sockets)
+    assert client.statistics().objects == 0
+
+
+def test_what_was_heard_is_not_released_again(server: Server, client: StorageClient) -> None:
+    client.put(NAME, b"1", ANN)
+    client.release([NAME], ANN)
+    client.put(NAME, b"1", ANN)
+    server.hang_up()
+    server.wait(lambda: not server.sockets)
+    assert client.statistics().objects == 1
+    assert server.count(Release) == 1
+
+
+def test_not_too_many_releases_are_kept_to_be_said_again(
+    server: Server, client: StorageClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_link, "MOST_UNHEARD", 2)
+    for _ in range(7):
+        client.release([NAME], ANN)
+    assert server.count(Release) >= 6
+    assert server.count(StatisticsRequest) == 2
+    server.hang_up()
+    server.wait(lambda: not server.sockets)
+    client.statistics()
+    assert server.count(Release) == 8, "one of them was not known to be heard"
 
 
 def test_released_object_is_lost(client: StorageClient) -> None:
