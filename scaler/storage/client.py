@@ -138,13 +138,17 @@ class StorageClient:
         """Say that an owner needs these objects no longer. Not answered: what a lost connection may have lost is said again
         before the next put, release or question for statistics.
 
-        Raises ConnectionLostError, and ValueError for ids that have not 16 bytes.
+        Raises ConnectionLostError, after which it is said later in the same way, and ValueError for ids that have not 16 bytes.
         """
         _check_ids(owner, object_ids)
         message = Release(b"".join(object_ids), owner)
         links = self._current()
         with links.writing:
-            self._attempt(links, links.writers, links.identity, lambda link: link.release(message))
+            try:
+                self._attempt(links, links.writers, links.identity, lambda link: link.release(message))
+            except ConnectionLostError:
+                links.unheard.append(message)
+                raise
 
     def statistics(self) -> Statistics:
         """What the storage holds and did. Raises ConnectionLostError."""
@@ -267,7 +271,7 @@ class Links:
         self.failures: list[tuple[Tell, bytes, ObjectStorageError]] = []
         """Puts that were not waited for, and failed. Used under ``writing``."""
         self.unheard: list[Release] = []
-        """Releases that may be lost with the connection on which they were said. Used under ``writing``."""
+        """Releases that the storage may not have heard. Used under ``writing``."""
         self.share: bool | None = None
         """Whether the storage and this process can use each other's shared memory; None before that was tried."""
         self._lock = threading.Lock()

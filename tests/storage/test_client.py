@@ -257,6 +257,23 @@ def test_what_was_lost_with_a_connection_is_released_again(server: Server, clien
     assert client.statistics().objects == 0
 
 
+def test_what_could_not_be_said_is_released_later(
+    server: Server, client: StorageClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise ConnectionRefusedError
+
+    client.put(NAME, b"1", ANN)
+    with monkeypatch.context() as away:
+        away.setattr(client, "_timeout", 0.01)
+        away.setattr(storage_client, "_connected", refuse)
+        server.hang_up()
+        server.wait(lambda: not server.sockets)
+        with pytest.raises(ConnectionLostError):
+            client.release([NAME], ANN)
+    assert client.statistics().objects == 0
+
+
 def test_what_was_heard_is_not_released_again(server: Server, client: StorageClient) -> None:
     client.put(NAME, b"1", ANN)
     client.release([NAME], ANN)
