@@ -18,6 +18,9 @@ from pathlib import Path
 import psutil
 
 from scaler import Client
+from scaler.ids import Address, new_identity
+from scaler.storage.client import StorageClient
+from scaler.storage.state import REMEMBERED_FREED
 
 from .cluster import cluster
 from .load import Tally
@@ -26,6 +29,7 @@ ROUND = 100_000
 GRAPH = 10_000
 LARGE = 50
 LARGE_BYTES = 1 << 20
+AT_ONCE = 1024
 WARM = 0.3
 """The first part of the time, in which memory may still grow, is left out of the slopes."""
 
@@ -62,10 +66,11 @@ def soak(directory: Path, tasks: int) -> Tally:
     tally = Tally(f"{tasks:,} tasks")
     began = time.monotonic()
     with cluster(directory, 2) as made, Client(made.address, timeout_seconds=60) as client:
-        # The scheduler's columns are as long as most tasks that there were at a time: let that be known before it is measured.
+        # What grows up to a limit is brought there first: the scheduler's columns are as long as the most tasks at a time.
         slow = [client.submit(time.sleep, 4.0) for _ in range(4)]
         _lone(client, tally)
         client.gather(slow)
+        _fill_memory(Address.parse(made.storage_address))
         processes = {**made.daemons(), "client": psutil.Process()}
         processes |= {f"executor{number}": executor for number, executor in enumerate(made.executors())}
         samples: dict[str, list[Sample]] = {name: [] for name in processes}
@@ -80,6 +85,17 @@ def soak(directory: Path, tasks: int) -> Tally:
     tally.wrong = tally.submitted - tally.right
     tally.notes = f"{tally.seconds:.0f} s; " + told(samples)
     return tally
+
+
+def _fill_memory(storage: Address) -> None:
+    """Have the storage remember as many freed objects as it ever will."""
+    user, owner = StorageClient(storage, new_identity(), "soak"), new_identity()
+    for _ in range(0, REMEMBERED_FREED, AT_ONCE):
+        names = [new_identity() for _ in range(AT_ONCE)]
+        for name in names:
+            user.put(name, b"", owner)
+        user.release(names, owner)
+    user.close()
 
 
 def _lone(client: Client, tally: Tally) -> None:
