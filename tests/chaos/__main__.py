@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -39,6 +40,7 @@ def main() -> int:
     unknown = [name for name in arguments.scenarios if name not in scenarios]
     if unknown:
         parser.error(f"no scenario {unknown[0]!r}; there are {', '.join(scenarios)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # Daemons end with it.
     good = True
     print(*HEAD, sep="\n", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
