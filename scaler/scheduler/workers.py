@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
+from scaler._core.slots import NONE
 from scaler.errors import ProtocolError
 from scaler.ids import SEQUENCE_BITS, u32, u64
 from scaler.machine import Outbox, Peer
@@ -435,7 +436,10 @@ class Workers:
         for i in stale if self._survivors else ():
             self._survivors.died(session, u64(message.tasks)[i])
         for i, (task, story, item, status) in enumerate(zip(tasks, message.stories, items, statuses, strict=True)):
-            if i not in stale:
+            if i not in stale and status == ResultStatus.unspecified:
+                if self._board.loads.worker_of(task) != NONE:  # It was not stopped by the end of another one.
+                    self._board.requeue(array("I", [task]))
+            elif i not in stale:
                 self._out.log(30, f"{self._board.label(task)}: {story} on {session.label}")
                 single = self._board.item_alone(task, item)
                 if single is not None and status in _STOPPED:

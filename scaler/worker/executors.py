@@ -226,9 +226,11 @@ class Executors:
                     self.reports.done.append(
                         (task.id, task.attempt, status, text.encode(), 0, 0, 0, 1, b"", executor.slot, task.sequence)
                     )
-            elif task.function == FORGOTTEN or (position == running and executor.killed_for is None):
+            elif position == running and executor.killed_for is None:
                 died = executor.item(position, task)
                 self.reports.deaths.append((task.id, task.attempt, story, died, ResultStatus.crashed))
+            elif task.function == FORGOTTEN:  # It cannot run here again.
+                self.reports.deaths.append((task.id, task.attempt, story, 0, ResultStatus.unspecified))
             else:
                 task.keep_rest()
                 survivors.append(task)

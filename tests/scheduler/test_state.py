@@ -487,6 +487,17 @@ def test_a_task_that_is_stopped_by_the_crash_of_another_leaves_nothing(how: str)
     assert len(rig.state.board) == 0
 
 
+def test_what_was_not_running_as_its_executor_died_is_not_blamed() -> None:
+    rig = Rig()
+    ann, worker = rig.client(), rig.worker()
+    ann.submit(1)
+    innocent = bytes([ResultStatus.unspecified])
+    for attempt in range(1, 2 * MAX_DEATHS):
+        outputs = worker.say(ExecutorDeaths(q(ann.id(1)), i(attempt), ["signal 9"], b"", innocent))
+        assert tasks(outputs) == [(ann.id(1), attempt + 1)]
+    assert results(worker.ends((ann.id(1), 2 * MAX_DEATHS))) == [(1, ResultStatus.succeeded, b"result")]
+
+
 def test_lost_tasks_go_before_those_that_wait() -> None:
     rig = Rig()
     ann, worker = rig.client(), rig.worker()

@@ -125,6 +125,23 @@ def test_an_executor_that_dies_meanwhile_is_not_told_of_and_one_that_dies_later_
     assert said(worker.exited(1, "signal 9"), ExecutorDeaths) == [ExecutorDeaths(q(SECOND), i(1), ["signal 9"])]
 
 
+def test_what_had_ended_in_an_executor_that_dies_later_is_not_blamed() -> None:
+    worker = rig()
+    worker.assign(task_id(1, 9), function=7)
+    worker.take(0)
+    worker.done(0)
+    worker.assign(FIRST, SECOND, function=7, attempt=2)
+    worker.take(1)
+    worker.claims[0].rest()
+    worker.take(2)
+    worker.lose()
+    worker.connect(NEXT)
+    crashed, innocent = ResultStatus.crashed, ResultStatus.unspecified
+    assert said(worker.exited(0, "signal 9"), ExecutorDeaths) == [
+        ExecutorDeaths(q(FIRST, SECOND), i(2, 2), ["signal 9"] * 2, i(0, 0), bytes([innocent, crashed]))
+    ]
+
+
 def test_functions_of_the_next_scheduler_are_others() -> None:
     worker = rig(2)
     worker.assign(FIRST, function=7)
