@@ -110,7 +110,8 @@ class StorageService:
         for task in list(self._under_way.values()):
             task.cancel()
         if self._mover is not None:
-            self._mover.close()
+            # Freeing a large file may take seconds, which is no reason to think that this process is stuck.
+            await asyncio.to_thread(self._mover.close)
         if self._fetches is not None:
             self._fetches.close()
         if self._closing is not None:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from scaler.net.daemon import Daemon
 from scaler.storage import link as storage_link
 from scaler.storage.client import StorageClient
 from scaler.storage.content import SHARED_BYTES
+from scaler.storage.disk import Disk
 from scaler.storage.link import place_of
 from scaler.storage.segments import Segment, Spare, Written
 from scaler.storage.service import StorageService
@@ -48,7 +50,8 @@ class Storage:
         await self.service.close()
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self.daemon.stop, "test over")
+        with suppress(RuntimeError):  # A test may have ended it.
+            self._loop.call_soon_threadsafe(self.daemon.stop, "test over")
         self._thread.join()
         self.service.state.check()
 
@@ -327,3 +330,18 @@ def test_many_who_put_too_much_at_once_all_finish(small: Storage) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, range(4)))
+
+
+def test_the_loop_goes_on_while_a_large_file_is_closed(small: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    closing, went_on, close = threading.Event(), threading.Event(), Disk.close
+
+    def close_slowly(disk: Disk) -> None:
+        closing.set()
+        assert went_on.wait(5)
+        close(disk)
+
+    monkeypatch.setattr(Disk, "close", close_slowly)
+    small._loop.call_soon_threadsafe(small.daemon.stop, "test over")
+    assert closing.wait(5)
+    small._loop.call_soon_threadsafe(went_on.set)
+    assert went_on.wait(4)
