@@ -145,9 +145,9 @@ class ClientObjects:
         try:
             self._client().put(object_id, content, self._service.identity, keep, tell)
         except ObjectStorageFullError:
-            # Arguments of calls that have ended are there only for calls that may come.
-            if not self._free(self._service.shared.let_go()):
-                raise
+            # What was freed may be on its way, and arguments of calls that have ended are there only for calls that may come.
+            self._releases.flush()
+            self._free(self._service.shared.let_go())
             self._client().put(object_id, content, self._service.identity, keep)
         self.put_bytes += size_of(content)
         if not shared:
@@ -183,12 +183,11 @@ class ClientObjects:
                 self.uses.pop(object_id, None)
             yield object_id
 
-    def _free(self, object_ids: Iterable[bytes]) -> bool:
-        """As drop(), and the object storage has heard of it; whether any was freed."""
+    def _free(self, object_ids: Iterable[bytes]) -> None:
+        """As drop(), and the object storage has heard of it."""
         freed = [object_id for object_id in self._unused(object_ids) if self._forget(object_id)]
         if freed:
             self._client().release(freed, self._service.identity)
-        return bool(freed)
 
     # ---- results, and whatever has an id
 

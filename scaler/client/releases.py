@@ -22,6 +22,7 @@ class Releases:
     def __init__(self, send: Callable[[list[bytes]], None]) -> None:
         self._send = send
         self._changed = threading.Condition()
+        self._sending = threading.Lock()
         self._waiting: dict[bytes, None] = {}
         self._under_way: dict[bytes, None] = {}
         self._thread: threading.Thread | None = None
@@ -50,20 +51,29 @@ class Releases:
             self._closed = True
             self._changed.notify_all()
 
-    def _run(self) -> None:
-        while self._take_all():
+    def flush(self) -> None:
+        """Free now what is to be freed soon."""
+        with self._sending:
+            with self._changed:
+                if self._closed:
+                    return
+                self._under_way, self._waiting = self._waiting, {}
             try:
-                self._send(list(self._under_way))
+                if self._under_way:
+                    self._send(list(self._under_way))
             except ScalerError as error:
                 log.debug("objects could not be released: %s", error)
             with self._changed:
                 self._under_way = {}
                 self._changed.notify_all()
 
-    def _take_all(self) -> bool:
+    def _run(self) -> None:
+        while self._wait():
+            self.flush()
+
+    def _wait(self) -> bool:
+        """For objects, and a little longer; False when it is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             self._changed.wait_for(lambda: self._closed, GATHER_SECONDS)
-            if not self._closed:
-                self._under_way, self._waiting = self._waiting, {}
             return not self._closed

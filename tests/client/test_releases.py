@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
+from scaler.client import releases as releases_module
 from scaler.client.releases import Releases
 from scaler.errors import ConnectionLostError
 
@@ -54,6 +57,18 @@ def test_a_storage_that_does_not_come_back_costs_nothing_else() -> None:
     releases.take_back(X)
     releases.add(Y)
     assert asked.acquire(timeout=10), "the thread lives"
+    releases.close()
+
+
+def test_what_is_to_be_freed_soon_is_freed_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(releases_module, "GATHER_SECONDS", 60)
+    storage = Storage()
+    storage.open.set()
+    releases = Releases(storage.release)
+    releases.add(X)
+    releases.flush()
+    releases.flush()
+    assert storage.freed == [[X]]
     releases.close()
 
 

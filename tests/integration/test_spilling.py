@@ -18,6 +18,7 @@ from moto.server import ThreadedMotoServer
 
 from benchmarks.storage_limit import memory_of
 from scaler import Client, SchedulerClusterCombo
+from scaler.client import releases
 from scaler.errors import ObjectStorageFullError
 from scaler.ids import Address, new_identity
 from scaler.storage.client import StorageClient
@@ -126,6 +127,30 @@ def test_full_disk_fails_puts_beyond_the_limit_and_nothing_else(serve) -> None:
     assert same(user.get(list(samples)[-1]), samples[list(samples)[-1]], MIB)
     put_many(user, 1000, 5, MIB)
     command.wait_for_line("cannot spill objects")
+
+
+def test_what_a_program_has_just_freed_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk takes nothing, since the directory is gone."""
+    monkeypatch.setattr(releases, "GATHER_SECONDS", 60)
+    spill = tmp_path / "spill"
+    spill.mkdir()
+    with (
+        SchedulerClusterCombo(
+            n_workers=1,
+            object_storage_memory_limit_bytes=16 * MIB,
+            object_storage_spill_directory=str(spill),
+            logging_level="CRITICAL",
+        ) as combo,
+        Client(combo.get_address()) as client,
+    ):
+        spill.rmdir()
+        kept = []
+        with pytest.raises(ObjectStorageFullError):
+            kept.extend(client.send_object(bytes([number]) * MIB) for number in range(64))
+        for reference in kept:
+            client.free_object(reference)
+        again = client.send_object(b"again" * MIB)
+        assert client.fetch_object(again) == b"again" * MIB
 
 
 def test_nothing_is_left_by_a_killed_server(serve, tmp_path: Path) -> None:
