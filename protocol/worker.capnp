@@ -237,8 +237,7 @@ struct CancelAssigned {
 }
 
 struct ExecutorDeaths {
-  # These tasks were running when their executors died, or their results had not been sent. The scheduler runs them again, here or
-  # elsewhere, or ends them as `crashed`.
+  # These tasks were in executors that died. The scheduler runs them again, here or elsewhere, or ends them as `crashed`.
   tasks @0 :Data;
   # u64 column.
   attempts @1 :Data;
@@ -250,8 +249,8 @@ struct ExecutorDeaths {
   # died; all items without a result are run again. Empty: 0 for all.
   statuses @4 :Data;
   # u8 column of ResultStatus: `crashed`; or `timedOut` or `outOfMemory` for an item of a range that was stopped for it and ends so, with the
-  # story as its text; or `unspecified` for a task, or what is left of a range, that another one was running after: it is run again,
-  # and has not died. Empty: all crashed.
+  # story as its text; or `unspecified` for a task, or what is left of a range, that was not running: it is run again, and this counts no
+  # death. Empty: all crashed.
 }
 
 struct Drain {

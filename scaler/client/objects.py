@@ -145,7 +145,7 @@ class ClientObjects:
         try:
             self._client().put(object_id, content, self._service.identity, keep, tell)
         except ObjectStorageFullError:
-            # What was freed may be on its way, and arguments of calls that have ended are there only for calls that may come.
+            # What was freed may have been on its way, and arguments of calls that have ended are there only for calls to come.
             self._releases.flush()
             self._free(self._service.shared.let_go())
             self._client().put(object_id, content, self._service.identity, keep)

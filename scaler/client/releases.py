@@ -23,6 +23,7 @@ class Releases:
         self._send = send
         self._changed = threading.Condition()
         self._sending = threading.Lock()
+        """Held while objects are under way."""
         self._waiting: dict[bytes, None] = {}
         self._under_way: dict[bytes, None] = {}
         self._thread: threading.Thread | None = None

@@ -52,12 +52,14 @@ class ObjectStorage:
         self._say()
 
     def lost(self) -> None:
+        """The connection broke: nobody knows what of it was heard."""
         self._peer = None
         for later in (self._said, self._owed):
             self._asked.extend(later)
         self._owed, self._said, self._asked = self._asked, Owed(), Owed()
 
     def heard(self, message: Statistics) -> None:
+        """An answer, which shows what it has read."""
         if message.request >= self._mark:
             self._asked = Owed()
 
@@ -87,7 +89,7 @@ class ObjectStorage:
             self._owed = Owed()
 
     def keep_house(self, now: float) -> None:
-        """Now and then."""
+        """Each second or so: say what had to wait for the journal, and ask whether all was heard."""
         while self._later and self._later[0][0] <= now:
             _, payload, owner = self._later.popleft()
             self._owed.release(payload[:OBJECT_ID_BYTES], owner)
@@ -114,4 +116,5 @@ class ObjectStorage:
         return bool(self._later)
 
     def is_peer(self, peer: int) -> bool:
+        """Whether this is its connection."""
         return peer == self._peer

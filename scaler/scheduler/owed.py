@@ -54,7 +54,8 @@ class Owed:
 
     def release(self, names: bytes | bytearray, owner: bytes) -> None:
         """Nobody will fetch these objects, whose ids follow each other."""
-        if owner not in self._owners and self.bytes < MOST_BYTES:
+        names = names[: MOST_BYTES - self.bytes]
+        if names and owner not in self._owners:
             self._objects.setdefault(owner, bytearray()).extend(names)
             self.bytes += len(names)
 
@@ -74,7 +75,7 @@ class Owed:
             del self._returned[next(iter(self._returned))]
 
     def extend(self, later: Owed) -> None:
-        """What came after this."""
+        """Add what came after this."""
         for owner in later._returned:
             self.admit_owner(owner)
         for owner, names in later._objects.items():
@@ -83,7 +84,7 @@ class Owed:
             self.release_owner(owner)
 
     def messages(self) -> list[Message]:
-        """All of it."""
+        """All of it, as the object storage is told."""
         told: list[Message] = [
             Release(bytes(names[begin : begin + _AT_ONCE]), owner)
             for owner, names in self._objects.items()

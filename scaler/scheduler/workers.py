@@ -436,21 +436,24 @@ class Workers:
         for i in stale if self._survivors else ():
             self._survivors.died(session, u64(message.tasks)[i])
         for i, (task, story, item, status) in enumerate(zip(tasks, message.stories, items, statuses, strict=True)):
-            if i not in stale and status == ResultStatus.unspecified:
-                if self._board.loads.worker_of(task) != NONE:  # It was not stopped by the end of another one.
-                    self._board.requeue(array("I", [task]))
-            elif i not in stale:
-                self._out.log(30, f"{self._board.label(task)}: {story} on {session.label}")
-                single = self._board.item_alone(task, item)
-                if single is not None and status in _STOPPED:
-                    text = f"{self._board.label(single)} {story}"
-                    self._board.failures.note(single, ResultStatus(status), text.encode(), session.identity)
-                    self._clients.delivery.ends(self._board.end(single, ResultStatus(status), text.encode()))
-                elif single is not None:
-                    self._clients.delivery.ends(
-                        self._board.die(single, f"on {session.label}: {story}", session.identity)
-                    )
+            if i in stale:
+                continue
+            if status != ResultStatus.unspecified:
+                self._died(session, task, story, item, status)
+            elif self._board.loads.worker_of(task) != NONE:  # The end of another one has not stopped it just now.
+                self._board.requeue(array("I", [task]))
         self._board.changed = True
+
+    def _died(self, session: WorkerSession, task: int, story: str, item: int, status: int) -> None:
+        """It, or this item of it, was running in an executor that died, or was ended for its sake."""
+        self._out.log(30, f"{self._board.label(task)}: {story} on {session.label}")
+        single = self._board.item_alone(task, item)
+        if single is not None and status in _STOPPED:
+            text = f"{self._board.label(single)} {story}"
+            self._board.failures.note(single, ResultStatus(status), text.encode(), session.identity)
+            self._clients.delivery.ends(self._board.end(single, ResultStatus(status), text.encode()))
+        elif single is not None:
+            self._clients.delivery.ends(self._board.die(single, f"on {session.label}: {story}", session.identity))
 
     def _current(self, session: WorkerSession, ids: Any, attempts: Any) -> tuple[array[int], set[int]]:
         """The tasks of a worker's message, and the positions in it that do not speak of a present attempt of its own."""

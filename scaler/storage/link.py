@@ -298,6 +298,32 @@ class Link:
             return there
         raise NotShared(failed)
 
+    # ---- releases
+
+    def release(self, message: Release) -> None:
+        """Say it. The storage reads in order: an answer to a later request shows that it was heard."""
+        self.send(message)
+        self._unheard.append((self._requests, message))
+        if len(self._unheard) > MOST_UNHEARD:
+            self.statistics()
+
+    def release_again(self) -> None:
+        """What may have been lost with an earlier connection. Before anything is put, since it may be the same object."""
+        while self._links.unheard:
+            self.release(self._links.unheard[-1])
+            self._links.unheard.pop()
+
+    def take_unheard(self) -> list[Release]:
+        """The connection is lost."""
+        unheard = [message for _, message in self._unheard]
+        self._unheard.clear()
+        return unheard
+
+    def _note_heard(self, request: int) -> None:
+        """This request was answered."""
+        while self._unheard and self._unheard[0][0] < request:
+            self._unheard.popleft()
+
     # ---- puts that nobody waits for
 
     def _leave_unanswered(self, request: int, object_id: bytes, total: int, tell: Tell) -> None:
@@ -341,30 +367,11 @@ class Link:
         self.send(StatisticsRequest(request))
         return self._answer(request, Statistics)
 
-    # ---- what is not answered
+    # ---- requests and answers
 
     def _new_request(self) -> int:
         self._requests += 1
         return self._requests
-
-    def release(self, message: Release) -> None:
-        """Say it. The storage reads in order: an answer to a later request shows that it was heard."""
-        self.send(message)
-        self._unheard.append((self._requests, message))
-        if len(self._unheard) > MOST_UNHEARD:
-            self.statistics()
-
-    def release_again(self) -> None:
-        """What may have been lost with an earlier connection. Before anything is put, since it may be the same object."""
-        while self._links.unheard:
-            self.release(self._links.unheard[-1])
-            self._links.unheard.pop()
-
-    def take_unheard(self) -> list[Release]:
-        """The connection is lost."""
-        unheard = [message for _, message in self._unheard]
-        self._unheard.clear()
-        return unheard
 
     def _receive_part(self, chunk: Chunk, attachment_bytes: int, content: bytearray, done: int, total: int) -> int:
         """Receive the bytes of a chunk straight to their place; returns how many bytes of the object are here then."""
@@ -454,8 +461,7 @@ class Link:
         data = bytearray(message_bytes)
         self._fill(memoryview(data))
         message = self._hears.decode(bytes(data))
-        while self._unheard and self._unheard[0][0] < getattr(message, "request", 0):
-            self._unheard.popleft()
+        self._note_heard(getattr(message, "request", 0))
         return message, attachment_bytes
 
     def _fill(self, view: memoryview) -> None:

@@ -30,6 +30,7 @@ GRAPH = 10_000
 LARGE = 50
 LARGE_BYTES = 1 << 20
 AT_ONCE = 1024
+"""How many objects are released in one message."""
 WARM = 0.3
 """The first part of the time, in which memory may still grow, is left out of the slopes."""
 

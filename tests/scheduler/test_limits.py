@@ -73,6 +73,10 @@ def test_what_the_storage_is_owed_is_kept_small(monkeypatch: pytest.MonkeyPatch)
     owed.release(names[2], b"ben")
     owed.release(names[3], b"ann")  # There is no room for it: it goes with its owner.
     assert owed.bytes == 48
+    more = Owed()
+    more.release(names[3] + names[4], b"ann")
+    more.extend(owed)
+    assert more.messages() == [Release(names[3] + names[4] + names[0], b"ann")]
     owed.release_owner(b"ben")
     owed.release(names[4], b"ben")
     assert owed.messages() == [Release(names[0], b"ann"), ReleaseOwner(b"ben")]

@@ -10,9 +10,9 @@ from .builders import ANN, Rig, sent
 NAMES = [bytes([n]) * 16 for n in range(4)]
 
 
-def come(rig: Rig, identity: bytes = b"S" * 16) -> tuple[int, list[object]]:
+def come(rig: Rig) -> tuple[int, list[object]]:
     """A storage is connected; it, and what it is told at once."""
-    peer, outputs = rig.connect(Role.storage_user, identity)
+    peer, outputs = rig.connect(Role.storage_user, b"S" * 16)
     return peer, told(outputs, peer)
 
 
