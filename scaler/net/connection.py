@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from scaler.errors import ProtocolError
-from scaler.liveness import notice_dead_machines
+from scaler.liveness import notice_dead_machines, refuse_itself
 from scaler.machine import Peer
 from scaler.messages import Message, Role
 from scaler.tls import PlainPeerError, TlsSession
@@ -98,8 +98,8 @@ class Connection(asyncio.BufferedProtocol):
         self._frames = FrameReader()
         self._rest: memoryview | None = None
         self._tls = tls
-        self._failure: ProtocolError | None = None
-        """Why there was no TLS session."""
+        self._failure: ProtocolError | OSError | None = None
+        """Why there was no TLS session, or nobody to have it with."""
         self._transport: Any = None
         self._incoming = self._outgoing = handshake_codec()
         self._timer: asyncio.TimerHandle | None = None
@@ -138,6 +138,12 @@ class Connection(asyncio.BufferedProtocol):
         self.remote = str(transport.get_extra_info("peername") or "local")
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                refuse_itself(sock)
+            except ConnectionRefusedError as error:
+                self._failure = error
+                self.abort(str(error))
+                return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             notice_dead_machines(sock)
         transport.set_write_buffer_limits(high=PAUSE_BYTES)
@@ -254,8 +260,8 @@ class Connection(asyncio.BufferedProtocol):
     # ---- for the driver
 
     @property
-    def refusal(self) -> ProtocolError | None:
-        """Why the handshake failed, where the peer or our side of it said so."""
+    def refusal(self) -> ProtocolError | OSError | None:
+        """Why the handshake failed, where the peer or our side of it said so; ConnectionRefusedError if there was no peer."""
         return self._failure or (self._side.error if self._side is not None else None)
 
     @property

@@ -20,7 +20,7 @@ from scaler.errors import (
     RefusedError,
 )
 from scaler.ids import IDENTITY_BYTES, OBJECT_ID_BYTES, Address, new_identity
-from scaler.liveness import notice_dead_machines
+from scaler.liveness import notice_dead_machines, refuse_itself
 from scaler.messages import (
     Release,
     Role,
@@ -225,18 +225,22 @@ def _flat(buffer: Buffer) -> memoryview:
 
 def _connected(address: Address, patience: float) -> socket.socket:
     """A connected socket. Raises OSError."""
-    if address.path:
-        sock = socket.socket(socket.AF_UNIX)
-        try:
+    sock = (
+        socket.socket(socket.AF_UNIX)
+        if address.path
+        else socket.create_connection((address.host, address.port), patience)
+    )
+    try:
+        if address.path:
             sock.settimeout(patience)
             sock.connect(address.path)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-    sock = socket.create_connection((address.host, address.port), patience)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    notice_dead_machines(sock)
+        else:
+            refuse_itself(sock)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            notice_dead_machines(sock)
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -355,6 +356,35 @@ def test_a_dialer_that_does_not_give_up_finds_a_listener_that_comes_late(go: Any
         await asyncio.sleep(0)
         await net.driver()[1].listen(address, {Role.client})
         await dials.until(lambda: bool(dials.peers))
+
+    go(scenario)
+
+
+def test_a_port_that_a_dialer_was_given_itself_is_refused_and_free_again(go: Any) -> None:
+    """Linux gives out ports by itself, the one that is dialed among them, and connects a socket with itself then."""
+
+    class OnThatPort:
+        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            self._loop = loop
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._loop, name)
+
+        def create_connection(self, make: Any, host: str, port: int) -> Any:
+            return self._loop.create_connection(make, host, port, local_addr=(host, port))
+
+    async def scenario(net: Net) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as nobody:
+            address = HERE.with_port(nobody.getsockname()[1])
+        dials, dialer = net.driver()
+        dialer._loop = OnThatPort(dialer._loop)  # type: ignore[assignment]
+        with pytest.raises(ConnectionRefusedError, match=os.strerror(errno.ECONNREFUSED)):
+            await dialer.dial_once(address, Role.client)
+        assert not dialer._greeting
+        await net.driver()[1].listen(address, {Role.client})
+        dialer._loop = asyncio.get_running_loop()
+        await dialer.dial_once(address, Role.client)
+        assert dials.peers
 
     go(scenario)
 

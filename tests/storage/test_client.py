@@ -67,7 +67,9 @@ SIZES = (0, 1, MIB - 1, MIB, MIB + 1, 5 * MIB)
 class Server:
     """A thread for each connection; one lock around the state and all that it sends."""
 
-    def __init__(self, secret: bytes = b"", max_object_bytes: int = 64 * MIB, shares: bool = False) -> None:
+    def __init__(
+        self, secret: bytes = b"", max_object_bytes: int = 64 * MIB, shares: bool = False, port: int = 0
+    ) -> None:
         self.state = StorageState(max_object_bytes)
         self.changed = threading.Condition()
         self.heard: list[Message] = []
@@ -77,7 +79,7 @@ class Server:
         self.hook: Callable[[Message], None] = lambda message: None
         self._secret = secret
         self._probe = Segment.make(1) if shares else None
-        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening = socket.create_server(("127.0.0.1", port))
         self.address = Address("127.0.0.1", self._listening.getsockname()[1])
         keyring.forget(self.address)  # of a daemon that was killed
         self._threads = [threading.Thread(target=self._accept)]
@@ -420,6 +422,33 @@ def test_absent_server_is_named_soon() -> None:
     with pytest.raises(ConnectionLostError, match=rf"{address}.*tried for 0\.\d s"):
         user.get(NAME)
     assert time.monotonic() - began < 2
+
+
+def test_a_server_that_comes_late_is_found_after_a_connection_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux may give who dials the very port that is dialed, while nobody listens there."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = Address("127.0.0.1", listening.getsockname()[1])
+    servers: list[Server] = []
+    connect = socket.create_connection
+
+    def connect_with_itself(address: tuple[str, int], patience: float) -> socket.socket:
+        monkeypatch.setattr(socket, "create_connection", start_and_connect)
+        return connect(address, patience, source_address=address)
+
+    def start_and_connect(address: tuple[str, int], patience: float) -> socket.socket:
+        monkeypatch.setattr(socket, "create_connection", connect)
+        servers.append(Server(port=address[1]))
+        return connect(address, patience)
+
+    monkeypatch.setattr(socket, "create_connection", connect_with_itself)
+    user = StorageClient(address, new_identity(), timeout_seconds=5)
+    try:
+        user.put(NAME, b"found", ANN)
+        assert user.get(NAME) == b"found"
+    finally:
+        user.close()
+        for server in servers:
+            server.close()
 
 
 def test_silent_server_is_given_up() -> None:
