@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import secrets
+import signal
 import struct
 import threading
 import time
@@ -102,23 +103,24 @@ class Segment:
         segment.generation = piece.generation
         return segment
 
-    def is_alone(self) -> bool:
-        """Whether no other process has it open or mapped. The system knows: it grants a lease for writing only then."""
+    def renew(self) -> bool:
+        """Take it for other content. False where another process may still read what it has.
+
+        The system knows: it grants a lease for writing only to who alone has a file open or mapped. Who opens it meanwhile
+        fails, or waits and finds another generation than the one it was told of.
+        """
         try:
+            # Who opens it meanwhile has a signal sent here: SIGIO, which ends a process, unless another one is named each time.
+            fcntl.fcntl(self.descriptor, fcntl.F_SETSIG, signal.SIGURG)
             fcntl.fcntl(self.descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-            fcntl.fcntl(self.descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         except OSError:
             return False
+        try:
+            self.generation += 1
+            os.pwrite(self.descriptor, _GENERATION.pack(self.generation), self.size)
+        finally:
+            fcntl.fcntl(self.descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         return True
-
-    def renew(self) -> bool:
-        """Take it for other content. False where another process may still read what it has."""
-        if not self.is_alone():
-            return False
-        self.generation += 1
-        os.pwrite(self.descriptor, _GENERATION.pack(self.generation), self.size)
-        # Who opened it in between found the generation before; who opens it later does not.
-        return self.is_alone()
 
     def write(self, parts: Iterable[memoryview], offset: int = 0) -> None:
         """Parts, one after the other, from this offset on. Not through a mapping: that costs a fault a page, and zeros before
@@ -216,12 +218,12 @@ class Spare:
 
 def _leases_tell_readers() -> bool:
     segment = Segment.make(1)
-    alone = segment.is_alone()
+    alone = segment.renew()
     reader = Segment.open(segment.piece(0, 1))
-    opened = not segment.is_alone()
+    opened = not segment.renew()
     mapping = Mapping([(reader.descriptor, 0, 1)])
     del reader
-    mapped = not segment.is_alone()
+    mapped = not segment.renew()
     del mapping
     return alone and opened and mapped
 

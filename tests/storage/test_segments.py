@@ -54,6 +54,22 @@ def test_another_process_maps_it_and_it_outlives_the_writer() -> None:
         open_object([replace(piece, bytes=15_000)], 15_000)
 
 
+def test_who_opens_a_segment_as_it_is_renewed_does_not_end_its_process() -> None:
+    """The system tells who has a lease that it is to be given up, by a signal that ends a process unless it is another one."""
+    program = (
+        "import os, threading; from scaler.storage.segments import *; segment = Segment.make(1)\n"
+        "def open_often():\n"
+        "    while not over:\n"
+        "        try: Segment.open(segment.piece(0, 1))\n"
+        "        except OSError: failed.append(1)\n"
+        "over, failed, renewed = [], [], 0; thread = threading.Thread(target=open_often); thread.start()\n"
+        "while len(failed) < 100 or renewed < 100: renewed += segment.renew()\n"
+        "over.append(1); thread.join(); print(segment.generation - renewed)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True, timeout=60)
+    assert ran.stdout == b"1\n"
+
+
 def test_what_is_not_the_file_meant_is_not_opened() -> None:
     shared = share(views(b"x" * PAGE * 2))
     (piece,) = shared.pieces
