@@ -264,7 +264,6 @@ class ScalerFuture(Future):  # type: ignore[type-arg]
     def _wait(self, timeout: float | None = None) -> Any:
         """How the task ended, once it has. Raises TimeoutError and CancelledError."""
         if not self.done():
-            self._service.hurry()
             waiter = _Waiter()
             with self._condition:
                 if self.done():

@@ -22,7 +22,6 @@ from scaler.buffers import set_copy, size_of
 from scaler.client.arrays import ArrayTask, ItemsEnded
 from scaler.client.callbacks import Callbacks
 from scaler.client.future import Outcome
-from scaler.client.inbox import Inbox
 from scaler.client.kept_content import each_id
 from scaler.client.large_bytes import large_bytes_here
 from scaler.client.large_functions import LARGE_BYTES, warn_of
@@ -69,10 +68,6 @@ T = TypeVar("T")
 
 KNOWN_FUNCTIONS = 1024
 """How many functions are remembered by identity; the one remembered longest ago is forgotten first."""
-BACKLOG_A_SLOT = 8
-PATIENCE_SECONDS = 0.002
-"""While so many tasks a slot have not ended, later ones wait so long for others to be sent with them: a message for each would
-cost scheduler and workers more than the tasks."""
 
 
 class _Making:
@@ -129,6 +124,7 @@ class ClientService:
         self._next_sequence = 0
         self._told_run = 0
         """The last task of this process that the scheduler was told of, as ``running.run``."""
+        self._inbox: deque[Callable[[], None] | list[Task]] = deque()
         self._outputs: deque[Output] = deque()
         self._waiters: dict[int, Waiter] = {}
         self._arrays: dict[int, ArrayTask] = {}
@@ -137,6 +133,7 @@ class ClientService:
         """How many tasks run at once on the cluster, as the scheduler told last."""
         self._pid = os.getpid()
         self._lock = threading.RLock()
+        self._woken = False
         self._folding = threading.Lock()
         self.lock = self._lock
         """For what counts the uses of objects."""
@@ -165,7 +162,6 @@ class ClientService:
         self._left_behind: list[RecoveredClient] = []
         self._recovery: concurrent.futures.Future[Any] | None = None
         self._loop = new_event_loop()
-        self._inbox: Inbox[Callable[[], None] | list[Task]] = Inbox(self._loop, self._turn)
         self._driver: Driver
         self._thread = threading.Thread(target=self._run, name="scaler-client", daemon=True)
         self.callbacks = Callbacks(self._thread)
@@ -219,7 +215,6 @@ class ClientService:
         """Every future ends, and says why."""
         with self._lock:
             self.closed = self.closed or reason
-            self._inbox.close()
             self._take_inbox()
         self._end_all(self.closed)
         self._connected.set()
@@ -237,13 +232,25 @@ class ClientService:
         for whole in {id(whole.owner): whole for whole in arrays.values()}.values():
             whole.owner.give_up(outcome)
 
+    def _wake(self) -> None:
+        """Have the loop look into the inbox; called with something in it."""
+        with self._lock:
+            if self._woken or self.closed is not None:
+                return
+            self._woken = True
+        self._loop.call_soon_threadsafe(self._turn)
+
     def _turn(self) -> None:
+        with self._lock:
+            self._woken = False
         with self._driver.lock:
             self._take_inbox()
         self._driver.wake_after_reading()
 
     def _take_inbox(self) -> None:
-        for entry in self._inbox.take():
+        inbox = self._inbox
+        while inbox:
+            entry = inbox.popleft()
             if isinstance(entry, list):
                 self._state.submit(entry)
             else:
@@ -373,7 +380,7 @@ class ClientService:
             if running.task and running.run != self._told_run:
                 self._told_run = running.run
                 inside = RunningInside(running.task, first, running.worker, running.attempt)
-                self._inbox.add(lambda: self._state.run_inside(inside))
+                self._inbox.append(lambda: self._state.run_inside(inside))
             self._next_sequence += count
         return range(first, first + count)
 
@@ -381,15 +388,10 @@ class ClientService:
         """Send tasks; ``waiters`` hear how those they name end."""
         self._waiters.update(waiters)
         if not self._send_alone(tasks):
-            self._inbox.add(tasks)
-            self._inbox.wake(PATIENCE_SECONDS if len(self._waiters) > BACKLOG_A_SLOT * self.slots else 0.0)
+            self._inbox.append(tasks)
+            self._wake()
         if self.closed is not None:
             self._give_up(self.closed)
-
-    def hurry(self) -> None:
-        """Somebody waits for what was submitted."""
-        if self._inbox:
-            self._inbox.wake()
 
     def _send_alone(self, tasks: list[Task]) -> bool:
         """Send a lone task from the user's thread, which then only has to wait, instead of waking another one for it."""
@@ -417,8 +419,8 @@ class ClientService:
 
     def soon(self, work: Callable[[], None]) -> None:
         """Have this done by the client's thread, in its next turn."""
-        self._inbox.add(work)
-        self._inbox.wake()
+        self._inbox.append(work)
+        self._wake()
 
     def cancel_between(self, spans: list[range]) -> None:
         """Have everything with these sequences stopped; the futures end as cancelled."""
@@ -557,7 +559,7 @@ class ClientService:
                 definition.number = number = next(self._function_numbers)
                 self._by_content[key] = number
                 self._content_of[number] = key, definition.object
-                self._inbox.add(lambda: self._state.define(definition))
+                self._inbox.append(lambda: self._state.define(definition))
                 return number
         if definition.object:  # another thread was faster
             self.objects.drop([definition.object])
@@ -586,9 +588,9 @@ class ClientService:
         """Forget a function; the scheduler hears of it when no task names it any more."""
         key, object_id = self._content_of.pop(number)
         del self._by_content[key], self._names[number]
-        self._inbox.add(lambda: self._state.retire(number))
+        self._inbox.append(lambda: self._state.retire(number))
         if object_id:
-            self._inbox.add(lambda: self.objects.drop([object_id]))
+            self._inbox.append(lambda: self.objects.drop([object_id]))
 
     @property
     def inline_limit(self) -> int:

@@ -27,12 +27,6 @@ cdef class Mapping:
             total += length
         if not total:
             raise ValueError("there are no bytes to map")
-        if last == 0:
-            place = mmap(NULL, length, PROT_READ, MAP_SHARED, descriptor, offset)
-            if place == MAP_FAILED:
-                raise OSError(errno, os.strerror(errno))
-            self._address, self._size = place, length
-            return
         # One reservation that the pieces are put into, so that they lie one after the other.
         place = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         if place == MAP_FAILED:

@@ -17,7 +17,6 @@ import pytest
 
 import scaler
 from scaler import Client, Scheduler, SerializationError
-from scaler.client import service
 
 from .conftest import wait_until
 
@@ -69,19 +68,17 @@ class TestCalls:
     def test_submit(self, client):
         assert client.submit(square, 7).result(20) == 49
 
-    def test_what_comes_behind_a_backlog_is_held_for_more_until_somebody_waits_for_it(
-        self, client, tmp_path, monkeypatch
-    ):
-        monkeypatch.setattr(service, "PATIENCE_SECONDS", 3600.0)
-        gate = str(tmp_path / "gate")
-        until(lambda: client.slots)
-        held = [client.submit(wait_for_file, gate) for _ in range(service.BACKLOG_A_SLOT * client.slots)]
-        until(lambda: client._service._state.unfinished == len(held))
-        last = client.submit(square, 3)
-        assert client._service._inbox
-        Path(gate).touch()
-        assert last.result(20) == 9 and {future.result(20) for future in held} == {"there"}
-
+    @pytest.mark.parametrize(
+        ("function", "args", "kwargs", "expected"),
+        [
+            (min, (3, 1, 2), {}, 1),
+            (sorted, ([3, 1, 2],), {"reverse": True}, [3, 2, 1]),
+            (functools.partial(int, base=2), ("101",), {}, 5),
+            ("x".join, (["a", "b"],), {}, "axb"),
+            (lambda a, *, b=2, **rest: (a, b, rest), (1,), {"c": 3}, (1, 2, {"c": 3})),
+        ],
+        ids=["builtin", "keyword", "partial", "bound method", "keyword-only"],
+    )
     def test_calls_are_python_calls(self, client, function, args, kwargs, expected):
         assert client.submit(function, *args, **kwargs).result(20) == expected
 
