@@ -5,3 +5,5 @@ cdef class Mapping:
     cdef object __weakref__
     cdef void* _address
     cdef uint64_t _size
+
+    cdef bint _end_at(self, char* place)

@@ -28,7 +28,7 @@ from typing import Any
 
 from scaler import serialization
 from scaler._core.claims import PAGE_BYTES, Claims
-from scaler.buffers import size_of
+from scaler.buffers import LARGE_BYTES, set_copy, size_of
 from scaler.errors import ObjectMissingError, TaskLostError
 from scaler.ids import LOST_OBJECT, NO_INPUT, Address, new_identity, task_label, u32, u64
 from scaler.messages import (
@@ -51,6 +51,7 @@ from scaler.nesting import running
 from scaler.neutral import NeutralSerializer
 from scaler.serialization import LARGEST_TEXT, frames_after
 from scaler.storage.client import StorageClient
+from scaler.storage.lent_bytes import LentBytes
 from scaler.storage.link import place_of, spare_here
 from scaler.storage.segments import Written
 from scaler.tracing import OpenSpan, Tracer
@@ -73,7 +74,11 @@ CACHE_SECONDS = 2.0
 """How much of objects that were used more than once is kept, and how long while there is nothing to do."""
 REMEMBERED_FETCHES = 1024
 
+MOST_LENT = 64
+"""How many bytes objects of tasks lie in shared memory at once; others are copied."""
+
 _libc = ctypes.CDLL(None)
+_lent = LentBytes(LARGE_BYTES, MOST_LENT)
 
 current: Executor | None = None
 """The executor that this process is; None in every other process."""
@@ -220,6 +225,7 @@ class Executor:
                 if self._span is not None:
                     self._end_span()
                 running.end()
+                _lent.sweep()
                 if self._printing_for:
                     _flush_output()
                 self._claims.rest()
@@ -509,6 +515,7 @@ _OUTCOME = Executor._outcome.__code__
 def tidy(trim: bool) -> None:
     """Collect garbage; with ``trim`` also have the allocator give free memory back, where it can be told to (glibc)."""
     gc.collect()
+    _lent.sweep()
     if trim:
         with suppress(AttributeError):
             _libc.malloc_trim(0)
@@ -628,6 +635,7 @@ def main(
     with socket.socket(fileno=link) as connection:
         current = Executor(connection, claims, allowed)
         serialization.set_fetch(current.fetch)
+        set_copy(_lent.copy)
         signal.signal(ATTENTION_SIGNAL, current.asked)
         signal.siginterrupt(ATTENTION_SIGNAL, False)
         try:

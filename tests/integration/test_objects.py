@@ -7,6 +7,7 @@ import os
 import tempfile
 import threading
 import zlib
+from pathlib import Path
 
 import cloudpickle
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 
 from scaler import Client, ObjectReference, SerializationError
 from scaler.errors import LargeFunctionWarning, ObjectLostError
+from scaler.storage.mapping import address_of
+from scaler.worker import executor
 
 pytestmark = pytest.mark.integration
 
@@ -330,3 +333,45 @@ def test_equal_arrays_are_stored_once(client):
     for reference in references[:2]:
         client.free_object(reference)
     assert client.submit(np.sum, references[2]).result() == 7_000_000.0
+
+
+class TestBytes:
+    """They lie in an executor where they were put, without a copy, as long as anything of the task has them."""
+
+    def test_are_where_they_were_put_until_the_task_has_ended(self, client):
+        content = os.urandom(LARGE)
+        assert "memfd:scaler-" in client.submit(file_at, content).result(20)
+        assert client.submit(lent).result(20) == 0
+        assert client.submit(bytes, content).result(20) == content
+
+    def test_that_a_task_keeps_stay_whatever_is_put_later(self):
+        with Client(n_workers=1) as client:
+            content = os.urandom(LARGE)
+            assert client.submit(keep, content).result(20) == 1
+            others = [os.urandom(LARGE) for _ in range(20)]
+            assert client.map(len, others) == [LARGE] * 20
+            assert client.submit(kept).result(20) == content
+            assert client.submit(lent).result(20) == 1
+
+
+def file_at(data):
+    """The line that tells what the memory is in which a buffer lies."""
+    address = address_of(data)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        begin, end = (int(edge, 16) for edge in line.split()[0].split("-"))
+        if begin <= address < end:
+            return line
+    return ""
+
+
+def lent():
+    return len(executor._lent)
+
+
+def keep(data):
+    executor.kept = data
+    return len(executor._lent)
+
+
+def kept():
+    return executor.kept
