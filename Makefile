@@ -19,7 +19,7 @@ check: $(READY)  ## lint, types, import rule, layout, schema comments
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml $(addprefix scaler._core.,$(filter-out columns,$(basename $(notdir $(wildcard scaler/_core/*.pyx))))) scaler.wire.segment scaler.wire.frame_reader scaler.storage.mapping
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml $(addprefix scaler._core.,$(filter-out columns,$(basename $(notdir $(wildcard scaler/_core/*.pyx))))) scaler.wire.segment scaler.wire.frame_reader scaler.storage.mapping scaler.storage.lent_bytes
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/checks.py
 

@@ -59,6 +59,7 @@ from scaler.nesting import running
 from scaler.net.driver import Driver, new_event_loop
 from scaler.security import Security, from_environment
 from scaler.software import differences, software
+from scaler.storage.link import spare_here
 
 if TYPE_CHECKING:
     from scaler.client.successor import Successor
@@ -151,6 +152,7 @@ class ClientService:
         self._function_numbers = itertools.count()
         self._security = security or from_environment()
         set_copy(large_bytes_here.copy)
+        spare_here.maps = not running.worker  # To an executor's memory, which may be limited, it would be added.
         self.objects = ClientObjects(self, storage_address, timeout_seconds, self._security)
         self.sent_objects: list[bytes] = []
         """What send_object() put."""

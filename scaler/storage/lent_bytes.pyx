@@ -11,7 +11,7 @@ from posix.mman cimport PROT_READ, PROT_WRITE, mprotect
 
 from scaler.storage.mapping cimport Mapping
 
-from scaler.storage.mapping import PAGE
+from scaler.storage.mapping import PAGE as _PAGE
 
 cdef extern from *:
     """
@@ -41,7 +41,7 @@ cdef extern from *:
     object scaler_begin_bytes(char* content, Py_ssize_t size)
     Py_ssize_t scaler_references(PyObject* object)
 
-cdef uintptr_t PAGE_SIZE = PAGE
+cdef uintptr_t PAGE_SIZE = _PAGE
 
 
 cdef class LentBytes:

@@ -7,3 +7,8 @@ cdef class Mapping:
     cdef uint64_t _size
 
     cdef bint _end_at(self, char* place)
+
+
+cdef class WritableMapping:
+    cdef char* _address
+    cdef uint64_t _size

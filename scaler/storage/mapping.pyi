@@ -1,4 +1,4 @@
-"""Mapping: read-only memory made of pieces of open files, one after the other."""
+"""Open files as memory: pieces of them one after the other to be read, or the begin of one to be written."""
 
 from collections.abc import Sequence
 from typing import Final, final
@@ -26,6 +26,18 @@ class Mapping:
     @property
     def address(self) -> int:
         """Where it begins in the memory of this process."""
+
+@final
+class WritableMapping:
+    """The begin of an open file in memory, to be written to often: that costs half of a system call that writes the same bytes.
+
+    All its pages should be there already: nobody is told where the system has no memory left for one.
+    """
+
+    def __new__(cls, descriptor: int, size: int) -> WritableMapping:
+        """Of so many bytes. Raises ValueError for none, and OSError where the system refuses to map them."""
+    def write(self, part: object, offset: int, /) -> None:
+        """Copy a contiguous buffer to this offset. Other threads go on where it is long. Raises ValueError beyond the end."""
 
 def same(left: object, right: object, /) -> bool:
     """Whether two contiguous buffers hold the same bytes. Other threads go on meanwhile."""

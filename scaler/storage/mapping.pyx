@@ -4,11 +4,23 @@
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport errno
 from libc.stdint cimport uint64_t, uintptr_t
-from libc.string cimport memcmp
-from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, mprotect, munmap
+from libc.string cimport memcmp, memcpy
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, mprotect, munmap
 from posix.unistd cimport _SC_PAGESIZE, sysconf
 
 import os
+
+cdef extern from *:
+    """
+    #include <sys/mman.h>
+    #ifndef MAP_POPULATE
+    #define MAP_POPULATE 0
+    #endif
+    """
+    const int MAP_POPULATE
+
+cdef enum:
+    LONG = 4 << 20
 
 PAGE = sysconf(_SC_PAGESIZE)
 
@@ -67,6 +79,35 @@ cdef class Mapping:
     def address(self):
         """Where it begins."""
         return <uintptr_t>self._address
+
+
+cdef class WritableMapping:
+    def __cinit__(self, int descriptor, uint64_t size):
+        cdef void* place
+        if not 0 < size <= <uint64_t>1 << 56:
+            raise ValueError(f"{size} bytes cannot be mapped")
+        place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, descriptor, 0)
+        if place == MAP_FAILED:
+            raise OSError(errno, os.strerror(errno))
+        self._address, self._size = <char*>place, size
+
+    def __dealloc__(self):
+        if self._address != NULL:
+            munmap(self._address, self._size)
+
+    def write(self, part, uint64_t offset, /):
+        cdef Py_buffer buffer
+        PyObject_GetBuffer(part, &buffer, PyBUF_SIMPLE)
+        try:
+            if offset > self._size or <uint64_t>buffer.len > self._size - offset:
+                raise ValueError(f"{buffer.len} bytes at {offset} are more than {self._size}")
+            if buffer.len < LONG:
+                memcpy(self._address + offset, buffer.buf, buffer.len)
+            else:
+                with nogil:
+                    memcpy(self._address + offset, buffer.buf, buffer.len)
+        finally:
+            PyBuffer_Release(&buffer)
 
 
 def same(left, right, /):

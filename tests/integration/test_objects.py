@@ -1,5 +1,6 @@
 """Objects that many calls take, references anywhere, serializers of one's own: against a real local cluster."""
 
+import ctypes
 import dataclasses
 import functools
 import json
@@ -15,7 +16,7 @@ import pytest
 
 from scaler import Client, ObjectReference, SerializationError
 from scaler.errors import LargeFunctionWarning, ObjectLostError
-from scaler.storage.mapping import address_of
+from scaler.storage.mapping import PAGE, address_of
 from scaler.worker import executor
 
 pytestmark = pytest.mark.integration
@@ -352,6 +353,26 @@ class TestBytes:
             assert client.map(len, others) == [LARGE] * 20
             assert client.submit(kept).result(20) == content
             assert client.submit(lent).result(20) == 1
+
+    @pytest.mark.parametrize("size", [LARGE, LARGE // PAGE * PAGE])
+    def test_that_go_through_a_graph_are_the_same_everywhere(self, client, size):
+        graph = {
+            "a": (os.urandom, "size"),
+            "size": size,
+            "b": (unchanged, "a"),
+            "c": (unchanged, "b"),
+            "d": (pair, "a", "c"),
+        }
+        found = client.get(graph, ["a", "b", "d"])
+        assert len(found["a"]) == size and found["a"] == found["b"] and found["d"] == (found["a"], found["a"], 0)
+
+
+def unchanged(data):
+    return data
+
+
+def pair(a, b):
+    return a, b, ctypes.string_at(address_of(b) + len(b), 1)[0]
 
 
 def file_at(data):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from scaler.storage.mapping import PAGE, Mapping, address_of, same
+from scaler.storage import segments
+from scaler.storage.mapping import PAGE, Mapping, WritableMapping, address_of, same
 from scaler.storage.segments import FOREIGN_BYTES, MAX_PIECES, Known, Segment, SharedObject, Spare, open_object, share
 
 BIG = FOREIGN_BYTES + 5
@@ -132,6 +133,28 @@ def test_a_segment_is_written_again_when_nobody_reads_it() -> None:
     assert bytes(opened(third).map().view) == b"c" * (BIG - 1)
 
 
+@pytest.mark.parametrize("mappable", [True, False])
+def test_what_is_written_again_may_be_mapped_for_that(monkeypatch: pytest.MonkeyPatch, mappable: bool) -> None:
+    if not mappable:  # The system has no memory for another mapping.
+        monkeypatch.setattr(segments, "WritableMapping", lambda descriptor, size: os.close(-1))
+    spare = Spare(maps=True)
+    for content in (os.urandom(BIG), os.urandom(BIG - 7), os.urandom(BIG)):
+        shared = share(views(content[:5], b"", content[5:]), spare)
+        assert bytes(opened(shared).map().view) == content
+        spare.keep(shared.segments[0])
+    assert shared.pieces[0].generation == 3 and mappable == (segments_mapped_to_write() == 1)
+    del shared
+    assert spare.drop_unused(0)
+    assert segments_mapped_to_write() == 0
+
+
+def segments_mapped_to_write() -> int:
+    return sum(
+        "memfd:scaler-" in line and line.split()[1] == "rw-s"
+        for line in Path("/proc/self/maps").read_text().splitlines()
+    )
+
+
 def test_without_leases_nothing_is_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> Segment:
         raise OSError(24, "Too many open files")
@@ -232,6 +255,20 @@ def test_mapping_lays_pieces_one_after_the_other() -> None:
 def test_mapping_of_what_are_no_whole_pages(pieces: list[tuple[int, int, int]]) -> None:
     with pytest.raises(ValueError):
         Mapping(pieces)
+
+
+def test_writing_outside_of_a_mapping() -> None:
+    segment = Segment.make(PAGE)
+    mapping = WritableMapping(segment.descriptor, PAGE)
+    mapping.write(b"abc", PAGE - 3)
+    assert os.pread(segment.descriptor, 3, PAGE - 3) == b"abc"
+    for part, offset in ((b"abcd", PAGE - 3), (b"", PAGE + 1), (b"a", PAGE), (bytes(PAGE + 1), 0)):
+        with pytest.raises(ValueError, match="more than"):
+            mapping.write(part, offset)
+    with pytest.raises(ValueError, match="cannot be mapped"):
+        WritableMapping(segment.descriptor, 0)
+    with pytest.raises(OSError):
+        WritableMapping(-1, PAGE)
 
 
 def test_mapping_of_no_file() -> None:
