@@ -78,7 +78,7 @@ cdef class LentBytes:
                 Py_DECREF(mapping)
 
     cdef object _lend(self, Mapping owner, char* content, Py_ssize_t size):
-        cdef uintptr_t begin = <uintptr_t>content, head = begin - SCALER_HEAD, page = head // PAGE_SIZE * PAGE_SIZE
+        cdef uintptr_t begin = <uintptr_t>content, head = begin - SCALER_HEAD, end = begin + size
         cdef Py_ssize_t i
         if begin in self._mappings:
             made = <object><PyObject*>head
@@ -92,7 +92,12 @@ cdef class LentBytes:
         for i in range(SCALER_HEAD):
             if (<char*>head)[i]:
                 return None  # There is more than padding.
-        if mprotect(<void*>page, begin - page, PROT_READ | PROT_WRITE) or (content[size] and not owner._end_at(content + size)):
+        if content[size]:
+            # An older object may have left something behind the end, in its last page.
+            if end != <uintptr_t>owner._address + owner._size or not own(end, 1):
+                return None
+            content[size] = 0
+        if not own(head, SCALER_HEAD):
             return None
         made = scaler_begin_bytes(content, size)
         # Both are held without an object that would let them go when the interpreter ends, before those who have the bytes.
@@ -100,3 +105,9 @@ cdef class LentBytes:
         Py_INCREF(owner)
         self._mappings[begin] = owner
         return made
+
+
+cdef bint own(uintptr_t begin, Py_ssize_t size):
+    """Have these bytes written to by this process, for itself alone; whether that can be done."""
+    cdef uintptr_t page = begin // PAGE_SIZE * PAGE_SIZE
+    return mprotect(<void*>page, begin - page + size, PROT_READ | PROT_WRITE) == 0

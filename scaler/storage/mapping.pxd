@@ -6,8 +6,6 @@ cdef class Mapping:
     cdef void* _address
     cdef uint64_t _size
 
-    cdef bint _end_at(self, char* place)
-
 
 cdef class WritableMapping:
     cdef char* _address

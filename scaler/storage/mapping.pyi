@@ -10,7 +10,8 @@ PAGE: Final[int]
 class Mapping:
     """A read-only buffer. It stays valid whatever happens to the descriptors, which may be closed at once.
 
-    Pages are shared with the files: nothing is copied. What is behind the end of a file must not be read.
+    Pages are shared with the files: nothing is copied, but pages that LentBytes writes a head or an end to. One byte behind the
+    last one can be read; what is behind the end of a file must not be.
     """
 
     def __new__(cls, pieces: Sequence[tuple[int, int, int]]) -> Mapping:

@@ -5,7 +5,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, P
 from libc.errno cimport errno
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memcmp, memcpy
-from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, mprotect, munmap
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport _SC_PAGESIZE, sysconf
 
 import os
@@ -20,7 +20,7 @@ cdef extern from *:
     const int MAP_POPULATE
 
 cdef enum:
-    LONG = 4 << 20
+    LONG = 4 << 20  # Other threads go on meanwhile; for less it would cost more than it gives them.
 
 PAGE = sysconf(_SC_PAGESIZE)
 
@@ -40,7 +40,7 @@ cdef class Mapping:
         if not total:
             raise ValueError("there are no bytes to map")
         # One reservation that the pieces are put into, so that they lie one after the other. Behind the last one is one byte
-        # more that can be read, and all is private, for who makes bytes objects of it where it is.
+        # more, and all is private to this process, for LentBytes.
         place = mmap(NULL, total + 1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         if place == MAP_FAILED:
             raise OSError(errno, os.strerror(errno))
@@ -55,14 +55,6 @@ cdef class Mapping:
     def __dealloc__(self):
         if self._address != NULL:
             munmap(self._address, self._size + 1)
-
-    cdef bint _end_at(self, char* place):
-        """Have a zero behind the last byte, which is to be at this place, in this process only; whether that could be done."""
-        cdef uintptr_t page = <uintptr_t>place // <uintptr_t>PAGE * <uintptr_t>PAGE
-        if place - <char*>self._address != <Py_ssize_t>self._size or mprotect(<void*>page, 1, PROT_READ | PROT_WRITE):
-            return False
-        place[0] = 0
-        return True
 
     def __len__(self):
         return self._size
